@@ -1,0 +1,52 @@
+//! What the log counts.  Lower layers add, `twal_stats` copies out.
+//!
+//! Every counter is a statistic: it is written with relaxed order and publishes
+//! nothing, so no other memory may be read on the strength of its value.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One rising number.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `by`.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// All counters of one open log.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // each is documented where C sees it: twal_stats
+pub struct Counters {
+    pub records: Counter,
+    pub record_bytes: Counter,
+    pub batches: Counter,
+    pub frames: Counter,
+    pub marks: Counter,
+    pub flushes: Counter,
+    pub device_bytes: Counter,
+    pub segments_created: Counter,
+    pub segments_sealed: Counter,
+    pub segments_archived: Counter,
+    pub segments_removed: Counter,
+    pub segments_recycled: Counter,
+    pub spare_waits: Counter,
+    pub ring_waits: Counter,
+    pub refused_again: Counter,
+    pub refused_timeout: Counter,
+    pub refused_nospace: Counter,
+    pub frames_by_appender: Counter,
+    pub frames_by_writer: Counter,
+}

@@ -1,0 +1,12 @@
+//! Layer 0: words that every other layer uses.  Imports nothing of ours.
+#![forbid(unsafe_code)]
+
+pub mod bytes;
+pub mod clock;
+pub mod counters;
+pub mod crc;
+pub mod error;
+pub mod limits;
+pub mod options;
+
+pub use error::{Code, Error, Result};

@@ -1,0 +1,139 @@
+//! Layer 2: the only door to files.
+//!
+//! [`Disk`], [`Dir`] and [`File`] say what a call has done when it returns; the
+//! two engines (`uring.rs`, `blocking.rs`, over the common `real.rs`) and the
+//! simulated disk (`sim.rs`) keep that promise alike, so everything above runs
+//! unchanged on any of them.  A disk does not know what it stores.
+//!
+//! What "durable" means below: on a device that honours flushes it is there
+//! after a power loss.  What "written" means: the kernel has it; it survives the
+//! death of the process, not of the machine.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Whether a write is durable when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// Written; a later [`File::sync`] makes it durable.
+    No,
+    /// This write, and only this one, is durable when the call returns: what
+    /// was written before it without a flush still is not.
+    Yes,
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// Which byte of a file a lock covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockByte {
+    /// Byte 0: whoever writes the file.
+    Writer,
+    /// Byte 1: whoever reads the file and needs its content to stay.
+    Reader,
+}
+
+/// How a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// By any number of holders.
+    Shared,
+    /// By one.
+    Exclusive,
+}
+
+/// What an open directory's disk can do, and which engine was chosen why.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// "io_uring", "blocking" or "simulated".
+    pub engine: &'static str,
+    /// Why this engine and this durable primitive, for people.
+    pub reason: String,
+    /// Name of the file system.
+    pub file_system: String,
+    /// Offsets and lengths of reads and writes are multiples of this, bytes.
+    pub block_align: u32,
+    /// Addresses of buffers are multiples of this, bytes.
+    pub mem_align: u32,
+    /// Whether I/O bypasses the page cache.
+    pub direct: bool,
+}
+
+/// A machine's files.
+pub trait Disk: Send + Sync {
+    /// Opens directory `path`.  With `create`, a missing last component is
+    /// created (mode 0700) first, and the parent flushed.
+    fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>>;
+}
+
+/// One open directory.
+pub trait Dir: Send + Sync {
+    /// The names in it, in no particular order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes file `name` (mode 0600), empty; fails if it exists.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens file `name`.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Renames a file; fails with EEXIST rather than replace another.  Durable after [`Dir::sync`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file's name.  Durable after [`Dir::sync`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes every creation, rename and removal that returned before durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Tries to lock the directory against other openers; false: somebody holds it.
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
+
+    /// Gives the directory's lock back.
+    fn unlock(&self) -> io::Result<()>;
+
+    /// What this directory's disk can do.
+    fn facts(&self) -> &Facts;
+}
+
+/// One open file.  Buffers, offsets and lengths obey [`Facts`].  Dropping it
+/// closes it and gives its locks back, once every write issued has completed.
+pub trait File: Send + Sync {
+    /// Bytes in the file.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads at `offset`; fewer bytes than asked only where the file ends.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `buf`, or fails: a short write is a failed write.
+    fn write_at(&self, buf: &[u8], offset: u64, durable: Durable) -> io::Result<()>;
+
+    /// Makes every write that returned before durable, with what is needed to
+    /// read it back (size, extents).
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes the device's room for `size` bytes and makes the file that long,
+    /// without writing it.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+
+    /// First offset from `offset` on that was allocated but never written, or
+    /// the file's size if there is none: writes before it change no metadata.
+    fn written_until(&self, offset: u64) -> io::Result<u64>;
+
+    /// Tries to lock one byte through this very descriptor; false: somebody
+    /// else's descriptor holds it.  Held until unlocked, or until the last
+    /// reference to the open file is gone, which includes every write in
+    /// flight: a killed process' late write still holds it.
+    fn try_lock(&self, byte: LockByte, kind: LockKind) -> io::Result<bool>;
+
+    /// Gives the lock back.
+    fn unlock(&self, byte: LockByte) -> io::Result<()>;
+}

@@ -1,0 +1,2 @@
+//! Layer 1: bytes ↔ values.
+#![forbid(unsafe_code)]

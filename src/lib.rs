@@ -1,0 +1,29 @@
+//! twal: a write-ahead log for Linux storage nodes.
+//!
+//! Records from many threads go to disk with `O_DIRECT` in group-committed
+//! frames; after any crash the log gives back exactly what it acknowledged, or
+//! says what it cannot.  C, C++ and Zig programs use it through `include/twal.h`
+//! (folder `ffi/`); Rust programs use [`Log`].
+//!
+//! The modules from bottom to top; a module imports only from those above it in
+//! this list (`tests/tidy.rs` enforces it, docs/ARCHITECTURE.md explains it):
+//!
+//! | folder | holds |
+//! |---|---|
+//! | `base` | errors, options, limits, checksums, clock, counters |
+//! | `format`, `mem` | bytes ↔ values; aligned buffers, the append ring, futex gates |
+//! | `disk` | the only door to files: two engines and a simulated disk |
+//! | `segment` | file names and states, the directory, spares, retention |
+//! | `read` | walking frames, the record cursor |
+//! | `recover`, `commit` | verdict and open; group commit |
+//! | `log` | [`Log`]: open = recover + commit |
+//! | `ffi` | the C ABI: check, call, answer |
+#![warn(rustdoc::all)]
+
+pub mod base;
+pub mod disk;
+pub mod format;
+pub mod log;
+pub mod mem;
+
+pub use log::{Entry, How, Iter, Log, Record, RecoveryReport, Stats, Tail};
