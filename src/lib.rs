@@ -25,5 +25,8 @@ pub mod disk;
 pub mod format;
 pub mod log;
 pub mod mem;
+pub mod read;
+pub mod recover;
+pub mod segment;
 
 pub use log::{Entry, How, Iter, Log, Record, RecoveryReport, Stats, Tail};
