@@ -272,6 +272,11 @@ fn a_change_that_stays_without_the_one_it_needs_is_lost_too() {
         dir.rename("a", "b").unwrap();
     });
     assert_eq!(created_then_renamed, set(&["", "a", "b"]));
+    let renamed_twice = names_after(&["a"], |dir| {
+        dir.rename("a", "b").unwrap();
+        dir.rename("b", "c").unwrap();
+    });
+    assert_eq!(renamed_twice, set(&["a", "b", "c"]), "never two names");
     let replaced = names_after(&["old", "new"], |dir| {
         dir.remove("old").unwrap();
         dir.rename("new", "old").unwrap();
