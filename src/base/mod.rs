@@ -8,5 +8,6 @@ pub mod crc;
 pub mod error;
 pub mod limits;
 pub mod options;
+pub mod thread;
 
 pub use error::{Code, Error, Result};

@@ -9,6 +9,7 @@
 //! after a power loss.  What "written" means: the kernel has it; it survives the
 //! death of the process, not of the machine.
 
+pub mod latch;
 pub mod sim;
 
 use std::io;

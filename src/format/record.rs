@@ -36,7 +36,7 @@ const _: () = assert!(RECORD_HEADER_LEN as u64 == crate::base::options::RECORD_H
 /// A record's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// CRC-32C of the payload.
+    /// CRC-32C of the payload; `encode` computes it.
     pub payload_crc: u32,
     /// Type: below 0x0100 twal's, from there on the caller's.
     pub kind: u16,
@@ -71,10 +71,16 @@ pub fn record_len(len: usize) -> usize {
 }
 
 impl RecordHeader {
-    /// Writes the record, padding included, at the front of `out`.
+    /// Writes the record, padding included, at the front of `out`.  The payload's
+    /// checksum is computed over the copy: a caller that changes its bytes
+    /// meanwhile gets one version or the other, never a damaged record.
     pub fn encode(&self, payload: &[u8], out: &mut [u8]) {
         debug_assert_eq!(len_u64(payload.len()), u64::from(self.len));
-        put_u32(out, AT_PAYLOAD_CRC, self.payload_crc);
+        let end = RECORD_HEADER_LEN + payload.len();
+        out[RECORD_HEADER_LEN..end].copy_from_slice(payload);
+        out[end..record_len(payload.len())].fill(0);
+        let payload_crc = crc32c(&out[RECORD_HEADER_LEN..end]);
+        put_u32(out, AT_PAYLOAD_CRC, payload_crc);
         put_u16(out, AT_KIND, self.kind);
         out[AT_FLAGS] = self.flags;
         out[AT_VERSION] = RECORD_VERSION;
@@ -84,9 +90,6 @@ impl RecordHeader {
         put_u64(out, AT_STREAM, self.stream);
         let crc = crc32c(&out[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
         put_u32(out, AT_HEADER_CRC, crc);
-        let end = RECORD_HEADER_LEN + payload.len();
-        out[RECORD_HEADER_LEN..end].copy_from_slice(payload);
-        out[end..record_len(payload.len())].fill(0);
     }
 
     /// The record at the front of `bytes`: header and payload, both verified.

@@ -260,6 +260,12 @@ impl OpenFrame {
         self.room - self.len
     }
 
+    /// Leaves the next `len` bytes to whoever closes the frame.
+    pub fn skip(&mut self, len: usize) {
+        assert!(len <= self.room(), "what is skipped fits the frame");
+        self.len += len;
+    }
+
     /// The next `len` bytes; at most [`OpenFrame::room`].
     pub fn claim<'ring>(&mut self, ring: &'ring Ring, len: usize) -> Claim<'ring> {
         assert!(len <= self.room(), "a claim fits the frame");

@@ -1,0 +1,322 @@
+//! The appender's side: steps 1 to 4 of the way of one append.
+
+use std::sync::MutexGuard;
+
+use super::composer::Durable;
+use super::queue::{Closed, Place, Queue};
+use super::{Commit, Threads};
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::options::Durability;
+use crate::base::{Code, Error, Result};
+use crate::disk;
+use crate::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::{RecordHeader, FRAME_HEADER_LEN};
+use crate::mem::ring::Claim;
+
+/// What a caller hands in: one record.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The payload; twal never looks into it.
+    pub data: &'a [u8],
+    /// A tag: shard, tenant, region.
+    pub stream: u64,
+    /// None: the logical clock.
+    pub timestamp: Option<i64>,
+    /// The caller's own types start at 0x0100.
+    pub kind: u16,
+    /// A reader that does not know the type must stop.
+    pub required: bool,
+}
+
+/// How one append departs from the log's mode.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Return when durable.  None: as the log's mode says.
+    pub sync: Option<bool>,
+    /// Never wait for room: [`Code::Again`] instead.
+    pub no_wait: bool,
+}
+
+/// One caller's wait for room, over all its attempts.
+pub(super) struct Turn {
+    /// When it gives up.
+    until_ns: Option<u64>,
+    /// Failed attempts to prepare a spare when the wait began.
+    failures: Option<u64>,
+    counted: bool,
+}
+
+impl Turn {
+    pub(super) fn new(until_ns: Option<u64>) -> Turn {
+        Turn { until_ns, failures: None, counted: false }
+    }
+}
+
+/// What step 2 gave.
+struct Accepted<'ring> {
+    first_seq: u64,
+    last_seq: u64,
+    claim: Claim<'ring>,
+    gate: usize,
+    /// The frame, if this appender writes it.
+    lead: Option<Closed>,
+}
+
+impl Commit {
+    /// Appends the entries as one batch; returns the first one's number.
+    pub fn append<'a, I>(&self, entries: I, how: How) -> Result<u64>
+    where
+        I: ExactSizeIterator<Item = Entry<'a>> + Clone,
+    {
+        let records = len_u64(entries.len());
+        let (mut payload, mut need) = (0u64, 0usize);
+        for entry in entries.clone() {
+            payload = payload.saturating_add(len_u64(entry.data.len()));
+            need = need.saturating_add(record_len(entry.data.len().min(usize::MAX / 2)));
+        }
+        self.check_size(payload, need)?;
+        let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
+        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(need, records, wait, how.no_wait)?;
+        fill(&mut claim, entries, first_seq);
+        drop(claim);
+        self.counters.records.add(records);
+        self.counters.record_bytes.add(payload);
+        if records > 1 {
+            self.counters.batches.one();
+        }
+        match lead {
+            Some(closed) => self.lead(closed)?,
+            None if !wait => return Ok(first_seq),
+            None => {}
+        }
+        self.wait_durable(last_seq, Some(gate), None)?;
+        Ok(first_seq)
+    }
+
+    /// Step 1: what the log can hold at all.
+    fn check_size(&self, payload: u64, need: usize) -> Result<()> {
+        let room = self.config.segment_size
+            - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
+        if payload > self.config.record_size_max {
+            let text = format!("a payload of {payload} bytes; record_size_max is {}", self.config.record_size_max);
+            return Err(Error::new(Code::TooBig, text));
+        }
+        if len_u64(FRAME_HEADER_LEN).saturating_add(len_u64(need)) > room.min(u64::from(u32::MAX / 2)) {
+            let text = format!("the batch takes {need} bytes with its headers; an empty segment holds {room}");
+            return Err(Error::new(Code::TooBig, text));
+        }
+        Ok(())
+    }
+
+    /// Step 2: place, then number.
+    fn accept(&self, need: usize, records: u64, wait: bool, no_wait: bool) -> Result<Accepted<'_>> {
+        let mut turn: Option<Turn> = None;
+        loop {
+            let mut queue = self.lock();
+            self.check_open(&queue)?;
+            let now_ns = if queue.open.is_some() { 0 } else { self.clock.now_ns() };
+            match queue.place(need, records, &self.config, now_ns)? {
+                Place::Here => return Ok(self.give_number(queue, need, records, wait)),
+                full => {
+                    let turn = turn.get_or_insert_with(|| {
+                        let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
+                        Turn::new(timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns)))
+                    });
+                    if no_wait {
+                        self.refuse_to_wait(queue, full)?;
+                    } else {
+                        self.wait_for_room(queue, full, turn)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_number(&self, mut queue: MutexGuard<'_, Queue>, need: usize, records: u64, wait: bool) -> Accepted<'_> {
+        let first_seq = queue.next_seq;
+        let last_seq = first_seq + records - 1;
+        queue.next_seq = last_seq + 1;
+        queue.tail.records += records;
+        let open = queue.open.as_mut().expect("place left an open frame");
+        let claim = open.frame.claim(&self.ring, need);
+        open.last_seq = last_seq;
+        open.records += u32::try_from(records).expect("place checked the count");
+        let gate = open.gate;
+        let full_batch = self.config.durability == Durability::Group && u64::from(open.records) >= self.config.batch_records;
+        if wait {
+            queue.demand_seq = queue.demand_seq.max(last_seq);
+        }
+        // Under the lock, so that it never runs behind the durable mark.
+        self.accepted.store(last_seq, std::sync::atomic::Ordering::Release);
+        if wait && queue.may_lead(first_seq) {
+            queue.close_open();
+            let closed = queue.closed.pop_front().expect("just closed");
+            queue.take_off(&closed, 0);
+            queue.leaders += 1;
+            return Accepted { first_seq, last_seq, claim, gate, lead: Some(closed) };
+        }
+        if wait {
+            if let Some(open) = &mut queue.open {
+                open.waiters += 1;
+            }
+        }
+        if full_batch {
+            queue.demand_seq = queue.demand_seq.max(last_seq);
+            queue.close_open();
+        }
+        self.kick_keeper(&mut queue);
+        self.kick(queue);
+        Accepted { first_seq, last_seq, claim, gate, lead: None }
+    }
+
+    fn refuse_to_wait(&self, mut queue: MutexGuard<'_, Queue>, full: Place) -> Result<()> {
+        if full == Place::NoSpare {
+            queue.keeper.spare_wanted = true;
+            if let Some(error) = queue.keeper.spare_failed.clone() {
+                self.ask_for_room(queue);
+                return Err(self.no_room(error));
+            }
+        }
+        self.ask_for_room(queue);
+        self.counters.refused_again.one();
+        Err(Error::new(Code::Again, "no room for the record now"))
+    }
+
+    /// Wakes who can make room.
+    fn ask_for_room(&self, queue: MutexGuard<'_, Queue>) {
+        self.kick(queue);
+        self.chores.open();
+    }
+
+    /// Waits until there may be room; an error if there will be none.
+    pub(super) fn wait_for_room(&self, mut queue: MutexGuard<'_, Queue>, full: Place, turn: &mut Turn) -> Result<()> {
+        // Before the lock is given up: what makes room changes the queue first and opens the gate after.
+        let ticket = self.room.ticket();
+        if full == Place::NoSpare {
+            queue.keeper.spare_wanted = true;
+            let failures = queue.keeper.spare_failures;
+            if failures > *turn.failures.get_or_insert(failures) {
+                let error = queue.keeper.spare_failed.clone().expect("a failure was counted");
+                queue.keeper.spare_wanted = false;
+                return Err(self.no_room(error));
+            }
+        }
+        if !turn.counted {
+            turn.counted = true;
+            let waits = if full == Place::RingFull { &self.counters.ring_waits } else { &self.counters.spare_waits };
+            waits.one();
+        }
+        self.ask_for_room(queue);
+        if turn.until_ns.is_some_and(|until_ns| self.clock.now_ns() >= until_ns) {
+            self.counters.refused_timeout.one();
+            return Err(Error::new(Code::Timeout, "no room for the record within append_timeout_us"));
+        }
+        if self.threads == Threads::None {
+            self.work_while_waiting(turn.until_ns)?;
+        } else {
+            self.room.wait(ticket, self.deadline(turn.until_ns));
+        }
+        Ok(())
+    }
+
+    /// The error for room that a spare would have given.
+    fn no_room(&self, error: Error) -> Error {
+        if error.code == Code::NoSpc {
+            self.counters.refused_nospace.one();
+        }
+        error
+    }
+
+    /// Step 4, alone: this thread composes and writes its own frame.
+    fn lead(&self, closed: Closed) -> Result<()> {
+        self.counters.frames_by_appender.one();
+        self.write_frame(closed, disk::Durable::Yes, true)
+    }
+
+    /// Steps 5 to 7 for one frame, by an appender or the writer.
+    pub(super) fn write_frame(&self, mut closed: Closed, durable: disk::Durable, leader: bool) -> Result<()> {
+        let written = self.compose_and_write(&mut closed, durable);
+        match written {
+            Ok(says_durable) => {
+                self.counters.frames.one();
+                self.counters.device_bytes.add(len_u64(closed.frame.len()));
+                if durable == disk::Durable::Yes {
+                    self.counters.flushes.one();
+                }
+                self.complete(closed.order, says_durable, durable == disk::Durable::Yes, Some(closed.frame), leader);
+                Ok(())
+            }
+            Err(error) => {
+                // The ring keeps the frame: nothing is written any more.
+                self.wake_all();
+                Err(error)
+            }
+        }
+    }
+
+    fn compose_and_write(&self, closed: &mut Closed, durable: disk::Durable) -> Result<u64> {
+        closed.frame.wait_filled();
+        let (file, says) = {
+            let mut composer = self.composer_at(closed.order)?;
+            debug_assert_eq!(composer.offset, closed.offset);
+            let says = self.durable_now();
+            let filled_len = closed.frame.filled_len();
+            composer.data(closed.frame.bytes_mut(), filled_len, closed.last_seq, closed.records, says);
+            composer.next_order += 1;
+            (std::sync::Arc::clone(&composer.file), says)
+        };
+        self.turn.open();
+        self.latch.run(|| {
+            file.write_at(closed.frame.bytes(), closed.offset, durable).map_err(|error| {
+                Error::os("cannot write a frame", &error).at(closed.segment, closed.offset).about_seq(closed.first_seq)
+            })
+        })?;
+        Ok(says.seq)
+    }
+
+    /// The composer, when frame `order` is the next.  The one before is only being
+    /// filled and composed, so this wait is short.
+    pub(super) fn composer_at(&self, order: u64) -> Result<MutexGuard<'_, super::Composer>> {
+        loop {
+            let ticket = self.turn.ticket();
+            let composer = self.composer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if composer.next_order == order {
+                return Ok(composer);
+            }
+            drop(composer);
+            if let Some(first) = self.latch.first() {
+                return Err(Error::poisoned_by(&first));
+            }
+            self.turn.wait(ticket, None);
+        }
+    }
+
+    /// What a frame composed now can testify.
+    pub(super) fn durable_now(&self) -> Durable {
+        let queue = self.lock();
+        Durable { seq: queue.durable_seq, end: queue.durable_end }
+    }
+}
+
+/// Step 3: copies the records into the ring.
+fn fill<'a>(claim: &mut Claim<'_>, entries: impl ExactSizeIterator<Item = Entry<'a>>, first_seq: u64) {
+    let mut out = claim.bytes();
+    let mut left = entries.len();
+    for (entry, seq) in entries.zip(first_seq..) {
+        left -= 1;
+        let header = RecordHeader {
+            payload_crc: 0,
+            kind: entry.kind,
+            flags: (if entry.required { FLAG_REQUIRED } else { 0 }) | (if left > 0 { FLAG_BATCH_CONTINUES } else { 0 }),
+            len: u32::try_from(entry.data.len()).expect("check_size keeps a payload below 4 GiB"),
+            seq,
+            // The logical clock is the sequence number: it never goes back, also not over restarts.
+            timestamp: entry.timestamp.unwrap_or_else(|| i64::try_from(seq).unwrap_or(i64::MAX)),
+            stream: entry.stream,
+        };
+        let len = usize_of(len_u64(record_len(entry.data.len())));
+        let (record, rest) = out.split_at_mut(len);
+        header.encode(entry.data, record);
+        out = rest;
+    }
+}

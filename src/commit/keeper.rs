@@ -1,0 +1,133 @@
+//! The keeper: everything slow that must not stand in an append's way.
+//! Renames sealed segments, zeroes ahead, prepares spares.
+
+use std::sync::Arc;
+
+use super::queue::Queue;
+use super::Commit;
+use crate::base::limits::ZERO_PIECE;
+use crate::base::{Code, Error, Result};
+use crate::disk::File;
+use crate::segment::spare;
+
+/// How far ahead of the tail the first segment's file is kept zeroed, bytes.
+const ZERO_AHEAD: u64 = 8 << 20;
+
+enum Chore {
+    Seal(u64),
+    Zero { file: Arc<dyn File>, segment: u64, from: u64, to: u64 },
+    Spare,
+}
+
+impl Commit {
+    /// The keeper thread.
+    pub(super) fn run_keeper(self: &Arc<Self>) {
+        loop {
+            let ticket = self.chores.ticket();
+            while self.keep_once() {}
+            {
+                let queue = self.lock();
+                if (queue.keeper.stop && queue.stopped) || self.latch.first().is_some() {
+                    return;
+                }
+            }
+            self.chores.wait(ticket, None);
+        }
+    }
+
+    /// Tells the keeper if it has something to do.  Under the queue's lock.
+    pub(super) fn kick_keeper(&self, queue: &mut Queue) {
+        if !queue.keeper.preparing && next_chore(queue, &self.config).is_some() {
+            self.chores.open();
+        }
+    }
+
+    /// Does one chore; false: there is none.
+    pub(super) fn keep_once(&self) -> bool {
+        if self.latch.first().is_some() {
+            return false;
+        }
+        let mut queue = self.lock();
+        let Some(chore) = next_chore(&queue, &self.config) else { return false };
+        queue.keeper.preparing = true;
+        drop(queue);
+        let result = self.keep(chore);
+        self.lock().keeper.preparing = false;
+        if let Err(error) = result {
+            self.poison_by(Error { code: Code::Io, ..error });
+        }
+        self.room.open();
+        true
+    }
+
+    fn keep(&self, chore: Chore) -> Result<()> {
+        match chore {
+            Chore::Seal(index) => {
+                self.directory.seal(index)?;
+                let mut queue = self.lock();
+                if queue.keeper.to_seal == Some(index) {
+                    queue.keeper.to_seal = None;
+                }
+                Ok(())
+            }
+            Chore::Zero { file, segment, from, to } => {
+                spare::zero(file.as_ref(), from, to)?;
+                // The zeros' extents become part of the file now, not with the first frame that lies in them.
+                file.sync().map_err(|error| Error::os("cannot flush zeros", &error).in_segment(segment))?;
+                let mut queue = self.lock();
+                if queue.tail.segment == segment {
+                    queue.tail.ready_end = to;
+                    if to == queue.tail.size {
+                        queue.keeper.zeroing = None;
+                    }
+                }
+                Ok(())
+            }
+            Chore::Spare => {
+                let size = self.config.segment_size;
+                let prepared = spare::prepare(&self.directory, size, size, &self.clock);
+                let mut queue = self.lock();
+                queue.keeper.spare_wanted = false;
+                match prepared {
+                    Ok(spare) => {
+                        queue.ready.push_back(spare);
+                        queue.keeper.spare_failed = None;
+                        Ok(())
+                    }
+                    // Not the log's failure: nothing of it was touched.  Whoever needs the room is told.
+                    Err(error) if error.code != Code::Io => {
+                        queue.keeper.spare_failures += 1;
+                        queue.keeper.spare_failed = Some(error);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// What the keeper has to do, most urgent first.
+fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Chore> {
+    let keeper = &queue.keeper;
+    if keeper.stop && queue.stopped {
+        return keeper.to_seal.map(Chore::Seal);
+    }
+    let tail = &queue.tail;
+    if let Some(file) = keeper.zeroing.as_ref().filter(|_| !keeper.stop) {
+        let ahead = ZERO_AHEAD.min(tail.size / 4).max(ZERO_PIECE);
+        if tail.ready_end < tail.size && tail.ready_end < tail.offset.saturating_add(ahead) {
+            let to = tail.ready_end.saturating_add(2 * ahead).min(tail.size);
+            return Some(Chore::Zero { file: Arc::clone(file), segment: tail.segment, from: tail.ready_end, to });
+        }
+    }
+    if let Some(index) = keeper.to_seal {
+        return Some(Chore::Seal(index));
+    }
+    // A spare costs as much disk as a segment: not before the log is being used.
+    let in_use = tail.segment > 1 || tail.offset >= tail.size / 4;
+    let short = crate::base::bytes::len_u64(queue.ready.len()) < config.spares;
+    let ahead = in_use && short && keeper.spare_failed.is_none();
+    let wanted = keeper.spare_wanted && queue.ready.is_empty();
+    (!keeper.stop && (ahead || wanted)).then_some(Chore::Spare)
+}

@@ -1,0 +1,391 @@
+//! Layer 5: group commit.  The way of one append:
+//!
+//!   1. `append.rs`: arguments are checked.
+//!   2. Under the queue's lock, for a few dozen instructions: a place in the ring
+//!      and on disk, then the number.  No place: wait, refuse or time out.
+//!   3. Outside any lock: header, payload and checksums are copied into the ring;
+//!      dropping the claim publishes them.
+//!   4. The appender is alone and wants durability: it takes its frame and writes
+//!      it itself, one system call.  Two may do so at once.  Otherwise the writer
+//!      thread (`writer.rs`) gathers what is there while a frame is in flight; the
+//!      device sets the pace.
+//!   5. `composer.rs` gives the frame its header, in order.
+//!   6. The frame is written, durable by itself if nothing before it is
+//!      unflushed, else a flush follows.
+//!   7. `complete`: the durable mark rises over the frames that are durable
+//!      without a gap, their waiters wake.
+//!   8. Rollover is the writer's; zeroing, spares and renames are the keeper's
+//!      (`keeper.rs`), beside this path.
+//!
+//! A failed write or flush trips the latch: nothing is written after it, every
+//! waiter gets the error, the durable mark stays where it is.
+//!
+//! With [`Threads::None`] no thread is started: whoever waits does the writer's
+//! and keeper's work meanwhile.  A simulation is deterministic that way.
+#![forbid(unsafe_code)]
+
+mod append;
+mod composer;
+mod keeper;
+mod queue;
+mod start;
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::base::clock::Clock;
+use crate::base::counters::Counters;
+use crate::base::options::Config;
+use crate::base::{Code, Error, Result};
+use crate::disk::latch::Latch;
+use crate::mem::ring::{ClosedFrame, Ring};
+use crate::mem::{AlignedBuf, Gate};
+use crate::segment::Directory;
+
+pub use append::{Entry, How};
+use composer::Composer;
+use queue::{Flying, Progress, Queue, GATES};
+
+/// Who does the writer's and the keeper's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// A thread each.
+    Own,
+    /// Whoever waits; and `Commit::tick`.
+    None,
+}
+
+/// The commit path of one open log.
+pub struct Commit {
+    config: Config,
+    clock: Clock,
+    directory: Arc<Directory>,
+    counters: Arc<Counters>,
+    threads: Threads,
+    ring: Arc<Ring>,
+    queue: Mutex<Queue>,
+    composer: Mutex<Composer>,
+    /// One block, for marks and seals; held by whoever does the writer's work.
+    writer_block: Mutex<AlignedBuf>,
+    /// Trips on the first failed write or flush.
+    latch: Latch,
+    /// Highest durable number: the release publishes the frames' bytes on disk to
+    /// readers in this process, who load it with acquire.  Written under the queue's lock.
+    durable: AtomicU64,
+    /// Highest accepted number.  Written under the queue's lock.
+    accepted: AtomicU64,
+    /// Waiters of frames, by the frame's gate.
+    gates: Box<[Gate]>,
+    /// Opened when ring, segment or spare may have room.
+    room: Gate,
+    /// Opened when the durable mark rises or the active segment changes.
+    advanced: Gate,
+    /// Opened when a frame was composed: the next in order may be.
+    turn: Gate,
+    /// Opened to wake the writer and the keeper.
+    work: Gate,
+    chores: Gate,
+}
+
+impl Commit {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic under this lock trips nothing by itself, but the C door turns it into TWAL_E_PANIC and the
+        // queue's invariants are checked where they matter (Space asserts them).
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory of the log.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Config with the log's own values.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Highest number whose record, and every one before it, is durable.
+    pub fn durable_seq(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Highest number given.
+    pub fn last_seq(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+
+    /// What poisoned the log.
+    pub fn poison(&self) -> Option<Error> {
+        self.latch.first()
+    }
+
+    /// Poisons the log for a failure found elsewhere (a caught panic), and answers every waiter.
+    pub fn poison_by(&self, error: Error) {
+        self.latch.trip(error);
+        self.wake_all();
+    }
+
+    /// Bytes of the ring in use.
+    pub fn ring_bytes(&self) -> u64 {
+        let queue = self.lock();
+        let open = queue.open.as_ref().map_or(0, |open| open.frame.len());
+        crate::base::bytes::len_u64(queue.space.used() + open)
+    }
+
+    fn wake_all(&self) {
+        for gate in &self.gates {
+            gate.open();
+        }
+        for gate in [&self.room, &self.advanced, &self.turn, &self.work, &self.chores] {
+            gate.open();
+        }
+    }
+
+    /// A frame's write came back: `durable` by itself, or only written.
+    fn complete(&self, order: u64, says_durable: u64, durable: bool, frame: Option<ClosedFrame>, leader: bool) {
+        let now_ns = self.clock.now_ns();
+        let mut queue = self.lock();
+        let front = queue.flying.front().map_or(0, |front| front.order);
+        let at = crate::base::bytes::usize_of(order - front);
+        let flying = &mut queue.flying[at];
+        debug_assert_eq!(flying.order, order);
+        flying.progress = if durable { Progress::Durable } else { Progress::Written };
+        flying.says_durable = says_durable;
+        flying.frame = frame;
+        if !durable && queue.oldest_unflushed_ns.is_none() {
+            queue.oldest_unflushed_ns = Some(now_ns);
+        }
+        queue.last_frame_ns = now_ns;
+        if leader {
+            queue.leaders -= 1;
+        }
+        self.settle(queue, leader);
+    }
+
+    /// Gives written frames back to the ring, raises the durable mark, wakes who waited.
+    fn settle(&self, mut guard: MutexGuard<'_, Queue>, leader: bool) {
+        let queue = &mut *guard;
+        let mut freed = false;
+        for flying in queue.flying.iter_mut().take_while(|flying| flying.progress != Progress::InFlight) {
+            if let Some(frame) = flying.frame.take() {
+                queue.space.free(frame);
+                freed = true;
+            }
+        }
+        let mut woken: [bool; GATES] = [false; GATES];
+        let mut advanced = false;
+        while queue.flying.front().is_some_and(|front| front.progress == Progress::Durable) {
+            let Some(front) = queue.flying.pop_front() else { break };
+            self.retire(queue, &front);
+            woken[front.gate] |= front.waiters > 0;
+            advanced = true;
+        }
+        if !queue.is_dirty() {
+            queue.oldest_unflushed_ns = None;
+        }
+        let kick = leader && queue.wants_writer(&self.config);
+        if kick {
+            queue.kicked = true;
+        }
+        drop(guard);
+        for (gate, woken) in self.gates.iter().zip(woken) {
+            if woken {
+                gate.open();
+            }
+        }
+        if freed {
+            self.room.open();
+        }
+        if advanced {
+            self.advanced.open();
+        }
+        if kick {
+            self.work.open();
+        }
+    }
+
+    /// The oldest frame is durable: so is everything up to it.
+    fn retire(&self, queue: &mut Queue, frame: &Flying) {
+        queue.durable_seq = queue.durable_seq.max(frame.last_seq);
+        if frame.segment == queue.active_segment {
+            queue.durable_end = frame.end_offset;
+        }
+        queue.witnessed_seq = queue.witnessed_seq.max(frame.says_durable);
+        self.durable.store(queue.durable_seq, Ordering::Release);
+    }
+
+    /// Waits until `seq` is durable.  Ok if it is, even when the log is poisoned.
+    /// `gate` is the gate of its frame where the caller knows it.
+    fn wait_durable(&self, seq: u64, gate: Option<usize>, until_ns: Option<u64>) -> Result<()> {
+        let gate = gate.map_or(&self.advanced, |gate| &self.gates[gate]);
+        self.wait_until(gate, until_ns, || {
+            if self.durable_seq() >= seq {
+                return Some(Ok(()));
+            }
+            self.latch.first().map(|first| Err(first.about_seq(seq)))
+        })
+    }
+
+    /// Looks with `done` whenever `gate` opens.  Without threads the caller does the work meanwhile.
+    fn wait_until<T>(
+        &self,
+        gate: &Gate,
+        until_ns: Option<u64>,
+        mut done: impl FnMut() -> Option<Result<T>>,
+    ) -> Result<T> {
+        loop {
+            let ticket = gate.ticket();
+            if let Some(result) = done() {
+                return result;
+            }
+            if until_ns.is_some_and(|until_ns| self.clock.now_ns() >= until_ns) {
+                return Err(Error::new(Code::Timeout, "the time given for waiting is over"));
+            }
+            if self.threads == Threads::None {
+                self.work_while_waiting(until_ns)?;
+            } else {
+                gate.wait(ticket, until_ns.and_then(|until_ns| self.clock.instant(until_ns)));
+            }
+        }
+    }
+
+    /// Without threads: what writer and keeper would do now; if that is nothing, lets time pass.
+    fn work_while_waiting(&self, until_ns: Option<u64>) -> Result<()> {
+        let kept = self.keep_once();
+        let wakes_ns = self.pump();
+        let next_ns = [wakes_ns, until_ns].into_iter().flatten().min();
+        let now_ns = self.clock.now_ns();
+        match next_ns {
+            Some(next_ns) if next_ns > now_ns && !kept => {
+                self.clock.pass(std::time::Duration::from_nanos(next_ns - now_ns));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn deadline(&self, until_ns: Option<u64>) -> Option<Instant> {
+        until_ns.and_then(|until_ns| self.clock.instant(until_ns))
+    }
+
+    /// Makes everything up to `seq` durable (0: all accepted by now).
+    pub fn sync(&self, seq: u64) -> Result<()> {
+        let last_seq = self.last_seq();
+        if seq > last_seq {
+            let text = format!("record {seq} was not accepted yet, the last is {last_seq}");
+            return Err(Error::new(Code::Inval, text).about_seq(seq));
+        }
+        let seq = if seq == 0 { last_seq } else { seq };
+        if self.durable_seq() >= seq {
+            return Ok(());
+        }
+        self.demand(seq);
+        self.wait_durable(seq, None, None)
+    }
+
+    /// Everything up to `seq` is to become durable as soon as can be.
+    fn demand(&self, seq: u64) {
+        let mut queue = self.lock();
+        queue.demand_seq = queue.demand_seq.max(seq);
+        self.kick(queue);
+    }
+
+    /// Wakes the writer if it has something to do that it does not know of.
+    fn kick(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.wants_writer(&self.config) && (queue.leaders == 0 || queue.in_charge) {
+            queue.kicked = true;
+            drop(queue);
+            self.work.open();
+        }
+    }
+
+    /// Waits until `seq` is durable without asking for a flush.  `timeout_ns` None: for ever.
+    pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
+        let seq = if seq == 0 { self.last_seq() } else { seq };
+        if self.durable_seq() >= seq {
+            return Ok(());
+        }
+        let until_ns = timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns));
+        self.wait_until(&self.advanced, until_ns, || {
+            if self.durable_seq() >= seq {
+                return Some(Ok(()));
+            }
+            if let Some(first) = self.latch.first() {
+                return Some(Err(first.about_seq(seq)));
+            }
+            let gone = self.lock().stopped || (self.lock().closing && seq > self.last_seq());
+            gone.then(|| Err(Error::new(Code::Closed, "the log was closed")))
+        })
+    }
+
+    /// Begins no new segment unless the active one has records.  Returns when the old one is sealed.
+    pub fn roll(&self) -> Result<()> {
+        let mut turn = append::Turn::new(None);
+        let target = loop {
+            let mut queue = self.lock();
+            self.check_open(&queue)?;
+            if queue.tail.records == 0 {
+                break queue.tail.segment;
+            }
+            queue.close_open();
+            match queue.ready.pop_front() {
+                Some(spare) => {
+                    queue.plan_roll(spare, self.config.segment_size);
+                    queue.roll_target = queue.tail.segment;
+                    let target = queue.tail.segment;
+                    self.kick(queue);
+                    break target;
+                }
+                None => self.wait_for_room(queue, queue::Place::NoSpare, &mut turn)?,
+            }
+        };
+        self.wait_until(&self.advanced, None, || {
+            if self.lock().active_segment >= target {
+                return Some(Ok(()));
+            }
+            self.latch.first().map(Err)
+        })
+    }
+
+    fn check_open(&self, queue: &Queue) -> Result<()> {
+        if queue.closing {
+            return Err(Error::new(Code::Closed, "the log is closed or closing"));
+        }
+        match self.latch.first() {
+            Some(first) => Err(Error::poisoned_by(&first)),
+            None => Ok(()),
+        }
+    }
+
+    /// Without threads: does what is due at this time.
+    pub fn tick(&self) {
+        while self.keep_once() {}
+        self.pump();
+    }
+
+    /// Everything durable, a mark at the end, writer and keeper done.  Waiters
+    /// for room are refused with Closed.  Returns the failure that poisoned the
+    /// log, if one did.
+    pub fn close(&self) -> Result<()> {
+        {
+            let mut queue = self.lock();
+            queue.closing = true;
+            queue.keeper.stop = true;
+            queue.demand_seq = queue.next_seq - 1;
+            queue.kicked = true;
+        }
+        self.room.open();
+        self.work.open();
+        self.chores.open();
+        let result = self.wait_until(&self.advanced, None, || {
+            if self.lock().stopped {
+                return Some(Ok(()));
+            }
+            self.latch.first().map(|first| Err(Error::poisoned_by(&first)))
+        });
+        self.advanced.open();
+        result
+    }
+}

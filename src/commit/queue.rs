@@ -1,0 +1,518 @@
+//! What is accepted, what is closed, what is on its way: the bookkeeping of the
+//! commit path, under one lock.
+//!
+//! Does no I/O and waits for nothing.  A frame goes open → closed → in flight →
+//! written → durable, and frames keep that order among themselves: `open` is
+//! behind every `closed`, those are behind every `flying`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::limits::FRAME_SIZE_CAP;
+use crate::base::options::{Config, Durability};
+use crate::base::{Error, Result};
+use crate::disk::File;
+use crate::format::FRAME_HEADER_LEN;
+use crate::mem::ring::{ClosedFrame, OpenFrame, Space, FRAMES_MAX};
+use crate::segment::Spare;
+
+/// Gates that waiters of frames share; two frames with the same gate only cost a needless look.
+pub const GATES: usize = 64;
+/// Unflushed bytes after which a flush that somebody waits for is no longer put off for more frames.
+const FLUSH_BYTES_MAX: u64 = 16 << 20;
+
+/// Where the next closed frame goes.
+pub struct Tail {
+    /// Index of the segment; the writer may still be one behind.
+    pub segment: u64,
+    /// Offset in it.
+    pub offset: u64,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Everything before this offset was written with zeros or more: a frame there grows nothing.
+    pub ready_end: u64,
+    /// Records in the segment so far, those in the open frame included.
+    pub records: u64,
+}
+
+/// The frame that accepts records.
+pub struct Open {
+    pub frame: OpenFrame,
+    pub gate: usize,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub records: u32,
+    pub waiters: u32,
+    pub opened_ns: u64,
+}
+
+/// A frame with its final content and place, not yet taken by anybody.
+pub struct Closed {
+    pub frame: ClosedFrame,
+    pub order: u64,
+    pub segment: u64,
+    pub offset: u64,
+    pub gate: usize,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub records: u32,
+    pub waiters: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    InFlight,
+    Written,
+    Durable,
+}
+
+/// A frame that was taken.
+pub struct Flying {
+    pub order: u64,
+    pub segment: u64,
+    pub end_offset: u64,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub gate: usize,
+    pub waiters: u32,
+    pub bytes: u64,
+    /// What its header says was durable.
+    pub says_durable: u64,
+    pub progress: Progress,
+    /// Given back by the thread that wrote it; goes back to the ring in order.
+    pub frame: Option<ClosedFrame>,
+}
+
+/// What an append found when it looked for a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The open frame takes it.
+    Here,
+    /// The ring is full.
+    RingFull,
+    /// The segment is full and no spare is ready.
+    NoSpare,
+    /// The segment's next bytes are not zeroed yet.
+    NotZeroed,
+}
+
+/// What the writer has to do next.
+pub enum Step {
+    /// Compose and write the frame; durable if so.
+    Write(Closed, bool),
+    /// Flush what is written.
+    Flush,
+    /// Write a mark.
+    Mark,
+    /// Seal the active segment and begin the next.
+    Roll,
+    /// Nothing until this time (None: until woken).
+    Wait(Option<u64>),
+    /// Closing, and nothing is left.
+    Stop,
+}
+
+/// See the module.
+pub struct Queue {
+    pub space: Space,
+    pub block: u64,
+    pub next_seq: u64,
+    pub tail: Tail,
+    pub open: Option<Open>,
+    pub closed: VecDeque<Closed>,
+    pub flying: VecDeque<Flying>,
+    pub next_order: u64,
+    next_gate: usize,
+    /// Spares ready for use, and those that `tail` has moved on to but the writer not yet.
+    pub ready: VecDeque<Spare>,
+    pub planned: VecDeque<Spare>,
+    /// The segment that the writer writes.
+    pub active_segment: u64,
+    /// Roll at least up to this segment.
+    pub roll_target: u64,
+    /// Everything up to here is wanted durable.
+    pub demand_seq: u64,
+    /// Highest durable number, as the last durable frame's header says it.
+    pub witnessed_seq: u64,
+    pub durable_seq: u64,
+    /// In the active segment, everything before this offset is durable.
+    pub durable_end: u64,
+    /// A flush acknowledged records that no frame witnesses yet: the next thing on the device is durable.
+    pub mark_wanted: bool,
+    pub oldest_unflushed_ns: Option<u64>,
+    pub last_frame_ns: u64,
+    /// The writer is at work, or in charge: appenders do not write themselves.
+    pub writer_busy: bool,
+    pub in_charge: bool,
+    small_frames: u32,
+    /// Appenders that are writing their own frame.
+    pub leaders: u32,
+    /// The writer was told to look and has not looked yet.
+    pub kicked: bool,
+    /// When the writer looks by itself; None: only when kicked.
+    pub wakes_ns: Option<u64>,
+    pub closing: bool,
+    pub stopped: bool,
+    pub keeper: Chores,
+}
+
+/// What the keeper is asked for and what came of it.
+#[derive(Default)]
+pub struct Chores {
+    /// An append waits for a spare.
+    pub spare_wanted: bool,
+    /// Attempts to prepare a spare that failed, and the last failure.
+    pub spare_failures: u64,
+    pub spare_failed: Option<Error>,
+    /// A spare is being prepared.
+    pub preparing: bool,
+    /// A sealed segment still named active.
+    pub to_seal: Option<u64>,
+    /// The tail's file while part of it is not zeroed.
+    pub zeroing: Option<Arc<dyn File>>,
+    pub stop: bool,
+}
+
+impl Queue {
+    pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Queue {
+        let (active_segment, spares) = (tail.segment, usize_of(config.spares));
+        Queue {
+            space,
+            block,
+            next_seq,
+            tail,
+            open: None,
+            closed: VecDeque::with_capacity(FRAMES_MAX),
+            flying: VecDeque::with_capacity(4 * FRAMES_MAX),
+            next_order: 0,
+            next_gate: 0,
+            ready: VecDeque::with_capacity(spares + 1),
+            planned: VecDeque::with_capacity(spares + 1),
+            active_segment,
+            roll_target: active_segment,
+            demand_seq: 0,
+            witnessed_seq: next_seq - 1,
+            durable_seq: next_seq - 1,
+            durable_end: 0,
+            mark_wanted: false,
+            oldest_unflushed_ns: None,
+            last_frame_ns: 0,
+            writer_busy: false,
+            in_charge: false,
+            small_frames: 0,
+            leaders: 0,
+            kicked: false,
+            wakes_ns: None,
+            closing: false,
+            stopped: false,
+            keeper: Chores::default(),
+        }
+    }
+
+    fn pad(&self, len: usize) -> u64 {
+        len_u64(len).next_multiple_of(self.block)
+    }
+
+    /// Behind this offset of the tail's segment no data frame reaches: a mark and the seal have room of their own.
+    fn data_end(&self) -> u64 {
+        self.tail.size.saturating_sub(2 * self.block)
+    }
+
+    /// Looks for a place for `need` bytes of `records` records that belong together.
+    /// After [`Place::Here`] there is an open frame with room, and the room is taken on disk.
+    pub fn place(&mut self, need: usize, records: u64, config: &Config, now_ns: u64) -> Result<Place> {
+        if let Some(open) = &self.open {
+            let len = self.pad(open.frame.len() + need);
+            let fits = open.frame.room() >= need
+                && len <= FRAME_SIZE_CAP
+                && self.tail.offset + len <= self.data_end()
+                && self.tail.records.saturating_add(records) <= config.segment_records_max
+                && open.records.checked_add(u32::try_from(records).unwrap_or(u32::MAX)).is_some();
+            if fits {
+                let ready = self.tail.offset + len <= self.tail.ready_end;
+                return Ok(if ready { Place::Here } else { Place::NotZeroed });
+            }
+            self.close_open();
+        }
+        let least = FRAME_HEADER_LEN + need;
+        let len = self.pad(least);
+        let by_count = self.tail.records > 0 && self.tail.records.saturating_add(records) > config.segment_records_max;
+        if by_count || self.tail.offset + len > self.data_end() {
+            match self.ready.pop_front() {
+                None => return Ok(Place::NoSpare),
+                Some(spare) => self.plan_roll(spare, config.segment_size),
+            }
+        }
+        if self.tail.offset + len > self.tail.ready_end {
+            return Ok(Place::NotZeroed);
+        }
+        if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
+            return Ok(Place::RingFull);
+        }
+        let Some(mut frame) = self.space.open(least, least.max(usize_of(FRAME_SIZE_CAP)))? else {
+            return Ok(Place::RingFull);
+        };
+        frame.skip(FRAME_HEADER_LEN);
+        self.next_gate = (self.next_gate + 1) % GATES;
+        self.open = Some(Open {
+            frame,
+            gate: self.next_gate,
+            first_seq: self.next_seq,
+            last_seq: self.next_seq - 1,
+            records: 0,
+            waiters: 0,
+            opened_ns: now_ns,
+        });
+        Ok(Place::Here)
+    }
+
+    /// The tail moves on to a spare; the writer follows when it has written what comes before.
+    pub fn plan_roll(&mut self, spare: Spare, size: u64) {
+        self.planned.push_back(spare);
+        // A spare is written up to its end; only a log's very first segment is not.
+        self.tail =
+            Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
+        self.keeper.zeroing = None;
+    }
+
+    /// Ends the growth of the open frame and gives it its place.
+    pub fn close_open(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let frame = self.space.close(open.frame);
+        let (order, offset) = (self.next_order, self.tail.offset);
+        self.next_order += 1;
+        self.tail.offset += len_u64(frame.len());
+        self.closed.push_back(Closed {
+            order,
+            segment: self.tail.segment,
+            offset,
+            gate: open.gate,
+            first_seq: open.first_seq,
+            last_seq: open.last_seq,
+            records: open.records,
+            waiters: open.waiters,
+            frame,
+        });
+    }
+
+    /// Puts a taken frame among the flying ones.
+    pub fn take_off(&mut self, closed: &Closed, says_durable: u64) {
+        let bytes = len_u64(closed.frame.len());
+        self.flying.push_back(Flying {
+            order: closed.order,
+            segment: closed.segment,
+            end_offset: closed.offset + bytes,
+            first_seq: closed.first_seq,
+            last_seq: closed.last_seq,
+            gate: closed.gate,
+            waiters: closed.waiters,
+            bytes,
+            says_durable,
+            progress: Progress::InFlight,
+            frame: None,
+        });
+    }
+
+    /// Something is written and not flushed.
+    pub fn is_dirty(&self) -> bool {
+        self.flying.iter().any(|frame| frame.progress == Progress::Written)
+    }
+
+    fn in_flight(&self) -> bool {
+        self.flying.iter().any(|frame| frame.progress == Progress::InFlight)
+    }
+
+    /// Whether the appender of `first_seq`, whose records are the newest, may write its frame itself.
+    pub fn may_lead(&self, first_seq: u64) -> bool {
+        !self.writer_busy
+            && !self.in_charge
+            && !self.closing
+            && self.leaders < 2
+            && self.closed.is_empty()
+            && self.open.as_ref().is_some_and(|open| open.first_seq == first_seq)
+            && self.tail.segment == self.active_segment
+            && self.roll_target <= self.active_segment
+            && !self.is_dirty()
+    }
+
+    /// Whether the open frame is to go out now; else when.
+    fn open_due(&self, config: &Config, now_ns: u64) -> Result<(), Option<u64>> {
+        let Some(open) = &self.open else { return Err(None) };
+        if config.durability != Durability::Group || self.demand_seq >= open.first_seq || self.closing {
+            return Ok(());
+        }
+        if self.space.used() + open.frame.len() >= self.space.size() / 2 {
+            return Ok(());
+        }
+        let due_ns = open.opened_ns.saturating_add(config.batch_delay_ns);
+        if now_ns >= due_ns {
+            Ok(())
+        } else {
+            Err(Some(due_ns))
+        }
+    }
+
+    /// First number that a frame still to be written holds, if any is closed or open.
+    fn next_unwritten(&self) -> Option<u64> {
+        self.closed.front().map(|closed| closed.first_seq).or(self.open.as_ref().map(|open| open.first_seq))
+    }
+
+    /// What the writer has to do now.  The one place that decides it.
+    pub fn next_step(&mut self, config: &Config, now_ns: u64) -> Step {
+        let dirty = self.is_dirty();
+        if dirty && self.flush_due(config, now_ns) {
+            return Step::Flush;
+        }
+        let next_is_elsewhere = self.closed.front().is_some_and(|closed| closed.segment != self.active_segment);
+        let roll_now = self.roll_target > self.active_segment
+            && self.tail.segment > self.active_segment
+            && self.closed.is_empty();
+        if next_is_elsewhere || roll_now {
+            return if self.in_flight() { Step::Wait(None) } else { Step::Roll };
+        }
+        let mut open_due_ns = None;
+        if self.closed.is_empty() {
+            match self.open_due(config, now_ns) {
+                // Becomes closed, in this segment: `place` opened it in the tail's, which is the active one
+                // unless a roll is planned.
+                Ok(()) => {
+                    if config.durability == Durability::Group {
+                        let last_seq = self.open.as_ref().map_or(0, |open| open.last_seq);
+                        self.demand_seq = self.demand_seq.max(last_seq);
+                    }
+                    self.close_open();
+                    return self.next_step(config, now_ns);
+                }
+                Err(due_ns) => open_due_ns = due_ns,
+            }
+        }
+        if let Some(closed) = self.closed.pop_front() {
+            let durable = self.goes_out_durable(&closed, dirty, config);
+            self.take_off(&closed, 0);
+            return Step::Write(closed, durable);
+        }
+        if self.wants_mark(config, now_ns) {
+            if self.mark_fits() {
+                return Step::Mark;
+            }
+            if self.open.is_some() {
+                // No room for a mark in front of the open frame: that frame goes out durably in its stead.
+                let last_seq = self.open.as_ref().map_or(0, |open| open.last_seq);
+                self.demand_seq = self.demand_seq.max(last_seq);
+                self.close_open();
+                return self.next_step(config, now_ns);
+            }
+            // The seal is all that still fits; it will be the witness.
+            self.mark_wanted = false;
+            self.witnessed_seq = self.durable_seq;
+        }
+        if self.closing && !self.in_flight() {
+            return Step::Stop;
+        }
+        let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
+        let mark_ns = (self.durable_seq > self.witnessed_seq)
+            .then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
+        Step::Wait([open_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
+    }
+
+    fn flush_due(&self, config: &Config, now_ns: u64) -> bool {
+        let first_dirty = self
+            .flying
+            .iter()
+            .find(|frame| frame.progress == Progress::Written)
+            .map_or(u64::MAX, |frame| frame.first_seq);
+        let wanted = self.demand_seq >= first_dirty;
+        let more_wanted = self.next_unwritten().is_some_and(|seq| seq <= self.demand_seq);
+        let unflushed = || -> u64 {
+            self.flying.iter().filter(|frame| frame.progress == Progress::Written).map(|frame| frame.bytes).sum()
+        };
+        let overdue =
+            self.oldest_unflushed_ns.is_some_and(|since| now_ns >= since.saturating_add(config.flush_interval_ns));
+        let crowded = self.flying.len() * 2 >= self.flying.capacity();
+        overdue
+            || crowded
+            || (wanted && (!more_wanted || unflushed() >= FLUSH_BYTES_MAX))
+            || (self.closing && self.next_unwritten().is_none())
+    }
+
+    /// Whether this frame's own write makes it durable, or a flush after several.
+    fn goes_out_durable(&self, closed: &Closed, dirty: bool, config: &Config) -> bool {
+        if self.mark_wanted {
+            return true;
+        }
+        let wanted = closed.first_seq <= self.demand_seq;
+        let more_wanted = self.next_unwritten().is_some_and(|seq| seq <= self.demand_seq);
+        // In GROUP every batch has a flush of its own.
+        wanted && !dirty && (!more_wanted || config.durability == Durability::Group)
+    }
+
+    fn wants_mark(&self, config: &Config, now_ns: u64) -> bool {
+        if self.in_flight() || self.flying.iter().any(|frame| frame.progress != Progress::Durable) {
+            return self.mark_wanted && !self.in_flight();
+        }
+        let unwitnessed = self.durable_seq > self.witnessed_seq;
+        self.mark_wanted
+            || (unwitnessed
+                && (self.closing || now_ns >= self.last_frame_ns.saturating_add(config.idle_mark_ns)))
+    }
+
+    fn mark_fits(&self) -> bool {
+        if self.tail.segment != self.active_segment {
+            return false;
+        }
+        match &self.open {
+            Some(open) => self.tail.offset + self.block + self.pad(open.frame.len()) <= self.data_end(),
+            None => self.tail.offset + 2 * self.block <= self.tail.size,
+        }
+    }
+
+    /// Gives a mark its place in front of the open frame, if there is one.
+    pub fn place_mark(&mut self) -> (u64, u64) {
+        let (order, offset) = (self.next_order, self.tail.offset);
+        self.next_order += 1;
+        self.tail.offset += self.block;
+        (order, offset)
+    }
+
+    /// After a frame was written: whether the writer stays in charge.  With three or
+    /// more waiters a frame the hand-over to the writer pays; with fewer the
+    /// appenders are faster by themselves.
+    pub fn judge_charge(&mut self, waiters: u32) {
+        if waiters >= 3 {
+            self.in_charge = true;
+            self.small_frames = 0;
+        } else if self.in_charge {
+            self.small_frames += 1;
+            if self.small_frames >= 8 {
+                self.in_charge = false;
+                self.small_frames = 0;
+            }
+        }
+    }
+
+    /// Whether the writer has anything to do, now or at a time that it does not know yet.
+    pub fn wants_writer(&self, config: &Config) -> bool {
+        if self.writer_busy || self.kicked {
+            return false;
+        }
+        let sooner = |due_ns: u64| self.wakes_ns.is_none_or(|wakes_ns| due_ns < wakes_ns);
+        !self.closed.is_empty()
+            || self.mark_wanted
+            || self.roll_target > self.active_segment
+            || self.closing
+            || match &self.open {
+                None => false,
+                Some(open) => {
+                    config.durability != Durability::Group
+                        || self.demand_seq >= open.first_seq
+                        || self.space.used() + open.frame.len() >= self.space.size() / 2
+                        || sooner(open.opened_ns.saturating_add(config.batch_delay_ns))
+                }
+            }
+            || (self.is_dirty()
+                && (self.demand_seq > self.durable_seq
+                    || self.oldest_unflushed_ns.is_some_and(|since| sooner(since.saturating_add(config.flush_interval_ns)))))
+            || (self.durable_seq > self.witnessed_seq && self.wakes_ns.is_none())
+    }
+}

@@ -1,0 +1,142 @@
+//! From what recovery opened to a running commit path.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use super::composer::Composer;
+use super::queue::{Queue, Tail, GATES};
+use super::{Commit, Threads};
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::clock::Clock;
+use crate::base::counters::Counters;
+use crate::base::options::Config;
+use crate::base::{Error, Result};
+use crate::disk::latch::Latch;
+use crate::disk::File;
+use crate::format::{Chain, Id, SegmentHeader};
+use crate::mem::ring::Ring;
+use crate::mem::{AlignedBuf, Gate};
+use crate::segment::{spare, Directory, Spare};
+
+/// Where to continue.
+pub struct Continue {
+    /// The active segment, writer's lock held through this descriptor.
+    pub file: Arc<dyn File>,
+    /// Its header.
+    pub header: SegmentHeader,
+    /// How the frames end, and where.
+    pub end: Chain,
+    /// Offset behind the last frame.
+    pub end_offset: u64,
+    /// The last frame is a seal.
+    pub sealed: bool,
+    /// Records and frames in the active segment.
+    pub records: u64,
+    /// Frames in it.
+    pub frames: u64,
+    /// This opening's number and id.
+    pub epoch: u64,
+    /// This opening's id.
+    pub epoch_id: Id,
+    /// An older segment still named active.
+    pub to_seal: Option<u64>,
+    /// Spares that were found.
+    pub spares: Vec<u64>,
+}
+
+impl Commit {
+    /// Writes the mark that ends an open, then takes appends.
+    pub fn start(
+        directory: Arc<Directory>,
+        config: Config,
+        clock: Clock,
+        counters: Arc<Counters>,
+        threads: Threads,
+        from: Continue,
+    ) -> Result<Arc<Commit>> {
+        let block = u64::from(config.block_size);
+        let ring_size = usize_of(config.ring_size.next_multiple_of(block));
+        let (ring, space) = Ring::new(ring_size, usize_of(block))?;
+        let size = from.header.segment_size;
+        let ready_end = from
+            .file
+            .written_until(from.end_offset)
+            .map_err(|error| Error::os("cannot look at the segment's extents", &error).in_segment(from.header.index))?;
+        let tail = Tail {
+            segment: from.header.index,
+            offset: if from.sealed { size } else { from.end_offset },
+            size,
+            ready_end: ready_end / block * block,
+            records: from.records,
+        };
+        let mut queue = Queue::new(space, block, from.end.last_seq + 1, tail, &config);
+        queue.durable_end = from.end_offset;
+        queue.keeper.to_seal = from.to_seal;
+        queue.keeper.zeroing = (ready_end < size && !from.sealed).then(|| Arc::clone(&from.file));
+        queue.ready.extend(adopt(&directory, &from.spares, &config, &clock)?);
+        let composer = Composer {
+            file: from.file,
+            header: from.header,
+            offset: from.end_offset,
+            chain: from.end,
+            records: from.records,
+            frames: from.frames,
+            epoch: from.epoch,
+            epoch_id: from.epoch_id,
+            frame_number: 0,
+            next_order: 0,
+            sealed: from.sealed,
+        };
+        let commit = Arc::new(Commit {
+            durable: AtomicU64::new(from.end.last_seq),
+            accepted: AtomicU64::new(from.end.last_seq),
+            writer_block: Mutex::new(AlignedBuf::zeroed(usize_of(block))?),
+            config,
+            clock,
+            directory,
+            counters,
+            threads,
+            ring,
+            queue: Mutex::new(queue),
+            composer: Mutex::new(composer),
+            latch: Latch::new(),
+            gates: (0..GATES).map(|_| Gate::default()).collect(),
+            room: Gate::default(),
+            advanced: Gate::default(),
+            turn: Gate::default(),
+            work: Gate::default(),
+            chores: Gate::default(),
+        });
+        commit.write_first_frame()?;
+        if threads == Threads::Own {
+            commit.start_threads()?;
+        }
+        Ok(commit)
+    }
+
+    fn start_threads(self: &Arc<Self>) -> Result<()> {
+        let failed = |error| Error::os("cannot start a thread", &error);
+        let writer = Arc::clone(self);
+        crate::base::thread::spawn("twal-writer", move || writer.run_writer()).map_err(failed)?;
+        let keeper = Arc::clone(self);
+        let started = crate::base::thread::spawn("twal-keeper", move || keeper.run_keeper());
+        if started.is_err() {
+            // Lets the writer go.
+            let _ = self.close();
+        }
+        started.map_err(failed)
+    }
+}
+
+/// Takes over spares of earlier openings, up to as many as are wanted; removes the others.
+fn adopt(directory: &Directory, found: &[u64], config: &Config, clock: &Clock) -> Result<Vec<Spare>> {
+    let mut ready = Vec::new();
+    for &n in found {
+        if len_u64(ready.len()) < config.spares {
+            ready.extend(spare::adopt(directory, n, config.segment_size, clock)?);
+        } else if let Some(spare) = directory.open_spare(n)? {
+            directory.remove_spare(spare)?;
+        }
+    }
+    Ok(ready)
+}

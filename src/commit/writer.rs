@@ -1,0 +1,291 @@
+//! The writer: gathers what is there into the next frame, flushes, marks, rolls.
+//!
+//! [`Queue::next_step`](super::queue::Queue::next_step) decides, this file does.
+
+use std::sync::{Arc, PoisonError};
+
+use super::queue::{Flying, Progress, Step};
+use super::Commit;
+use crate::base::bytes::usize_of;
+use crate::base::{Error, Result};
+use crate::disk::{Durable, LockByte};
+use crate::format::SegmentHeader;
+use crate::recover::create;
+use crate::segment::{SegmentName, State};
+
+impl Commit {
+    /// The writer thread.
+    pub(super) fn run_writer(self: &Arc<Self>) {
+        loop {
+            let ticket = self.work.ticket();
+            let wakes_ns = self.pump();
+            if self.lock().stopped || self.latch.first().is_some() {
+                self.wake_all();
+                return;
+            }
+            self.work.wait(ticket, self.deadline(wakes_ns));
+        }
+    }
+
+    /// Does all there is to do now; says when to look again.
+    pub(super) fn pump(&self) -> Option<u64> {
+        loop {
+            let mut queue = self.lock();
+            queue.kicked = false;
+            if self.latch.first().is_some() || queue.stopped {
+                queue.writer_busy = false;
+                return None;
+            }
+            let step = queue.next_step(&self.config, self.clock.now_ns());
+            queue.writer_busy = !matches!(step, Step::Wait(_) | Step::Stop);
+            let done = match step {
+                Step::Write(closed, durable) => {
+                    queue.mark_wanted &= !durable;
+                    let waiters = closed.waiters;
+                    drop(queue);
+                    self.counters.frames_by_writer.one();
+                    let group_commit = durable && waiters == 0;
+                    let durable = if durable { Durable::Yes } else { Durable::No };
+                    let written = self.write_frame(closed, durable, false);
+                    let mut queue = self.lock();
+                    queue.judge_charge(waiters);
+                    if group_commit && self.config.durability == crate::base::options::Durability::Group {
+                        queue.mark_wanted = queue.closed.is_empty();
+                    }
+                    written
+                }
+                Step::Flush => {
+                    drop(queue);
+                    self.flush()
+                }
+                Step::Mark => {
+                    queue.mark_wanted = false;
+                    let (order, offset) = queue.place_mark();
+                    let segment = queue.active_segment;
+                    let last_seq = queue.durable_seq;
+                    queue.flying.push_back(Flying {
+                        order,
+                        segment,
+                        end_offset: offset + queue.block,
+                        first_seq: u64::MAX,
+                        last_seq,
+                        gate: 0,
+                        waiters: 0,
+                        bytes: queue.block,
+                        says_durable: 0,
+                        progress: Progress::InFlight,
+                        frame: None,
+                    });
+                    drop(queue);
+                    self.write_mark(order, offset)
+                }
+                Step::Roll => {
+                    drop(queue);
+                    self.roll_over()
+                }
+                Step::Wait(wakes_ns) => {
+                    queue.wakes_ns = wakes_ns;
+                    return wakes_ns;
+                }
+                Step::Stop => {
+                    queue.stopped = true;
+                    drop(queue);
+                    self.wake_all();
+                    return None;
+                }
+            };
+            if done.is_err() {
+                // The latch has it; every waiter has to see that.
+                self.lock().writer_busy = false;
+                self.wake_all();
+                return None;
+            }
+        }
+    }
+
+    /// Makes every written frame durable.
+    fn flush(&self) -> Result<()> {
+        let (file, index) = {
+            let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            (Arc::clone(&composer.file), composer.header.index)
+        };
+        // What is written after this line is not claimed to be covered.
+        let covered: Option<u64> = {
+            let queue = self.lock();
+            queue.flying.iter().rfind(|frame| frame.progress == Progress::Written).map(|frame| frame.order)
+        };
+        self.latch.run(|| {
+            file.sync().map_err(|error| Error::os("cannot flush the active segment", &error).in_segment(index))
+        })?;
+        self.counters.flushes.one();
+        let mut queue = self.lock();
+        for flying in queue.flying.iter_mut().filter(|flying| flying.progress == Progress::Written) {
+            if covered.is_some_and(|covered| flying.order <= covered) {
+                flying.progress = Progress::Durable;
+            }
+        }
+        // A flush acknowledges many frames at once, and nothing on the device says so yet.
+        queue.mark_wanted |= self.config.durability != crate::base::options::Durability::Sync;
+        self.settle(queue, false);
+        Ok(())
+    }
+
+    fn write_mark(&self, order: u64, offset: u64) -> Result<()> {
+        let mut block = self.writer_block.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, index, says) = {
+            let mut composer = self.composer_at(order)?;
+            debug_assert_eq!(composer.offset, offset);
+            let says = self.durable_now();
+            composer.mark(&mut block, says);
+            composer.next_order += 1;
+            (Arc::clone(&composer.file), composer.header.index, says)
+        };
+        self.turn.open();
+        self.latch.run(|| {
+            file.write_at(&block, offset, Durable::Yes)
+                .map_err(|error| Error::os("cannot write a mark", &error).at(index, offset))
+        })?;
+        self.counters.marks.one();
+        self.counters.flushes.one();
+        self.counters.device_bytes.add(crate::base::bytes::len_u64(block.len()));
+        self.complete(order, says.seq, true, None, false);
+        Ok(())
+    }
+
+    /// From the active segment to the next.  The order, and the crash behind each step:
+    ///   1. Everything in the old segment is durable, then its seal.
+    ///   2. The new header, which names the seal, is durable.
+    ///   3. The new name is durable.  No record of the new segment was written before.
+    ///   4. The keeper renames the old file; until then two files are named active,
+    ///      which is legal because the younger names the older one's seal.
+    fn roll_over(&self) -> Result<()> {
+        if self.lock().is_dirty() {
+            self.flush()?;
+        }
+        let spare = self.lock().planned.pop_front().expect("the tail moved on to a spare");
+        // One thread does the writer's work and no appender may lead while a roll is planned: the composer is still.
+        let mut block = self.writer_block.lock().unwrap_or_else(PoisonError::into_inner);
+        let (old, sealed) = {
+            let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            (composer.header, composer.sealed)
+        };
+        if !sealed {
+            self.write_seal(&mut block)?;
+        }
+        let (seal_offset, chain) = {
+            let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            (composer.offset - u64::from(old.block_size), composer.chain)
+        };
+        let name = SegmentName { index: old.index + 1, first_seq: chain.last_seq + 1, state: State::Active };
+        let header = SegmentHeader {
+            index: name.index,
+            created_ns: self.clock.wall_ns(),
+            segment_size: self.config.segment_size,
+            first_seq: name.first_seq,
+            salt: create::random_id()?,
+            generation: 0,
+            before: chain,
+            before_offset: seal_offset,
+            ..old
+        };
+        block.fill(0);
+        header.encode(&mut block);
+        self.latch.run(|| {
+            spare.file.write_at(&block, 0, Durable::Yes).map_err(|error| {
+                Error::os("cannot write the segment header", &error).in_segment(name.index)
+            })?;
+            // At most two files are named active: the one before the old must be renamed by now.
+            let unsealed = self.lock().keeper.to_seal.take();
+            if let Some(index) = unsealed {
+                self.directory.seal(index)?;
+            }
+            self.directory.publish(&spare, name)
+        })?;
+        // A recycled file was kept from readers until it was a segment again.
+        self.latch.run(|| spare.file.unlock(LockByte::Reader).map_err(|error| Error::os("cannot unlock", &error)))?;
+        self.counters.segments_created.one();
+        self.counters.segments_sealed.one();
+        {
+            let mut composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            composer.file = spare.file;
+            composer.header = header;
+            composer.offset = u64::from(header.block_size);
+            composer.records = 0;
+            composer.frames = 0;
+            composer.sealed = false;
+        }
+        let mut queue = self.lock();
+        queue.active_segment = name.index;
+        queue.durable_end = queue.block;
+        queue.witnessed_seq = queue.durable_seq;
+        queue.keeper.to_seal = Some(old.index);
+        drop(queue);
+        self.advanced.open();
+        self.chores.open();
+        Ok(())
+    }
+
+    fn write_seal(&self, block: &mut [u8]) -> Result<()> {
+        let says = self.durable_now();
+        let (file, index, offset) = {
+            let mut composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            let offset = composer.offset;
+            composer.seal(block, says);
+            (Arc::clone(&composer.file), composer.header.index, offset)
+        };
+        self.latch.run(|| {
+            file.write_at(block, offset, Durable::Yes)
+                .map_err(|error| Error::os("cannot write the seal", &error).at(index, offset))
+        })?;
+        self.counters.frames.one();
+        self.counters.flushes.one();
+        self.counters.device_bytes.add(crate::base::bytes::len_u64(block.len()));
+        Ok(())
+    }
+
+    /// The end of an open: a durable mark of the new epoch, or where only a seal
+    /// fits, that.  It overwrites what was cut and witnesses what is reported.
+    pub(super) fn write_first_frame(&self) -> Result<()> {
+        let mut block = self.writer_block.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, offset, sealed) = {
+            let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+            (composer.header.segment_size, composer.offset, composer.sealed)
+        };
+        let block_len = crate::base::bytes::len_u64(block.len());
+        if sealed || offset + block_len > size {
+            return Ok(());
+        }
+        if offset + 2 * block_len > size {
+            self.write_seal(&mut block)?;
+            let mut queue = self.lock();
+            queue.tail.offset = size;
+            return Ok(());
+        }
+        let (order, offset) = {
+            let mut queue = self.lock();
+            let (order, offset) = queue.place_mark();
+            let (segment, last_seq) = (queue.active_segment, queue.durable_seq);
+            queue.flying.push_back(Flying {
+                order,
+                segment,
+                end_offset: offset + block_len,
+                first_seq: u64::MAX,
+                last_seq,
+                gate: 0,
+                waiters: 0,
+                bytes: block_len,
+                says_durable: 0,
+                progress: Progress::InFlight,
+                frame: None,
+            });
+            (order, offset)
+        };
+        drop(block);
+        self.write_mark(order, offset)
+    }
+
+    /// Bytes of one block.
+    pub(super) fn block_len(&self) -> usize {
+        usize_of(u64::from(self.config.block_size))
+    }
+}
