@@ -3,7 +3,7 @@
 //!
 //! Promises what [`Disk`], [`Dir`] and [`File`] say; that every descriptor is
 //! close-on-exec and bypasses the page cache ([`Facts::direct`]); and that
-//! nothing is created where [`probe`] refuses the file system.  Relies on
+//! nothing is created where `probe.rs` refuses the file system.  Relies on
 //! callers for alignment.  Leaves to them: names, locks' meaning, the order of
 //! flushes, and never calling anything here in a forked child but drop.
 //!
@@ -117,21 +117,27 @@ impl RealDisk {
 
 /// Flushes the directory that an existing directory is in: whoever created it
 /// (a caller, or an open that was killed) may not have.  Whoever may not open
-/// the parent did not create anything in it.
+/// the parent did not create anything in it, and where the parent cannot be
+/// flushed at all (EINVAL: a read-only image with a mount point in it) nothing
+/// was created either.
 fn sync_parent_of(dir: BorrowedFd<'_>) -> io::Result<()> {
-    match openat(dir, "..", DIRECTORY, Mode::empty()) {
-        Ok(parent) => fsync(parent.as_fd()),
-        Err(Errno::EACCES | Errno::EPERM) => Ok(()),
-        Err(error) => Err(error.into()),
+    let parent = match openat(dir, "..", DIRECTORY, Mode::empty()) {
+        Ok(parent) => parent,
+        Err(Errno::EACCES | Errno::EPERM) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    match fsync(parent.as_fd()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done,
     }
 }
 
+/// No answer but success is taken for one: EROFS above all may mean that the
+/// file system shut itself down.
 fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
     loop {
         match nix::unistd::fsync(fd) {
             Err(Errno::EINTR) => {}
-            // A read-only file system has nothing to flush.
-            Err(Errno::EROFS) => return Ok(()),
             done => return done.map_err(io::Error::from),
         }
     }

@@ -320,6 +320,27 @@ mod tests {
         }
     }
 
+    /// Both primitives, whatever the device here has: a directory's choice
+    /// exercises only one of them.
+    #[test]
+    fn either_primitive_writes_all() {
+        use std::os::unix::fs::{FileExt, OpenOptionsExt};
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+        let Ok(file) = options.open(env!("CARGO_MANIFEST_DIR")) else { return println!("skipped: no O_TMPFILE here") };
+        for (byte, primitive) in [(1, Primitive::WriteDsync), (2, Primitive::WriteThenFlush)] {
+            let Ok(engine) = Uring::new(1, primitive) else { return println!("skipped: no io_uring here") };
+            for durable in [Durable::Yes, Durable::No] {
+                engine.write(file.as_fd(), &[byte; 9000], 100, durable).unwrap();
+                engine.sync(file.as_fd()).unwrap();
+                let mut back = [0; 9000];
+                file.read_exact_at(&mut back, 100).unwrap();
+                assert!(back.iter().all(|b| *b == byte), "{primitive:?} {durable:?}");
+                file.write_all_at(&[0; 9000], 100).unwrap();
+            }
+        }
+    }
+
     /// A write that cannot start cancels the flush behind it, and both answers come.
     #[test]
     fn a_failed_write_cancels_its_flush() {
