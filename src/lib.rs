@@ -21,6 +21,7 @@
 #![warn(rustdoc::all)]
 
 pub mod base;
+pub mod commit;
 pub mod disk;
 pub mod format;
 pub mod log;
@@ -29,4 +30,6 @@ pub mod read;
 pub mod recover;
 pub mod segment;
 
+pub use base::options::{Durability, IoEngine, Options};
+pub use base::{Code, Error};
 pub use log::{Entry, How, Iter, Log, Record, RecoveryReport, Stats, Tail};

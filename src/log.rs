@@ -1,33 +1,25 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::options::Options;
-use crate::base::Result;
+use crate::base::clock::Clock;
+use crate::base::counters::Counters;
+use crate::base::options::{Config, Options};
+use crate::base::{Code, Error, Result};
+use crate::commit::{Commit, Continue, Threads};
+use crate::disk::real::RealDisk;
+use crate::disk::{Access, Disk, LockKind};
+use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::Id;
+use crate::read::scout::Scout;
+use crate::read::Cursor;
+use crate::recover::examine::{self, Asked, Damage, Examined};
+use crate::recover::open as recover;
+use crate::segment::{retain, Directory, State};
 
-/// What a caller hands in: one record.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The payload; twal never looks into it.
-    pub data: &'a [u8],
-    /// A tag: shard, tenant, region.
-    pub stream: u64,
-    /// None: the logical clock.
-    pub timestamp: Option<i64>,
-    /// The caller's own types start at 0x0100.
-    pub kind: u16,
-    /// A reader that does not know the type must stop.
-    pub required: bool,
-}
-
-/// How one append departs from the log's mode.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct How {
-    /// Return when durable.  None: as the log's mode says.
-    pub sync: Option<bool>,
-    /// Never wait for room: [`Code::Again`](crate::base::Code::Again) instead.
-    pub no_wait: bool,
-}
+pub use crate::commit::{Entry, How};
 
 /// One record read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,75 +120,536 @@ pub struct Stats {
 }
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
+///
+/// ```
+/// use twal::{Entry, How, Log, Options};
+///
+/// # fn main() -> Result<(), twal::Error> {
+/// # let dir = std::env::temp_dir().join(format!("twal-doc-{}", std::process::id()));
+/// # let options = Options { allow_any_fs: true, ..Options::default() };
+/// let log = Log::open(&dir, &options)?;
+/// let entry = Entry { data: b"hello", stream: 0, timestamp: None, kind: 0x0100, required: false };
+/// let seq = log.append(&entry, How::default())?; // durable when it returns
+/// let mut reader = log.iter(seq)?;
+/// let record = reader.next_record()?.expect("the record just appended");
+/// assert_eq!(record.data, b"hello");
+/// log.close()?;
+/// # std::fs::remove_dir_all(&dir).unwrap();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Log {
-    _todo: (),
+    inner: Arc<Inner>,
 }
 
 /// A reader of one log, for one thread at a time.
 pub struct Iter {
-    _todo: (),
+    inner: Arc<Inner>,
+    cursor: Cursor,
 }
 
-#[allow(unused_variables, missing_docs)]
+struct Inner {
+    directory: Arc<Directory>,
+    log_id: Id,
+    config: Config,
+    counters: Arc<Counters>,
+    report: RecoveryReport,
+    side: Side,
+    /// Set once, by close.
+    closed: AtomicBool,
+}
+
+enum Side {
+    Writer(Arc<Commit>),
+    Reader(Reader),
+}
+
+/// What a log that is open for reading only knows of its end.
+struct Reader {
+    /// Everything up to here can be delivered.  Written under `scout`.
+    bound: AtomicU64,
+    scout: Mutex<Scouting>,
+}
+
+struct Scouting {
+    scout: Option<Scout>,
+    damage: Option<Damage>,
+}
+
 impl Log {
+    /// Opens the log in directory `dir`, or makes one.
+    ///
+    /// # Errors
+    /// As `twal_open` in the C header.
     pub fn open(dir: &Path, options: &Options) -> Result<Log> {
-        unimplemented!()
+        let config = Config::check(options)?;
+        let disk = RealDisk::new(config.io_engine, config.allow_any_fs, config.allow_buffered);
+        Self::open_config(&disk, dir, config, Clock::real(), Threads::Own)
     }
+
+    /// The same on any disk, with any clock, with or without threads of its own.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(disk: &dyn Disk, dir: &Path, options: &Options, clock: Clock, threads: Threads) -> Result<Log> {
+        Self::open_config(disk, dir, Config::check(options)?, clock, threads)
+    }
+
+    fn open_config(disk: &dyn Disk, dir: &Path, config: Config, clock: Clock, threads: Threads) -> Result<Log> {
+        if dir.as_os_str().is_empty() {
+            return Err(Error::new(Code::Inval, "the directory's name is empty"));
+        }
+        let start_ns = clock.now_ns();
+        let directory = Arc::new(Directory::open(disk, dir, !config.no_create)?);
+        let mut inner = if config.read_only {
+            open_to_read(directory, config, &clock)?
+        } else {
+            open_to_write(directory, &config, &clock, threads)?
+        };
+        inner.report.duration_us = (clock.now_ns() - start_ns) / 1000;
+        Ok(Log { inner: Arc::new(inner) })
+    }
+
+    fn writer(&self) -> Result<&Arc<Commit>> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        match &self.inner.side {
+            Side::Writer(commit) => Ok(commit),
+            Side::Reader(_) => Err(Error::new(Code::ReadOnly, "the log is open for reading only")),
+        }
+    }
+
+    /// Appends one record and returns its number.
+    ///
+    /// # Errors
+    /// As `twal_append_entry`.
     pub fn append(&self, entry: &Entry<'_>, how: How) -> Result<u64> {
-        unimplemented!()
+        self.writer()?.append(std::iter::once(*entry), how)
     }
+
+    /// Appends records as one batch, whole or not at all; returns the first one's number.
+    ///
+    /// # Errors
+    /// As `twal_append_batch`.
     pub fn append_batch<'a, I>(&self, entries: I, how: How) -> Result<u64>
     where
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
-        unimplemented!()
+        if entries.len() == 0 {
+            return Err(Error::new(Code::Inval, "a batch has at least one record"));
+        }
+        self.writer()?.append(entries, how)
     }
-    /// 0 = all accepted when the call begins.
+
+    /// Makes everything up to `seq` durable; 0 = all accepted when the call begins.
+    ///
+    /// # Errors
+    /// As `twal_sync`.
     pub fn sync(&self, seq: u64) -> Result<()> {
-        unimplemented!()
+        self.writer()?.sync(seq)
     }
-    /// None = for ever; Some(0) looks.
+
+    /// Waits until `seq` is durable, without asking for a flush; 0 = all accepted
+    /// when the call begins.  `timeout_ns` None = for ever, Some(0) looks.
+    ///
+    /// # Errors
+    /// As `twal_wait`.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
-        unimplemented!()
+        self.writer()?.wait(seq, timeout_ns)
     }
+
+    /// Oldest number that can be read; of an empty or wholly trimmed log last_seq + 1.
     pub fn first_seq(&self) -> u64 {
-        unimplemented!()
+        self.inner.directory.first_seq()
     }
+
+    /// Newest accepted number, 0 = none yet.
     pub fn last_seq(&self) -> u64 {
-        unimplemented!()
+        match &self.inner.side {
+            Side::Writer(commit) => commit.last_seq(),
+            Side::Reader(reader) => reader.bound.load(Ordering::Acquire),
+        }
     }
+
+    /// Highest number that is durable, with every one before it.
     pub fn durable_seq(&self) -> u64 {
-        unimplemented!()
+        self.inner.bound()
     }
+
+    /// Releases whole segments below `below_seq`.
+    ///
+    /// # Errors
+    /// As `twal_trim`.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
-        unimplemented!()
+        let commit = self.writer()?;
+        if let Some(first) = commit.poison() {
+            return Err(Error::poisoned_by(&first));
+        }
+        commit.trim(below_seq)
     }
+
+    /// Seals the active segment now, if it holds a record.
+    ///
+    /// # Errors
+    /// As `twal_roll`.
     pub fn roll(&self) -> Result<()> {
-        unimplemented!()
+        self.writer()?.roll()
     }
+
+    /// A reader from `from_seq` on; 0 = the oldest.
+    ///
+    /// # Errors
+    /// As `twal_recover_iter`.
     pub fn iter(&self, from_seq: u64) -> Result<Iter> {
-        unimplemented!()
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let (first_seq, last_seq) = (self.first_seq(), self.last_seq());
+        let from_seq = if from_seq == 0 { first_seq } else { from_seq };
+        if from_seq < first_seq {
+            let text = format!("record {from_seq} was released, the oldest is {first_seq}");
+            return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
+        }
+        if from_seq > last_seq.max(first_seq - 1) + 1 {
+            let text = format!("record {from_seq} does not exist, the last is {last_seq}");
+            return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
+        }
+        let cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq)?;
+        Ok(Iter { inner: Arc::clone(&self.inner), cursor })
     }
+
+    /// What open found.
     pub fn report(&self) -> RecoveryReport {
-        unimplemented!()
+        self.inner.report.clone()
     }
+
+    /// What was counted since open.
     pub fn stats(&self) -> Stats {
-        unimplemented!()
+        let (inner, counters) = (&self.inner, &self.inner.counters);
+        let facts = inner.directory.facts();
+        let (ring_bytes, poisoned) = match &inner.side {
+            Side::Writer(commit) => (commit.ring_bytes(), commit.poison().is_some()),
+            Side::Reader(_) => (0, false),
+        };
+        Stats {
+            records: counters.records.get(),
+            record_bytes: counters.record_bytes.get(),
+            batches: counters.batches.get(),
+            frames: counters.frames.get(),
+            frames_by_appender: counters.frames_by_appender.get(),
+            frames_by_writer: counters.frames_by_writer.get(),
+            marks: counters.marks.get(),
+            flushes: counters.flushes.get(),
+            device_bytes: counters.device_bytes.get(),
+            bytes_written_twice: 0,
+            segments_created: counters.segments_created.get(),
+            segments_sealed: counters.segments_sealed.get(),
+            segments_archived: counters.segments_archived.get(),
+            segments_removed: counters.segments_removed.get(),
+            segments_recycled: counters.segments_recycled.get(),
+            spare_waits: counters.spare_waits.get(),
+            ring_waits: counters.ring_waits.get(),
+            ring_bytes,
+            refused_again: counters.refused_again.get(),
+            refused_timeout: counters.refused_timeout.get(),
+            refused_nospace: counters.refused_nospace.get(),
+            corrupted_records: counters.corrupted_records.get(),
+            recoveries: u64::from(!inner.report.created),
+            poisoned,
+            engine: facts.engine,
+            engine_reason: facts.reason.clone(),
+            file_system: facts.file_system.clone(),
+            block_size: u64::from(inner.config.block_size),
+            segment_size: inner.config.segment_size,
+            ring_size: inner.config.ring_size,
+            record_size_max: inner.config.record_size_max,
+        }
     }
-    /// Everything durable, every caller let out; later calls get Closed.
+
+    /// What an opening without threads calls to let time-driven work happen.
+    pub fn tick(&self) {
+        if let Side::Writer(commit) = &self.inner.side {
+            commit.tick();
+        }
+    }
+
+    /// Everything durable, a mark at the end, locks given back.  Callers that
+    /// wait for room get Closed; so does every later call.
+    ///
+    /// # Errors
+    /// The failure that poisoned the log, if one did.
     pub fn close(&self) -> Result<()> {
-        unimplemented!()
+        if self.inner.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        match &self.inner.side {
+            Side::Writer(commit) => commit.close(),
+            Side::Reader(_) => Ok(()),
+        }
     }
-    /// What a forked child does instead of close: closes the descriptors, touches neither disk nor lock.
+
+    /// Poisons the log because of a bug: a panic was caught on the way out of it.
+    pub fn poison_by_panic(&self) {
+        if let Side::Writer(commit) = &self.inner.side {
+            commit.poison_by(Error::new(Code::Panic, "a panic was caught inside twal"));
+        }
+    }
+
+    /// What a forked child does instead of close: nothing, neither to disk nor to
+    /// locks.  The memory is the parent's copy and goes with the child.
     pub fn abandon_in_child(&self) {
-        unimplemented!()
+        self.inner.closed.store(true, Ordering::Release);
+        // A child has none of the parent's threads; locks may be held by them for ever.
+        std::mem::forget(Arc::clone(&self.inner));
     }
 }
 
-#[allow(missing_docs)]
+fn closed() -> Error {
+    Error::new(Code::Closed, "the log is closed")
+}
+
+impl Drop for Inner {
+    /// A log that is dropped is closed; what that meets, nobody is there to hear.
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            if let Side::Writer(commit) = &self.side {
+                let _ = commit.close();
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn bound(&self) -> u64 {
+        match &self.side {
+            Side::Writer(commit) => commit.durable_seq(),
+            Side::Reader(reader) => reader.bound.load(Ordering::Acquire),
+        }
+    }
+}
+
 impl Iter {
+    /// The next record; None: there is none yet (the end is the durable mark at the call).
+    ///
+    /// # Errors
+    /// As `twal_iter_next`; damage and trims stay.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>> {
-        unimplemented!()
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let found = self.find_next();
+        if found.as_ref().is_err_and(|error| error.code == Code::Corrupt) {
+            self.inner.counters.corrupted_records.one();
+        }
+        if !found? {
+            return Ok(None);
+        }
+        let (header, data) = self.cursor.record();
+        Ok(Some(Record {
+            seq: header.seq,
+            stream: header.stream,
+            timestamp: header.timestamp,
+            kind: header.kind,
+            required: header.flags & FLAG_REQUIRED != 0,
+            batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
+            data,
+        }))
+    }
+
+    fn find_next(&mut self) -> Result<bool> {
+        let bound = self.inner.bound();
+        if self.cursor.advance(bound)? {
+            return Ok(true);
+        }
+        let Side::Reader(reader) = &self.inner.side else { return Ok(false) };
+        let (bound, damage) = reader.look_on();
+        if self.cursor.advance(bound)? {
+            return Ok(true);
+        }
+        damage.map_or(Ok(false), |damage| Err(damage.error))
+    }
+}
+
+impl Reader {
+    fn lock(&self) -> MutexGuard<'_, Scouting> {
+        self.scout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far can be read now, and what ends it if it is damage.
+    fn look_on(&self) -> (u64, Option<Damage>) {
+        let mut scouting = self.lock();
+        let mut bound = self.bound.load(Ordering::Acquire);
+        if scouting.damage.is_none() {
+            if let Some(scout) = &mut scouting.scout {
+                match scout.look_on() {
+                    Ok(seen) => bound = bound.max(seen),
+                    Err(error) => {
+                        bound = bound.max(scout.last_seq());
+                        // Memory and descriptors come back; what the device says of the log stays.
+                        if matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed) {
+                            scouting.damage = Some(Damage { error, last_good_seq: bound });
+                        }
+                    }
+                }
+            }
+        }
+        self.bound.store(bound, Ordering::Release);
+        (bound, scouting.damage.clone())
+    }
+}
+
+fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, threads: Threads) -> Result<Inner> {
+    recover::lock(&directory, clock)?;
+    let counters = Arc::new(Counters::default());
+    let opened = recover::open(&directory, config, clock)?;
+    let found = &opened.examined;
+    let mut report = report(&directory, found);
+    report.created = opened.created;
+    report.frames_rewritten = opened.frames_rewritten;
+    let log_id = found.log_id;
+    let config = opened.config.clone();
+    if opened.created {
+        counters.segments_created.one();
+    }
+    let from = Continue {
+        file: Arc::clone(&found.newest.file),
+        header: found.newest.header,
+        end: found.end,
+        end_offset: found.end_offset,
+        sealed: found.sealed,
+        records: found.records_in_newest,
+        frames: found.frames_in_newest,
+        epoch: opened.epoch,
+        epoch_id: opened.epoch_id,
+        to_seal: opened.to_seal,
+        spares: opened.spares,
+    };
+    let commit =
+        Commit::start(Arc::clone(&directory), config.clone(), clock.clone(), Arc::clone(&counters), threads, from)?;
+    Ok(Inner {
+        directory,
+        log_id,
+        config,
+        counters,
+        report,
+        side: Side::Writer(commit),
+        closed: AtomicBool::new(false),
+    })
+}
+
+fn open_to_read(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
+    let alone = directory.try_lock(LockKind::Shared)?;
+    let examined = examine_to_read(&directory, &config, alone);
+    if alone {
+        directory.unlock()?;
+    }
+    let counters = Arc::new(Counters::default());
+    let (report, log_id, config, reader) = match examined? {
+        Ok(found) => {
+            let bound = if alone { found.end.last_seq } else { found.witnessed_seq };
+            let mut report = report(&directory, &found);
+            report.last_seq = bound;
+            report.records = (bound + 1).saturating_sub(report.first_seq);
+            let config = config.for_log(found.newest.header.block_size)?;
+            let scout = Scout::new(
+                Arc::clone(&directory),
+                clock.clone(),
+                (Arc::clone(&found.newest.file), found.newest.header),
+                (found.end, found.end_offset, found.sealed),
+                found.witnessed_seq,
+            )?;
+            let scouting = Scouting { scout: Some(scout), damage: None };
+            (report, found.log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+        }
+        Err(damage) => {
+            let first_seq = directory.first_seq();
+            let bound = damage.last_good_seq.max(first_seq - 1);
+            let report = RecoveryReport {
+                first_seq,
+                last_seq: bound,
+                records: bound + 1 - first_seq,
+                witnessed_seq: bound,
+                segments: live_segments(&directory),
+                tail: Tail::Damaged,
+                end_segment: damage.error.segment,
+                end_offset: damage.error.offset,
+                ..RecoveryReport::default()
+            };
+            let log_id = any_log_id(&directory);
+            let scouting = Scouting { scout: None, damage: Some(damage) };
+            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+        }
+    };
+    Ok(Inner {
+        directory,
+        log_id,
+        config,
+        counters,
+        report,
+        side: Side::Reader(reader),
+        closed: AtomicBool::new(false),
+    })
+}
+
+/// Damage is a value here: what lies before it can be read.
+fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Result<Result<Examined, Damage>> {
+    let asked = Asked { access: Access::Read, verify: config.verify };
+    // Beside a writer names change while they are read: what looks broken once may only have been in between.
+    let mut tries = if alone { 1 } else { 20 };
+    loop {
+        tries -= 1;
+        let listing = directory.scan()?;
+        if listing.segments.is_empty() {
+            if tries > 0 {
+                continue;
+            }
+            return Err(Error::new(Code::NotFound, "there is no log in the directory"));
+        }
+        if alone {
+            for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+                let (_, file) = directory.open_segment(name.index, Access::Read)?;
+                file.sync()
+                    .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+            }
+            directory.sync()?;
+        }
+        match examine::examine(directory, &listing, asked) {
+            Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
+            Err(_) if tries > 0 => {}
+            examined => return Ok(examined),
+        }
+    }
+}
+
+/// Of a damaged log: whatever segment still says it.
+fn any_log_id(directory: &Directory) -> Id {
+    let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
+    let segments = directory.segments();
+    let live = &segments[retain::first_live(&segments)..];
+    live.iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
+}
+
+fn live_segments(directory: &Directory) -> u64 {
+    let segments = directory.segments();
+    crate::base::bytes::len_u64(segments.len() - retain::first_live(&segments))
+}
+
+fn report(directory: &Directory, found: &Examined) -> RecoveryReport {
+    let first_seq = directory.first_seq();
+    RecoveryReport {
+        created: false,
+        first_seq,
+        last_seq: found.end.last_seq,
+        records: found.end.last_seq + 1 - first_seq,
+        witnessed_seq: found.witnessed_seq,
+        segments: live_segments(directory),
+        bytes_cut: found.bytes_cut,
+        frames_rewritten: 0,
+        tail: if found.torn { Tail::Torn } else { Tail::Clean },
+        end_segment: found.newest.name.index,
+        end_offset: found.end_offset,
+        duration_us: 0,
     }
 }

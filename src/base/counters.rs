@@ -49,4 +49,5 @@ pub struct Counters {
     pub refused_nospace: Counter,
     pub frames_by_appender: Counter,
     pub frames_by_writer: Counter,
+    pub corrupted_records: Counter,
 }

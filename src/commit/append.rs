@@ -95,8 +95,8 @@ impl Commit {
 
     /// Step 1: what the log can hold at all.
     fn check_size(&self, payload: u64, need: usize) -> Result<()> {
-        let room = self.config.segment_size
-            - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
+        let room =
+            self.config.segment_size - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
         if payload > self.config.record_size_max {
             let text = format!("a payload of {payload} bytes; record_size_max is {}", self.config.record_size_max);
             return Err(Error::new(Code::TooBig, text));
@@ -142,7 +142,8 @@ impl Commit {
         open.last_seq = last_seq;
         open.records += u32::try_from(records).expect("place checked the count");
         let gate = open.gate;
-        let full_batch = self.config.durability == Durability::Group && u64::from(open.records) >= self.config.batch_records;
+        let full_batch =
+            self.config.durability == Durability::Group && u64::from(open.records) >= self.config.batch_records;
         if wait {
             queue.demand_seq = queue.demand_seq.max(last_seq);
         }

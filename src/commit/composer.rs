@@ -63,14 +63,20 @@ impl Composer {
     /// Makes `block` the segment's seal.
     pub fn seal(&mut self, block: &mut [u8], durable: Durable) {
         block.fill(0);
-        let seal =
-            Seal { record_count: self.records, first_seq: self.header.first_seq, frame_count: self.frames };
+        let seal = Seal { record_count: self.records, first_seq: self.header.first_seq, frame_count: self.frames };
         seal.encode(&mut block[FRAME_HEADER_LEN..]);
         self.compose(block, FRAME_HEADER_LEN + SEAL_LEN, (0, 0), FLAG_SEAL, durable);
         self.sealed = true;
     }
 
-    fn compose(&mut self, frame: &mut [u8], filled_len: usize, (seq_span, records): (u64, u32), flags: u32, durable: Durable) {
+    fn compose(
+        &mut self,
+        frame: &mut [u8],
+        filled_len: usize,
+        (seq_span, records): (u64, u32),
+        flags: u32,
+        durable: Durable,
+    ) {
         debug_assert!(!self.sealed && durable.seq <= self.chain.last_seq && durable.end <= self.offset);
         let body = &frame[FRAME_HEADER_LEN..filled_len];
         let header = FrameHeader {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::queue::Queue;
+use super::writer::Unwound;
 use super::Commit;
 use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
@@ -21,7 +22,8 @@ enum Chore {
 
 impl Commit {
     /// The keeper thread.
-    pub(super) fn run_keeper(self: &Arc<Self>) {
+    pub(super) fn run_keeper(&self) {
+        let _unwound = Unwound(self);
         loop {
             let ticket = self.chores.ticket();
             while self.keep_once() {}
@@ -104,6 +106,33 @@ impl Commit {
                 }
             }
         }
+    }
+}
+
+impl Commit {
+    /// Releases sealed segments wholly below `below_seq`, and takes out of the log
+    /// what retention no longer keeps; as many as spares are wanted become spares.
+    pub fn trim(&self, below_seq: u64) -> Result<()> {
+        let archived = self.directory.archive(below_seq)?;
+        self.counters.segments_archived.add(archived);
+        let wanted = self.config.spares.saturating_sub(crate::base::bytes::len_u64(self.lock().ready.len()));
+        let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted)?;
+        self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
+        for spare in spares {
+            if spare::usable(&spare, self.config.segment_size)? {
+                self.counters.segments_recycled.one();
+                self.lock().ready.push_back(spare);
+            } else {
+                self.directory.remove_spare(spare)?;
+            }
+        }
+        if removed > 0 {
+            // There is room on the device again: an append that was refused may try.
+            self.lock().keeper.spare_failed = None;
+        }
+        self.room.open();
+        self.chores.open();
+        Ok(())
     }
 }
 

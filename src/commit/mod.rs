@@ -33,6 +33,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::base::clock::Clock;
@@ -47,6 +48,7 @@ use crate::segment::Directory;
 pub use append::{Entry, How};
 use composer::Composer;
 use queue::{Flying, Progress, Queue, GATES};
+pub use start::Continue;
 
 /// Who does the writer's and the keeper's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,7 @@ pub struct Commit {
     counters: Arc<Counters>,
     threads: Threads,
     ring: Arc<Ring>,
+    running: Mutex<Vec<JoinHandle<()>>>,
     queue: Mutex<Queue>,
     composer: Mutex<Composer>,
     /// One block, for marks and seals; held by whoever does the writer's work.
@@ -385,7 +388,31 @@ impl Commit {
             }
             self.latch.first().map(|first| Err(Error::poisoned_by(&first)))
         });
-        self.advanced.open();
-        result
+        self.wake_all();
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in running {
+            // A thread that panicked has poisoned the log by `Unwound`; there is nothing to add.
+            let _ = thread.join();
+        }
+        if self.threads == Threads::None {
+            while self.keep_once() {}
+        }
+        let released = self.release();
+        result.and(released)
+    }
+
+    /// Gives every file and lock back.  Nothing is written any more.
+    fn release(&self) -> Result<()> {
+        let mut queue = self.lock();
+        queue.ready.clear();
+        queue.planned.clear();
+        queue.keeper.zeroing = None;
+        drop(queue);
+        let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
+        composer
+            .file
+            .unlock(crate::disk::LockByte::Writer)
+            .map_err(|error| Error::os("cannot unlock the active segment", &error))?;
+        self.directory.unlock()
     }
 }

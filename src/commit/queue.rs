@@ -271,8 +271,7 @@ impl Queue {
     pub fn plan_roll(&mut self, spare: Spare, size: u64) {
         self.planned.push_back(spare);
         // A spare is written up to its end; only a log's very first segment is not.
-        self.tail =
-            Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
+        self.tail = Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
         self.keeper.zeroing = None;
     }
 
@@ -365,9 +364,8 @@ impl Queue {
             return Step::Flush;
         }
         let next_is_elsewhere = self.closed.front().is_some_and(|closed| closed.segment != self.active_segment);
-        let roll_now = self.roll_target > self.active_segment
-            && self.tail.segment > self.active_segment
-            && self.closed.is_empty();
+        let roll_now =
+            self.roll_target > self.active_segment && self.tail.segment > self.active_segment && self.closed.is_empty();
         if next_is_elsewhere || roll_now {
             return if self.in_flight() { Step::Wait(None) } else { Step::Roll };
         }
@@ -411,8 +409,8 @@ impl Queue {
             return Step::Stop;
         }
         let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
-        let mark_ns = (self.durable_seq > self.witnessed_seq)
-            .then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
+        let mark_ns =
+            (self.durable_seq > self.witnessed_seq).then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
         Step::Wait([open_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
     }
 
@@ -453,8 +451,7 @@ impl Queue {
         }
         let unwitnessed = self.durable_seq > self.witnessed_seq;
         self.mark_wanted
-            || (unwitnessed
-                && (self.closing || now_ns >= self.last_frame_ns.saturating_add(config.idle_mark_ns)))
+            || (unwitnessed && (self.closing || now_ns >= self.last_frame_ns.saturating_add(config.idle_mark_ns)))
     }
 
     fn mark_fits(&self) -> bool {
@@ -467,11 +464,26 @@ impl Queue {
         }
     }
 
-    /// Gives a mark its place in front of the open frame, if there is one.
-    pub fn place_mark(&mut self) -> (u64, u64) {
+    /// Gives a mark its place, in front of the open frame if there is one, and
+    /// puts it among the flying: its order and offset.
+    pub fn take_off_mark(&mut self) -> (u64, u64) {
         let (order, offset) = (self.next_order, self.tail.offset);
         self.next_order += 1;
         self.tail.offset += self.block;
+        self.flying.push_back(Flying {
+            order,
+            segment: self.active_segment,
+            end_offset: self.tail.offset,
+            // It has no records: no demand is for it, and the durable mark does not rise by it.
+            first_seq: u64::MAX,
+            last_seq: self.durable_seq,
+            gate: 0,
+            waiters: 0,
+            bytes: self.block,
+            says_durable: 0,
+            progress: Progress::InFlight,
+            frame: None,
+        });
         (order, offset)
     }
 
@@ -512,7 +524,9 @@ impl Queue {
             }
             || (self.is_dirty()
                 && (self.demand_seq > self.durable_seq
-                    || self.oldest_unflushed_ns.is_some_and(|since| sooner(since.saturating_add(config.flush_interval_ns)))))
+                    || self
+                        .oldest_unflushed_ns
+                        .is_some_and(|since| sooner(since.saturating_add(config.flush_interval_ns)))))
             || (self.durable_seq > self.witnessed_seq && self.wakes_ns.is_none())
     }
 }

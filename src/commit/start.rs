@@ -1,7 +1,7 @@
 //! From what recovery opened to a running commit path.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
 use super::queue::{Queue, Tail, GATES};
@@ -10,7 +10,7 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
 use crate::base::options::Config;
-use crate::base::{Error, Result};
+use crate::base::{thread, Error, Result};
 use crate::disk::latch::Latch;
 use crate::disk::File;
 use crate::format::{Chain, Id, SegmentHeader};
@@ -97,6 +97,7 @@ impl Commit {
             counters,
             threads,
             ring,
+            running: Mutex::new(Vec::with_capacity(2)),
             queue: Mutex::new(queue),
             composer: Mutex::new(composer),
             latch: Latch::new(),
@@ -116,15 +117,20 @@ impl Commit {
 
     fn start_threads(self: &Arc<Self>) -> Result<()> {
         let failed = |error| Error::os("cannot start a thread", &error);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = Arc::clone(self);
-        crate::base::thread::spawn("twal-writer", move || writer.run_writer()).map_err(failed)?;
+        running.push(thread::spawn("twal-writer", move || writer.run_writer()).map_err(failed)?);
         let keeper = Arc::clone(self);
-        let started = crate::base::thread::spawn("twal-keeper", move || keeper.run_keeper());
-        if started.is_err() {
-            // Lets the writer go.
-            let _ = self.close();
+        match thread::spawn("twal-keeper", move || keeper.run_keeper()) {
+            Ok(handle) => running.push(handle),
+            Err(error) => {
+                drop(running);
+                // Lets the writer go; the error to report is the thread's.
+                let _ = self.close();
+                return Err(failed(error));
+            }
         }
-        started.map_err(failed)
+        Ok(())
     }
 }
 

@@ -4,10 +4,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::queue::{Flying, Progress, Step};
+use super::queue::{Progress, Step};
 use super::Commit;
-use crate::base::bytes::usize_of;
-use crate::base::{Error, Result};
+use crate::base::{Code, Error, Result};
 use crate::disk::{Durable, LockByte};
 use crate::format::SegmentHeader;
 use crate::recover::create;
@@ -15,7 +14,8 @@ use crate::segment::{SegmentName, State};
 
 impl Commit {
     /// The writer thread.
-    pub(super) fn run_writer(self: &Arc<Self>) {
+    pub(super) fn run_writer(&self) {
+        let _unwound = Unwound(self);
         loop {
             let ticket = self.work.ticket();
             let wakes_ns = self.pump();
@@ -60,22 +60,7 @@ impl Commit {
                 }
                 Step::Mark => {
                     queue.mark_wanted = false;
-                    let (order, offset) = queue.place_mark();
-                    let segment = queue.active_segment;
-                    let last_seq = queue.durable_seq;
-                    queue.flying.push_back(Flying {
-                        order,
-                        segment,
-                        end_offset: offset + queue.block,
-                        first_seq: u64::MAX,
-                        last_seq,
-                        gate: 0,
-                        waiters: 0,
-                        bytes: queue.block,
-                        says_durable: 0,
-                        progress: Progress::InFlight,
-                        frame: None,
-                    });
+                    let (order, offset) = queue.take_off_mark();
                     drop(queue);
                     self.write_mark(order, offset)
                 }
@@ -191,9 +176,10 @@ impl Commit {
         block.fill(0);
         header.encode(&mut block);
         self.latch.run(|| {
-            spare.file.write_at(&block, 0, Durable::Yes).map_err(|error| {
-                Error::os("cannot write the segment header", &error).in_segment(name.index)
-            })?;
+            spare
+                .file
+                .write_at(&block, 0, Durable::Yes)
+                .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(name.index))?;
             // At most two files are named active: the one before the old must be renamed by now.
             let unsealed = self.lock().keeper.to_seal.take();
             if let Some(index) = unsealed {
@@ -261,31 +247,19 @@ impl Commit {
             queue.tail.offset = size;
             return Ok(());
         }
-        let (order, offset) = {
-            let mut queue = self.lock();
-            let (order, offset) = queue.place_mark();
-            let (segment, last_seq) = (queue.active_segment, queue.durable_seq);
-            queue.flying.push_back(Flying {
-                order,
-                segment,
-                end_offset: offset + block_len,
-                first_seq: u64::MAX,
-                last_seq,
-                gate: 0,
-                waiters: 0,
-                bytes: block_len,
-                says_durable: 0,
-                progress: Progress::InFlight,
-                frame: None,
-            });
-            (order, offset)
-        };
+        let (order, offset) = self.lock().take_off_mark();
         drop(block);
         self.write_mark(order, offset)
     }
+}
 
-    /// Bytes of one block.
-    pub(super) fn block_len(&self) -> usize {
-        usize_of(u64::from(self.config.block_size))
+/// Poisons the log when a thread of twal's own unwinds, so that nobody waits for it for ever.
+pub(super) struct Unwound<'commit>(pub(super) &'commit Commit);
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison_by(Error::new(Code::Panic, "a thread of the log panicked"));
+        }
     }
 }

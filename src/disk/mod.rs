@@ -9,8 +9,12 @@
 //! after a power loss.  What "written" means: the kernel has it; it survives the
 //! death of the process, not of the machine.
 
+mod blocking;
 pub mod latch;
+mod probe;
+pub mod real;
 pub mod sim;
+mod uring;
 
 use std::io;
 use std::path::Path;

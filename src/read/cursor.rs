@@ -26,7 +26,8 @@ pub struct Cursor {
     log_id: Id,
     /// Records below are passed over.
     from_seq: u64,
-    walker: Walker,
+    /// None only if the very first segment could not be opened: then `failed` says why.
+    walker: Option<Walker>,
     /// The frames passed so far end like this.
     chain: Chain,
     /// The frame being read: its header and identity.
@@ -48,18 +49,13 @@ impl Cursor {
             .find(|segment| segment.first_seq <= from_seq)
             .map(|segment| segment.index)
             .ok_or_else(|| Error::new(Code::Trimmed, "the record was released").about_seq(from_seq))?;
-        let opened = open_to_read(&directory, index, &log_id)?;
-        Ok(Cursor {
-            walker: walker_of(&opened)?,
-            chain: opened.header.before,
-            directory,
-            log_id,
-            from_seq,
-            frame: None,
-            present: 0,
-            next: 0,
-            failed: None,
-        })
+        // Held from now on: what is asked for is not recycled under the cursor.
+        let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
+            Ok(opened) => (Some(walker_of(&opened)?), opened.header.before, None),
+            Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, present: 0, next: 0, failed })
     }
 
     /// Goes to the next record that is not above `bound`; false: there is none yet.
@@ -69,12 +65,19 @@ impl Cursor {
         }
         let advanced = self.try_advance(bound);
         if let Err(error) = &advanced {
-            // Memory or descriptors may come back; damage does not.
-            if matches!(error.code, Code::Corrupt | Code::Version | Code::Io | Code::Trimmed) {
+            if stays(error) {
                 self.failed = Some(error.clone());
             }
         }
         advanced
+    }
+
+    fn walker(&mut self) -> &mut Walker {
+        self.walker.as_mut().expect("a cursor without a walker has failed")
+    }
+
+    fn at(&self) -> &Walker {
+        self.walker.as_ref().expect("a cursor without a walker has failed")
     }
 
     fn try_advance(&mut self, bound: u64) -> Result<bool> {
@@ -85,7 +88,7 @@ impl Cursor {
                 }
                 self.frame = None;
                 self.chain = Chain::after(&frame, identity);
-                self.walker.pass(&frame);
+                self.walker().pass(&frame);
                 if frame.has(FLAG_SEAL) {
                     self.next_segment()?;
                 }
@@ -107,12 +110,12 @@ impl Cursor {
     fn next_frame(&mut self) -> Result<(FrameHeader, u64)> {
         let mut looked_again = false;
         loop {
-            match self.walker.look() {
+            match self.walker().look() {
                 Look::Whole(frame, identity) if self.chain.continues_in(&frame) => return Ok((frame, identity)),
                 // What was read ahead may be older than the bound.
                 _ if !looked_again => {
                     looked_again = true;
-                    self.walker.forget();
+                    self.walker().forget();
                 }
                 Look::Unreadable(error) => return Err(error.about_seq(self.chain.last_seq + 1)),
                 _ => return Err(self.damage("a frame that was acknowledged is damaged")),
@@ -125,13 +128,16 @@ impl Cursor {
         let body_end = body_len(frame);
         while frame.has(FLAG_DATA) && self.next < body_end {
             let at = self.next;
-            let (record, _) = RecordHeader::decode(&self.walker.body(frame)[at..]).map_err(|bad| self.bad(bad))?;
+            let (record, _) = RecordHeader::decode(&self.at().body(frame)[at..]).map_err(|bad| self.bad(bad))?;
             if record.seq < frame.first_seq || record.seq > frame.last_seq() {
                 return Err(self.damage("a record's number is not one of its frame's"));
             }
             if record.kind < FIRST_CALLER_KIND && record.flags & FLAG_REQUIRED != 0 {
-                let text = format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
-                return Err(Error::new(Code::Version, text).at(self.walker.index(), self.walker.offset()).about_seq(record.seq));
+                let text =
+                    format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
+                return Err(Error::new(Code::Version, text)
+                    .at(self.at().index(), self.at().offset())
+                    .about_seq(record.seq));
             }
             self.present = at;
             self.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
@@ -145,12 +151,12 @@ impl Cursor {
     /// The record that [`Cursor::advance`] went to.
     pub fn record(&self) -> (RecordHeader, &[u8]) {
         let (frame, _) = self.frame.expect("advance went to a record");
-        let body = self.walker.body(&frame);
+        let body = self.at().body(&frame);
         RecordHeader::decode(&body[self.present..]).expect("advance verified the record")
     }
 
     fn next_segment(&mut self) -> Result<()> {
-        let index = self.walker.index() + 1;
+        let index = self.at().index() + 1;
         if self.directory.segment(index).is_none() {
             // Another process' writer may have made it since we looked.
             self.directory.scan()?;
@@ -160,19 +166,22 @@ impl Cursor {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
-        self.walker = walker_of(&opened)?;
+        self.walker = Some(walker_of(&opened)?);
         Ok(())
     }
 
     fn damage(&self, text: &'static str) -> Error {
-        Error::new(Code::Corrupt, text)
-            .at(self.walker.index(), self.walker.offset())
-            .about_seq(self.chain.last_seq + 1)
+        Error::new(Code::Corrupt, text).at(self.at().index(), self.at().offset()).about_seq(self.chain.last_seq + 1)
     }
 
     fn bad(&self, bad: BadRecord) -> Error {
-        bad_record(bad).at(self.walker.index(), self.walker.offset())
+        bad_record(bad).at(self.at().index(), self.at().offset())
     }
+}
+
+/// Memory or descriptors may come back; damage does not.
+fn stays(error: &Error) -> bool {
+    matches!(error.code, Code::Corrupt | Code::Version | Code::Io | Code::Trimmed)
 }
 
 fn walker_of(opened: &OpenSegment) -> Result<Walker> {

@@ -3,6 +3,7 @@
 
 pub mod cursor;
 pub mod followers;
+pub mod scout;
 pub mod segment;
 pub mod walk;
 

@@ -72,14 +72,14 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
 }
 
 fn read_header(file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
-    let failed = |error| {
-        Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index)
-    };
+    let failed =
+        |error| Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index);
     let size = file.size().map_err(failed)?;
     // The largest block there can be: the log's own block size is only in the header.
     let mut block = AlignedBuf::zeroed(BLOCK_SIZE_MAX as usize)?;
     let read = file.read_at(&mut block, 0).map_err(failed)?;
-    let header = SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))?;
+    let header =
+        SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))?;
     if size < header.segment_size {
         let text = format!("the segment file has {size} of {} bytes", header.segment_size);
         return Err(Error::new(Code::Corrupt, text).at(index, size));

@@ -159,9 +159,7 @@ fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     }
     let results = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|worker| {
-                scope.spawn(move || older.iter().skip(worker).step_by(threads).try_for_each(verify_one))
-            })
+            .map(|worker| scope.spawn(move || older.iter().skip(worker).step_by(threads).try_for_each(verify_one)))
             .collect();
         workers.into_iter().map(|worker| worker.join().expect("verifying does not panic")).collect::<Vec<_>>()
     });
@@ -246,8 +244,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
             _ => {
                 let spot_offset = walker.offset();
                 walker.pass_block();
-                followers::find(&mut walker, &found.end, spot_offset, block, header.segment_size)
-                    .map_err(damaged)?
+                followers::find(&mut walker, &found.end, spot_offset, block, header.segment_size).map_err(damaged)?
             }
         };
         walker.go_to(found.end_offset);

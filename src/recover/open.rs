@@ -134,7 +134,7 @@ fn check_alignment(directory: &Directory, block_size: u32) -> Result<()> {
     let align = directory.facts().block_align;
     if block_size < align || block_size % align != 0 {
         let text = format!("blocks of {block_size} bytes: this device wants multiples of {align}");
-        return Err(Error::new(Code::Inval, text));
+        return Err(Error::new(Code::Unsupported, text));
     }
     Ok(())
 }

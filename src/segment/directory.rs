@@ -45,9 +45,6 @@ impl Directory {
                 os_errno: libc::ENOTDIR,
                 ..Error::new(Code::Inval, format!("{} is not a directory", path.display()))
             },
-            _ if error.kind() == std::io::ErrorKind::Unsupported => {
-                Error { code: Code::Unsupported, ..Error::os(path.display(), &error) }
-            }
             _ => Error::os(format_args!("cannot open {}", path.display()), &error),
         })?;
         Ok(Directory { dir, segments: Mutex::new(Vec::new()), names: Mutex::new(NextSpare(1)) })
@@ -162,8 +159,7 @@ impl Directory {
             next.0 += 1;
             super::name::spare_name(next.0 - 1)
         };
-        let file =
-            self.dir.create(&name).map_err(|error| Error::os(format_args!("cannot create {name}"), &error))?;
+        let file = self.dir.create(&name).map_err(|error| Error::os(format_args!("cannot create {name}"), &error))?;
         Ok(Spare { name, file })
     }
 

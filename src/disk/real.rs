@@ -1,0 +1,459 @@
+//! The machine's disk: directories and files as Linux gives them, whichever
+//! engine moves the bytes.
+//!
+//! Promises what [`Disk`], [`Dir`] and [`File`] say; that every descriptor is
+//! close-on-exec and bypasses the page cache ([`Facts::direct`]); and that
+//! nothing is created where `probe.rs` refuses the file system.  Relies on
+//! callers for alignment.  Leaves to them: names, locks' meaning, the order of
+//! flushes, and never calling anything here in a forked child but drop.
+//!
+//! Where a durable write's promise cannot be kept, or an engine asked for by
+//! name is not to be had, the error's kind is [`io::ErrorKind::Unsupported`],
+//! it carries no errno, and its text names the reason.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{fcntl, openat, AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, Whence};
+
+use super::blocking::{off_t, Blocking, Engine, Patience};
+use super::uring::{self, Uring};
+use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind};
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::options::IoEngine;
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// The machine's files, through one engine.
+#[derive(Debug, Clone)]
+pub struct RealDisk {
+    asked: IoEngine,
+    allow_any_fs: bool,
+    allow_buffered: bool,
+}
+
+impl RealDisk {
+    /// A disk that opens directories with the engine `asked` for.  The flags
+    /// are [`crate::base::options::Options`]' of the same names.
+    pub fn new(asked: IoEngine, allow_any_fs: bool, allow_buffered: bool) -> Self {
+        RealDisk { asked, allow_any_fs, allow_buffered }
+    }
+
+    /// What an open directory's disk can do, and the engine for its files.
+    fn probe(&self, dir: BorrowedFd<'_>, create: bool) -> io::Result<(Facts, Arc<dyn Engine>)> {
+        let file_system = probe::file_system(dir, self.allow_any_fs)?;
+        let alignment = probe::alignment(dir, create)?;
+        if !alignment.direct && !self.allow_buffered {
+            return Err(no_direct_io(&file_system.name));
+        }
+        let block = usize_of(alignment.block.into());
+        let choice = probe::choose(self.asked, probe::cache(dir), |primitive| {
+            Uring::new(block, primitive).map_err(|error| {
+                let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+                uring::refusal(&error, sysctl.as_deref())
+            })
+        })?;
+        let (name, engine): (_, Arc<dyn Engine>) = match choice.rings {
+            Some(rings) => ("io_uring", Arc::new(rings)),
+            None => ("blocking", Arc::new(Blocking::new(block))),
+        };
+        let facts = Facts {
+            engine: name,
+            reason: choice.reason,
+            file_system: file_system.name,
+            block_align: alignment.block,
+            mem_align: alignment.mem,
+            direct: alignment.direct,
+        };
+        Ok((facts, engine))
+    }
+}
+
+fn no_direct_io(file_system: &str) -> io::Error {
+    probe::unsupported(format!("{file_system} has no direct I/O here (allow_buffered accepts it all the same)"))
+}
+
+impl Disk for RealDisk {
+    fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
+        let fd = match nix::fcntl::open(path, DIRECTORY, Mode::empty()) {
+            Ok(fd) => {
+                if create {
+                    sync_parent_of(fd.as_fd())?;
+                }
+                fd
+            }
+            Err(Errno::ENOENT) if create => self.create_dir(path)?,
+            Err(error) => return Err(error.into()),
+        };
+        let (facts, engine) = self.probe(fd.as_fd(), create)?;
+        let dir = RealDir { fd, facts, engine, allow_buffered: self.allow_buffered, held: Held::new() };
+        Ok(Arc::new(dir))
+    }
+}
+
+impl RealDisk {
+    /// Makes the last component of `path` and flushes the directory it is in.
+    fn create_dir(&self, path: &Path) -> io::Result<OwnedFd> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT.into()) };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let parent = nix::fcntl::open(parent, DIRECTORY, Mode::empty())?;
+        // Before anything is created: a refused file system stays as it was.
+        probe::file_system(parent.as_fd(), self.allow_any_fs)?;
+        match nix::sys::stat::mkdirat(&parent, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let dir = openat(&parent, name, DIRECTORY, Mode::empty())?;
+        fsync(parent.as_fd())?;
+        Ok(dir)
+    }
+}
+
+/// Flushes the directory that an existing directory is in: whoever created it
+/// (a caller, or an open that was killed) may not have.  Whoever may not open
+/// the parent did not create anything in it, and where the parent cannot be
+/// flushed at all (EINVAL: a read-only image with a mount point in it) nothing
+/// was created either.
+fn sync_parent_of(dir: BorrowedFd<'_>) -> io::Result<()> {
+    let parent = match openat(dir, "..", DIRECTORY, Mode::empty()) {
+        Ok(parent) => parent,
+        Err(Errno::EACCES | Errno::EPERM) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    match fsync(parent.as_fd()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done,
+    }
+}
+
+/// No answer but success is taken for one: EROFS above all may mean that the
+/// file system shut itself down.
+fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        match nix::unistd::fsync(fd) {
+            Err(Errno::EINTR) => {}
+            done => return done.map_err(io::Error::from),
+        }
+    }
+}
+
+// ---- locks that this descriptor holds
+
+const DIRECTORY_BIT: u8 = 4;
+
+/// Which locks are held, so that dropping gives them back at once, though a
+/// kernel worker or a forked child may keep the open file itself a little
+/// longer.  A child that drops its copy holds none: the locks are its parent's.
+struct Held {
+    /// Relaxed: publishes nothing; whoever drops has the object for itself.
+    bits: AtomicU8,
+    process: u32,
+}
+
+impl Held {
+    fn new() -> Self {
+        Held { bits: AtomicU8::new(0), process: std::process::id() }
+    }
+
+    fn set(&self, bit: u8) {
+        self.bits.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    fn clear(&self, bit: u8) {
+        self.bits.fetch_and(!bit, Ordering::Relaxed);
+    }
+
+    /// Whether dropping has to give the lock back.
+    fn owes(&mut self, bit: u8) -> bool {
+        *self.bits.get_mut() & bit != 0 && self.process == std::process::id()
+    }
+}
+
+// ---- a directory
+
+/// See [`Dir`].
+struct RealDir {
+    fd: OwnedFd,
+    facts: Facts,
+    engine: Arc<dyn Engine>,
+    allow_buffered: bool,
+    held: Held,
+}
+
+impl RealDir {
+    fn open_file(&self, name: &str, flags: OFlag) -> io::Result<Arc<dyn File>> {
+        let flags = flags | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let direct = if self.facts.direct { OFlag::O_DIRECT } else { OFlag::empty() };
+        let fd = match openat(&self.fd, name, flags | direct, mode) {
+            // An existing directory without any file was not asked for O_DIRECT.
+            Err(Errno::EINVAL) if self.facts.direct && self.allow_buffered => openat(&self.fd, name, flags, mode)?,
+            Err(Errno::EINVAL) if self.facts.direct => return Err(no_direct_io(&self.facts.file_system)),
+            opened => opened?,
+        };
+        let block_align = u64::from(self.facts.block_align);
+        Ok(Arc::new(RealFile { fd, engine: Arc::clone(&self.engine), block_align, held: Held::new() }))
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
+        // SAFETY: takes no pointer, and the descriptor is open while `self` is.
+        match unsafe { libc::flock(self.fd.as_raw_fd(), operation) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Dir for RealDir {
+    fn list(&self) -> io::Result<Vec<String>> {
+        // A descriptor of its own: reading a directory moves its position.
+        let mut entries = nix::dir::Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in entries.iter() {
+            // A name that is not UTF-8 is not ours.
+            if let Ok(name) = entry?.file_name().to_str() {
+                if name != "." && name != ".." {
+                    names.push(name.to_string());
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_file(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
+        self.open_file(
+            name,
+            match access {
+                Access::Read => OFlag::O_RDONLY,
+                Access::Write => OFlag::O_RDWR,
+            },
+        )
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        match nix::fcntl::renameat2(&self.fd, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
+            // The file system cannot exclude: look first.  The directory's lock
+            // keeps other writers, the only ones who make such names, away.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                if self.exists(to)? {
+                    return Err(Errno::EEXIST.into());
+                }
+                Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(nix::unistd::unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        fsync(self.fd.as_fd())
+    }
+
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool> {
+        let operation = match kind {
+            LockKind::Shared => libc::LOCK_SH,
+            LockKind::Exclusive => libc::LOCK_EX,
+        };
+        loop {
+            match self.flock(operation | libc::LOCK_NB) {
+                Ok(()) => {
+                    self.held.set(DIRECTORY_BIT);
+                    return Ok(true);
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => return Ok(false),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.held.clear(DIRECTORY_BIT);
+        self.flock(libc::LOCK_UN)
+    }
+
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl Drop for RealDir {
+    fn drop(&mut self) {
+        if self.held.owes(DIRECTORY_BIT) {
+            // On failure closing the descriptor gives it back.
+            let _ = self.flock(libc::LOCK_UN);
+        }
+    }
+}
+
+// ---- a file
+
+/// See [`File`].
+struct RealFile {
+    fd: OwnedFd,
+    engine: Arc<dyn Engine>,
+    block_align: u64,
+    held: Held,
+}
+
+impl LockByte {
+    fn offset(self) -> libc::off_t {
+        match self {
+            LockByte::Writer => 0,
+            LockByte::Reader => 1,
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            LockByte::Writer => 1,
+            LockByte::Reader => 2,
+        }
+    }
+}
+
+impl RealFile {
+    fn ofd_lock(&self, byte: LockByte, kind: libc::c_int) -> nix::Result<()> {
+        // SAFETY: all zeros is a value of this struct of integers; l_pid has to be 0.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::c_short::try_from(kind).map_err(|_| Errno::EINVAL)?;
+        lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?;
+        lock.l_start = byte.offset();
+        lock.l_len = 1;
+        loop {
+            match fcntl(&self.fd, FcntlArg::F_OFD_SETLK(&lock)) {
+                Err(Errno::EINTR) => {}
+                done => return done.map(drop),
+            }
+        }
+    }
+}
+
+impl File for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        let size = nix::sys::stat::fstat(&self.fd)?.st_size;
+        u64::try_from(size).map_err(|_| Errno::EIO.into())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        let mut patience = Patience::new();
+        while done < buf.len() {
+            let at = offset + len_u64(done);
+            let count = match nix::sys::uio::pread(&self.fd, &mut buf[done..], off_t(at)?) {
+                Ok(count) => count,
+                Err(error) if patience.again(&error.into()) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if count == 0 {
+                break;
+            }
+            // Direct I/O goes on from a whole block only.  A part of one is
+            // where the file ends; if it ends elsewhere, that block is read again.
+            let end = at + len_u64(count);
+            let odd = usize_of(end % self.block_align).min(count);
+            if odd == 0 || done + count == buf.len() {
+                done += count;
+            } else if self.size()? <= end {
+                return Ok(done + count);
+            } else if odd == count {
+                return Err(Errno::EIO.into());
+            } else {
+                done += count - odd;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64, durable: Durable) -> io::Result<()> {
+        self.engine.write(self.fd.as_fd(), buf, offset, durable)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.engine.sync(self.fd.as_fd())
+    }
+
+    /// Never shortens a file.  Where the file system cannot take the room
+    /// ahead (EOPNOTSUPP), the file only gets its length, and a write into it
+    /// may still find the disk full.
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        loop {
+            match nix::fcntl::fallocate(&self.fd, FallocateFlags::empty(), 0, off_t(size)?) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EOPNOTSUPP) if self.size()? < size => {
+                    return Ok(nix::unistd::ftruncate(&self.fd, off_t(size)?)?);
+                }
+                Err(Errno::EOPNOTSUPP) => return Ok(()),
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// A file system that cannot tell answers the file's size.  That is the
+    /// safe error: a place wrongly taken for written costs a slower write, one
+    /// wrongly taken for unwritten would be filled with zeros over data.
+    fn written_until(&self, offset: u64) -> io::Result<u64> {
+        let size = self.size()?;
+        if offset >= size {
+            return Ok(size);
+        }
+        // Moves the descriptor's position, which nothing here uses.
+        match nix::unistd::lseek(&self.fd, off_t(offset)?, Whence::SeekHole) {
+            Ok(hole) => Ok(u64::try_from(hole).map_or(size, |hole| hole.clamp(offset, size))),
+            Err(Errno::ENXIO | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(size),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn try_lock(&self, byte: LockByte, kind: LockKind) -> io::Result<bool> {
+        let kind = match kind {
+            LockKind::Shared => libc::F_RDLCK,
+            LockKind::Exclusive => libc::F_WRLCK,
+        };
+        match self.ofd_lock(byte, kind) {
+            Ok(()) => {
+                self.held.set(byte.bit());
+                Ok(true)
+            }
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn unlock(&self, byte: LockByte) -> io::Result<()> {
+        self.held.clear(byte.bit());
+        Ok(self.ofd_lock(byte, libc::F_UNLCK)?)
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        for byte in [LockByte::Writer, LockByte::Reader] {
+            if self.held.owes(byte.bit()) {
+                // On failure closing the descriptor gives it back.
+                let _ = self.ofd_lock(byte, libc::F_UNLCK);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! How far another process' log can be read: the frames' own testimony.
+//!
+//! Beside a writer, a record is delivered when a verified header says that it was
+//! durable.  With no writer everything whole is delivered, after a flush: what a
+//! killed process left in the kernel must not be reported and then lost.
+//!
+//! A spot that does not read as the next frame is the end for now.  It is called
+//! damage only if something behind it says that it was durable and it still
+//! reads badly after that was seen.
+
+use std::sync::Arc;
+
+use super::followers;
+use super::segment::open_to_read;
+use super::walk::READ_AHEAD;
+use super::{Look, Walker};
+use crate::base::clock::Clock;
+use crate::base::{Code, Error, Result};
+use crate::disk::{File, LockKind};
+use crate::format::frame::FLAG_SEAL;
+use crate::format::{Chain, Id, SegmentHeader};
+use crate::segment::Directory;
+
+/// How often all blocks behind the end are looked through, nanoseconds: rot there is rare and the look is not cheap.
+const LOOK_BEHIND_NS: u64 = 1_000_000_000;
+
+/// The reader's knowledge of where the log ends.
+pub struct Scout {
+    directory: Arc<Directory>,
+    clock: Clock,
+    log_id: Id,
+    file: Arc<dyn File>,
+    header: SegmentHeader,
+    walker: Walker,
+    chain: Chain,
+    /// The last frame was its segment's seal.
+    sealed: bool,
+    witnessed_seq: u64,
+    looked_behind_ns: u64,
+}
+
+impl Scout {
+    /// A scout that continues behind `chain`, at `offset` of this segment.
+    pub fn new(
+        directory: Arc<Directory>,
+        clock: Clock,
+        (file, header): (Arc<dyn File>, SegmentHeader),
+        (chain, offset, sealed): (Chain, u64, bool),
+        witnessed_seq: u64,
+    ) -> Result<Scout> {
+        Ok(Scout {
+            walker: Walker::new(Arc::clone(&file), &header, offset, 64 << 10)?,
+            looked_behind_ns: clock.now_ns(),
+            log_id: header.log_id,
+            directory,
+            clock,
+            file,
+            header,
+            chain,
+            sealed,
+            witnessed_seq,
+        })
+    }
+
+    /// Number of the last record of the frames walked so far.
+    pub fn last_seq(&self) -> u64 {
+        self.chain.last_seq
+    }
+
+    /// The highest number that can be delivered now.
+    pub fn look_on(&mut self) -> Result<u64> {
+        let alone = self.directory.try_lock(LockKind::Shared)?;
+        let walked = self.walk(alone);
+        if alone {
+            self.directory.unlock()?;
+        }
+        walked?;
+        Ok(if alone { self.chain.last_seq } else { self.witnessed_seq })
+    }
+
+    fn walk(&mut self, alone: bool) -> Result<()> {
+        if alone {
+            self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+            self.directory.sync()?;
+        }
+        self.walker.forget();
+        loop {
+            if self.sealed && !self.next_segment()? {
+                // Sealed, and its successor has no name yet.
+                return Ok(());
+            }
+            match self.walker.look() {
+                Look::Whole(frame, identity) if self.chain.continues_in(&frame) => {
+                    self.witnessed_seq = self.witnessed_seq.max(frame.durable_seq);
+                    self.chain = Chain::after(&frame, identity);
+                    self.walker.pass(&frame);
+                    self.sealed = frame.has(FLAG_SEAL);
+                }
+                Look::Unreadable(error) => return Err(error),
+                _ => return self.look_behind(),
+            }
+        }
+    }
+
+    /// Goes to the next segment if it is there.
+    fn next_segment(&mut self) -> Result<bool> {
+        let index = self.header.index + 1;
+        if self.directory.segment(index).is_none() {
+            self.directory.scan()?;
+        }
+        if self.directory.segment(index).is_none() {
+            return Ok(false);
+        }
+        let opened = open_to_read(&self.directory, index, &self.log_id)?;
+        if opened.header.before != self.chain {
+            let text = "the segment does not continue the one before it";
+            return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
+        }
+        // A segment's header is written when all of the one before is durable.
+        self.witnessed_seq = self.witnessed_seq.max(self.chain.last_seq);
+        self.walker =
+            Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), READ_AHEAD)?;
+        self.file = opened.file;
+        self.header = opened.header;
+        self.sealed = false;
+        Ok(true)
+    }
+
+    /// Whether the end that was met is damage.
+    fn look_behind(&mut self) -> Result<()> {
+        let now_ns = self.clock.now_ns();
+        if now_ns < self.looked_behind_ns.saturating_add(LOOK_BEHIND_NS) {
+            return Ok(());
+        }
+        self.looked_behind_ns = now_ns;
+        let spot = self.walker.offset();
+        let block = u64::from(self.header.block_size);
+        let mut behind = Walker::new(Arc::clone(&self.file), &self.header, spot + block, READ_AHEAD)?;
+        let found = followers::find(&mut behind, &self.chain, spot, block, self.header.segment_size)?;
+        let superseded = self.directory.segment(self.header.index + 1).is_some();
+        if !found.says_durable && !superseded {
+            return Ok(());
+        }
+        self.walker.forget();
+        match self.walker.look() {
+            Look::Whole(frame, _) if self.chain.continues_in(&frame) => Ok(()),
+            _ => Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
+                .at(self.header.index, spot)
+                .about_seq(self.chain.last_seq + 1)),
+        }
+    }
+}
