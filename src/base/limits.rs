@@ -53,8 +53,8 @@ pub const ZERO_AT_OPEN: u64 = 1 << 20;
 pub const LOCK_WAIT_MS: u64 = 2000;
 
 const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MAX.is_power_of_two());
-const _: () = assert!(SEGMENT_SIZE_DEFAULT % BLOCK_SIZE_MAX as u64 == 0);
-const _: () = assert!(FRAME_SIZE_CAP % BLOCK_SIZE_MAX as u64 == 0);
-const _: () = assert!(ZERO_PIECE % BLOCK_SIZE_MAX as u64 == 0);
+const _: () = assert!(SEGMENT_SIZE_DEFAULT.is_multiple_of(BLOCK_SIZE_MAX as u64));
+const _: () = assert!(FRAME_SIZE_CAP.is_multiple_of(BLOCK_SIZE_MAX as u64));
+const _: () = assert!(ZERO_PIECE.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(RECORD_SIZE_MAX < u32::MAX as u64 / 2);
 const _: () = assert!(RECORD_SIZE_MAX_DEFAULT < SEGMENT_SIZE_DEFAULT);

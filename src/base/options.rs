@@ -187,7 +187,7 @@ impl Config {
         }
         let block = u64::from(block_size);
         let size = self.segment_size;
-        if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) || size % block != 0 {
+        if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) || !size.is_multiple_of(block) {
             return Err(inval(format!(
                 "segment_size {size} is not a multiple of {block} from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"
             )));

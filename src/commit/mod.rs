@@ -318,7 +318,10 @@ impl Commit {
             if let Some(first) = self.latch.first() {
                 return Some(Err(first.about_seq(seq)));
             }
-            let gone = self.lock().stopped || (self.lock().closing && seq > self.last_seq());
+            let gone = {
+                let queue = self.lock();
+                queue.stopped || (queue.closing && seq >= queue.next_seq)
+            };
             gone.then(|| Err(Error::new(Code::Closed, "the log was closed")))
         })
     }

@@ -30,7 +30,7 @@ const AT_TIMESTAMP: usize = AT_SEQ + 8;
 const AT_STREAM: usize = AT_TIMESTAMP + 8;
 
 const _: () = assert!(AT_STREAM + 8 == RECORD_HEADER_LEN);
-const _: () = assert!(RECORD_HEADER_LEN % RECORD_ALIGN == 0);
+const _: () = assert!(RECORD_HEADER_LEN.is_multiple_of(RECORD_ALIGN));
 const _: () = assert!(RECORD_HEADER_LEN as u64 == crate::base::options::RECORD_HEADER_LEN);
 
 /// A record's header.

@@ -180,8 +180,8 @@ impl SegmentHeader {
             && self.block_size.is_power_of_two()
             && (BLOCK_SIZE_MIN..=BLOCK_SIZE_MAX).contains(&self.block_size)
             && (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size)
-            && self.segment_size % block == 0
-            && self.before_offset % block == 0
+            && self.segment_size.is_multiple_of(block)
+            && self.before_offset.is_multiple_of(block)
     }
 }
 

@@ -132,7 +132,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
 
 fn check_alignment(directory: &Directory, block_size: u32) -> Result<()> {
     let align = directory.facts().block_align;
-    if block_size < align || block_size % align != 0 {
+    if block_size < align || !block_size.is_multiple_of(align) {
         let text = format!("blocks of {block_size} bytes: this device wants multiples of {align}");
         return Err(Error::new(Code::Unsupported, text));
     }

@@ -299,7 +299,7 @@ impl Inode {
     /// Cuts or lengthens the file behind everybody's back, durably.
     pub(super) fn force_size(&mut self, bytes: u64) {
         self.set_size(Size { bytes, room: bytes.next_multiple_of(ROOM_UNIT) });
-        if bytes % SECTOR != 0 {
+        if !bytes.is_multiple_of(SECTOR) {
             self.edit(bytes, &vec![0; usize_of(SECTOR - bytes % SECTOR)], |_, zero| zero);
         }
         self.written.cut_at(bytes);

@@ -217,14 +217,14 @@ impl SimDisk {
     /// What offsets and lengths (multiples of 512), and addresses must be
     /// multiples of; 512 and 1 at first.  Directories opened later say so.
     pub fn set_align(&self, block: u32, mem: u32) {
-        assert!(block > 0 && block % 512 == 0 && mem > 0, "sectors are 512 bytes");
+        assert!(block > 0 && block.is_multiple_of(512) && mem > 0, "sectors are 512 bytes");
         let mut world = self.world();
         (world.block_align, world.mem_align) = (block, mem);
     }
 
     /// What a power cut and a stop keep or lose as a whole, bytes: a multiple of 512, 512 at first.
     pub fn set_tear_unit(&self, bytes: u32) {
-        assert!(bytes > 0 && bytes % 512 == 0, "sectors are 512 bytes");
+        assert!(bytes > 0 && bytes.is_multiple_of(512), "sectors are 512 bytes");
         self.world().tear_sectors = u64::from(bytes / 512);
     }
 

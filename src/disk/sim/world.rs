@@ -462,9 +462,9 @@ impl World {
 
     fn is_aligned(&self, address: usize, len: u64, offset: u64) -> bool {
         let block = u64::from(self.block_align);
-        len_u64(address) % u64::from(self.mem_align) == 0
-            && len % block == 0
-            && offset % block == 0
+        len_u64(address).is_multiple_of(u64::from(self.mem_align))
+            && len.is_multiple_of(block)
+            && offset.is_multiple_of(block)
             && offset.checked_add(len).is_some_and(|end| i64::try_from(end).is_ok())
     }
 
