@@ -72,7 +72,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
         rounds: 7,
         slice: Duration::from_secs(1),
         quick: false,
-        dir: PathBuf::from("build/bench"),
+        dir: PathBuf::from(std::env::var_os("TWAL_BUILD").unwrap_or_else(|| "build".into())).join("bench"),
         allow_any_fs: false,
         json: None,
     };

@@ -9,7 +9,7 @@ use twal::{Entry, Log};
 
 use crate::args::{engine_name, Args};
 use crate::limit::{self, Limit};
-use crate::report::{grouped, median, micros, print_table, Report};
+use crate::report::{grouped, median, micros, print_table, progress, Report};
 use crate::scene::{self, Counted, Failure, Scene, NO_SYNC};
 use crate::sys;
 
@@ -60,7 +60,7 @@ pub fn asynchronous(args: &Args, limit: &mut Limit, report: &mut Report) -> Resu
         let (mut rates, mut ratios, mut cpu_us) = (Vec::new(), Vec::new(), Vec::new());
         let mut counted = Counted::default();
         for round in 1..=args.rounds {
-            eprint!("\r{producers} × {size} B, round {round}   ");
+            progress(&format!("{producers} × {size} B, round {round}"));
             let bare = limit.bandwidth(total)?;
             scene.settle()?;
             let count = total / size / producers;
@@ -106,7 +106,7 @@ pub fn asynchronous(args: &Args, limit: &mut Limit, report: &mut Report) -> Resu
             ],
         )?;
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let heads = [
         "producers",
         "bytes",
@@ -146,7 +146,7 @@ pub fn batches(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<()
         let (mut rates, mut p50s, mut p99s, mut p50_ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut flushes, mut spare_waits) = (Vec::new(), 0);
         for round in 1..=args.rounds {
-            eprint!("\r{}, round {round}   ", engine_name(*engine));
+            progress(&format!("{}, round {round}", engine_name(*engine)));
             let (_, bare) = limit.durable_writes(args.slice / 4)?;
             scene.settle()?;
             let (before, start) = (scene.log.stats(), Instant::now());
@@ -190,7 +190,7 @@ pub fn batches(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<()
             ],
         )?;
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let heads =
         ["engine", "records/s", "batch p50 µs", "p99", "p50 × L's", "flushes/batch", "spare waits", "page cache"];
     print_table(&heads, 1, &rows);
@@ -207,11 +207,11 @@ fn fill(args: &Args, name: &str, payload: u64, size: u64) -> Result<Filled, Fail
     let dir = args.dir.join(format!("twal-bench-{name}"));
     let _ = fs::remove_dir_all(&dir);
     let filled = Filled { dir };
-    eprint!("\rwriting {} MiB   ", payload >> 20);
+    progress(&format!("writing {} MiB", payload >> 20));
     let log = Log::open(&filled.dir, &async_options(args, 2))?;
     pour(&log, size as usize, payload / size, 0)?;
     log.close()?;
-    eprint!("\r{:60}\r", "");
+    progress("");
     Ok(filled)
 }
 
@@ -255,7 +255,7 @@ pub fn replay(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let (mut times, mut bare_times, mut cpu_us, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut file_bytes = 0;
     for round in 1..=args.rounds {
-        eprint!("\rround {round} of {}   ", args.rounds);
+        progress(&format!("round {round} of {}", args.rounds));
         let (bytes, took) = limit::read_files(&files)?;
         file_bytes = bytes;
         bare_times.push(took.as_secs_f64());
@@ -266,7 +266,7 @@ pub fn replay(args: &Args, report: &mut Report) -> Result<(), Failure> {
         cpu_us.push((sys::cpu_time() - cpu).as_secs_f64() * 1e6 / records as f64);
         memory.push(status_kib("VmHWM:").saturating_sub(resident) as f64);
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let (time, bare) = (median(&times), median(&bare_times));
     let rates: Vec<f64> = times.iter().map(|time| records as f64 / time).collect();
     print_table(
@@ -342,7 +342,7 @@ pub fn open(args: &Args, report: &mut Report) -> Result<(), Failure> {
         let mut times = Vec::new();
         let mut found = None;
         for round in 1..=rounds.min(args.rounds) {
-            eprint!("\r{name}, round {round}   ");
+            progress(&format!("{name}, round {round}"));
             let (took, its) = open_once(&filled.dir, options)?;
             times.push(took.as_nanos() as f64);
             if its.records != payload / 1024 {
@@ -374,7 +374,7 @@ pub fn open(args: &Args, report: &mut Report) -> Result<(), Failure> {
             ],
         )?;
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let heads = ["opened", "median µs", "max", "last, by its report", "segments", "records", "bytes cut", "tail"];
     print_table(&heads, 1, &rows);
     println!("\npage cache: {}", scene::page_cache(&filled.dir));

@@ -1,7 +1,7 @@
 //! Results: a table for people, a JSON line for programs.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 /// One value of a result.
@@ -117,6 +117,13 @@ pub fn print_table(heads: &[&str], left: usize, rows: &[Vec<String>]) {
     print(heads);
     for row in rows {
         print(&row.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+/// Says how far the run is, on a terminal; the next call takes its place, an empty one removes it.
+pub fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        eprint!("\r{:60}\r{text}", "");
     }
 }
 

@@ -11,7 +11,7 @@ use twal::{Entry, Log};
 use crate::args::{engine_name, Args};
 use crate::hist::Histogram;
 use crate::limit::Limit;
-use crate::report::{grouped, median, micros, print_table, Report};
+use crate::report::{grouped, median, micros, print_table, progress, Report};
 use crate::scene::{self, Counted, Failure, Scene, SYNC};
 use crate::sys;
 
@@ -235,7 +235,7 @@ pub fn run(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<(), Fa
     let mut unsettled = 0;
     for round in 1..=args.rounds {
         for (threads, (limit_cell, cells)) in args.threads.iter().zip(&mut groups) {
-            eprint!("\rround {round} of {}, {threads} threads   ", args.rounds);
+            progress(&format!("round {round} of {}, {threads} threads", args.rounds));
             let bare = limit.durable_writes(args.slice)?;
             limit_cell.add_times(bare.0, &bare.1);
             for ((_, scene), cell) in scenes.iter().zip(cells) {
@@ -244,7 +244,7 @@ pub fn run(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<(), Fa
             }
         }
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
 
     let mut rows = Vec::new();
     for (threads, (limit_cell, cells)) in args.threads.iter().zip(&groups) {
@@ -300,7 +300,7 @@ pub fn rollover(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<(
     }
     let mut cells: Vec<Cell> = (0..4).map(|_| Cell::default()).collect();
     for round in 1..=args.rounds {
-        eprint!("\rround {round} of {}   ", args.rounds);
+        progress(&format!("round {round} of {}", args.rounds));
         let bare = limit.durable_writes(args.slice)?;
         for (t, threads) in THREADS.iter().enumerate() {
             for (s, scene) in scenes.iter().enumerate() {
@@ -309,7 +309,7 @@ pub fn rollover(args: &Args, limit: &mut Limit, report: &mut Report) -> Result<(
             }
         }
     }
-    eprint!("\r{:60}\r", "");
+    progress("");
     let mut rows = Vec::new();
     for (t, threads) in THREADS.iter().enumerate() {
         for (s, (size, _)) in SIZES.iter().enumerate() {
