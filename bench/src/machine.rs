@@ -1,0 +1,101 @@
+//! What the numbers were measured on.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Facts about the machine and the device below the bench's directory, as (name, value).
+pub fn facts(dir: &Path) -> Vec<(&'static str, String)> {
+    let mount = mount_of(dir);
+    let mut facts = vec![
+        ("kernel", format!("{} {}", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease"))),
+        ("cpus", cpus()),
+        ("memory", memory()),
+        ("io_uring", io_uring_policy()),
+        ("directory", dir.display().to_string()),
+    ];
+    if let Some(mount) = &mount {
+        facts.push(("file_system", format!("{} on {} ({})", mount.kind, mount.source, mount.options)));
+    }
+    facts.push(("device", device(dir, mount.as_ref())));
+    facts
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_else(|_| "unknown".into())
+}
+
+fn cpus() -> String {
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let count = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{count} × {}", model.map_or("unknown", |(_, name)| name))
+}
+
+fn memory() -> String {
+    let kib = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map_or_else(|| "unknown".into(), |kib| format!("{:.1} GiB", kib as f64 / f64::from(1 << 20)))
+}
+
+fn io_uring_policy() -> String {
+    let word = match read("/proc/sys/kernel/io_uring_disabled").as_str() {
+        "0" => "allowed",
+        "1" => "restricted to a group",
+        "2" => "forbidden",
+        _ => return "no sysctl kernel.io_uring_disabled".into(),
+    };
+    format!("{word} by sysctl kernel.io_uring_disabled")
+}
+
+struct Mount {
+    point: PathBuf,
+    kind: String,
+    source: String,
+    options: String,
+}
+
+/// The mount that `dir` (canonical) is in: the deepest, and of equals the last mounted.
+fn mount_of(dir: &Path) -> Option<Mount> {
+    let table = read("/proc/self/mountinfo");
+    let mounts = table.lines().filter_map(|line| {
+        // 36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/vda rw,errors=continue
+        let (left, right) = line.split_once(" - ")?;
+        let left: Vec<_> = left.split(' ').collect();
+        let right: Vec<_> = right.split(' ').collect();
+        Some(Mount {
+            point: PathBuf::from(left.get(4)?),
+            kind: (*right.first()?).to_owned(),
+            source: (*right.get(1)?).to_owned(),
+            options: format!("{},{}", left.get(5)?, right.get(2)?),
+        })
+    });
+    mounts.filter(|mount| dir.starts_with(&mount.point)).max_by_key(|mount| mount.point.components().count())
+}
+
+fn device(dir: &Path, mount: Option<&Mount>) -> String {
+    // btrfs and friends give files a device number of their own: the mount's source is surer.
+    let by_source = mount.and_then(|m| fs::metadata(&m.source).ok()).map(|m| m.rdev()).filter(|rdev| *rdev != 0);
+    let Some(number) = by_source.or_else(|| fs::metadata(dir).ok().map(|m| m.dev())) else {
+        return "unknown".into();
+    };
+    let (major, minor) = (libc::major(number), libc::minor(number));
+    let Ok(mut sys) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
+        return format!("{major}:{minor}, not a block device of this machine");
+    };
+    if !sys.join("queue").is_dir() {
+        sys.pop(); // a partition: the queue is its disk's
+    }
+    let name = sys.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let queue = |what: &str| read(sys.join("queue").join(what));
+    format!(
+        "{name}: write_cache \"{}\", fua {}, rotational {}, scheduler \"{}\", blocks {}/{}",
+        queue("write_cache"),
+        queue("fua"),
+        queue("rotational"),
+        queue("scheduler"),
+        queue("logical_block_size"),
+        queue("physical_block_size"),
+    )
+}

@@ -1,0 +1,173 @@
+//! A log to measure on: made, prepared, looked at, removed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use twal::base::options::{IoEngine, Options};
+use twal::{How, Log, Stats};
+
+use crate::sys;
+
+/// Anything that ends a run.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Return without waiting for the device.
+pub const NO_SYNC: How = How { sync: Some(false), no_wait: false };
+/// Return when durable.
+pub const SYNC: How = How { sync: Some(true), no_wait: false };
+
+/// A log in a directory of its own, removed when dropped.
+pub struct Scene {
+    pub log: Log,
+    pub dir: PathBuf,
+    options: Options,
+}
+
+impl Scene {
+    /// A new log `name` below `parent`; what an earlier run left there is removed.
+    pub fn create(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
+        let dir = parent.join(format!("twal-bench-{name}"));
+        let _ = fs::remove_dir_all(&dir);
+        let log = Log::open(&dir, options)?;
+        Ok(Scene { log, dir, options: options.clone() })
+    }
+
+    /// Gives back what was written so far, and waits until the spares are whole
+    /// and this process writes nothing any more.  So no slice pays for work that
+    /// belongs to the one before it.  False: that did not come about.
+    pub fn settle(&self) -> Result<bool, Failure> {
+        let last = self.log.last_seq();
+        if last > 0 {
+            self.log.trim(last)?;
+        }
+        let start = Instant::now();
+        let (mut written, mut written_at) = (written_bytes(), start);
+        while start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(10));
+            let now = written_bytes();
+            if now != written {
+                (written, written_at) = (now, Instant::now());
+            }
+            let quiet = written_at.elapsed();
+            if quiet > Duration::from_millis(60) && self.whole_spares()? >= self.options.spares {
+                return Ok(true);
+            }
+            if quiet > Duration::from_secs(2) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    fn whole_spares(&self) -> Result<u64, Failure> {
+        let mut whole = 0;
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().starts_with("twal-spare-") {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(meta) => whole += u64::from(meta.blocks() * 512 >= self.options.segment_size),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (), // became a segment meanwhile
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(whole)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.log.close(); // a failed run says so elsewhere
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Bytes this process has sent to block devices; 0 if the kernel does not count.
+fn written_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0)
+}
+
+/// The options that every workload starts from.  Only what is trimmed and beyond
+/// one archived segment is recycled, so the disk does not fill and the segments
+/// of a long run are recycled ones.
+pub fn options(engine: IoEngine, segment_size: u64, spares: u64, allow_any_fs: bool) -> Options {
+    Options {
+        io_engine: Some(engine),
+        segment_size,
+        spares,
+        max_retained_segments: 1,
+        allow_any_fs,
+        ..Options::default()
+    }
+}
+
+/// What a log counted between two looks at its stats.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counted {
+    pub flushes: u64,
+    pub device_bytes: u64,
+    pub sealed: u64,
+    pub recycled: u64,
+    pub spare_waits: u64,
+    pub ring_waits: u64,
+}
+
+impl Counted {
+    /// After less before.
+    pub fn between(before: &Stats, after: &Stats) -> Self {
+        Counted {
+            flushes: after.flushes - before.flushes,
+            device_bytes: after.device_bytes - before.device_bytes,
+            sealed: after.segments_sealed - before.segments_sealed,
+            recycled: after.segments_recycled - before.segments_recycled,
+            spare_waits: after.spare_waits - before.spare_waits,
+            ring_waits: after.ring_waits - before.ring_waits,
+        }
+    }
+}
+
+/// Files of the log in `dir`: index, path, size; oldest first, spares left out.
+pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // twal-<index>-<first_seq>.<state>
+        let index = name.strip_prefix("twal-").and_then(|rest| rest.split('-').next()?.parse::<u64>().ok());
+        if let Some(index) = index {
+            found.push((index, entry.path(), entry.metadata()?.len()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Pages of the log's files in the page cache, in words.
+pub fn page_cache(dir: &Path) -> String {
+    match cached_pages(dir) {
+        Ok((files, pages)) => format!("{pages} pages of {files} files"),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => "not available (no cachestat)".into(),
+        Err(error) => format!("not available ({error})"),
+    }
+}
+
+fn cached_pages(dir: &Path) -> io::Result<(usize, u64)> {
+    let (mut files, mut pages) = (0, 0);
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let file = match fs::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // renamed meanwhile
+            other => other?,
+        };
+        if file.metadata()?.is_file() {
+            files += 1;
+            pages += sys::cachestat(&file)?.cached;
+        }
+    }
+    Ok((files, pages))
+}
