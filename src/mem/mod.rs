@@ -1,1 +1,3 @@
 //! Layer 1: memory.
+
+pub mod fork;
