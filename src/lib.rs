@@ -22,6 +22,7 @@
 
 pub mod base;
 pub mod disk;
+pub mod ffi;
 pub mod format;
 pub mod log;
 pub mod mem;
