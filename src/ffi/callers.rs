@@ -12,7 +12,7 @@
 //! How a caller leaves while the handle is being freed:
 //!  1. The closer sets bit 31, then waits for bits 0–29 to become 0.
 //!  2. The last caller takes its 1 off.
-//!  3! The closer may see that at once and free the handle, before the caller
+//!  3. **The closer may see that at once** and free the handle, before the caller
 //!     has done anything else.
 //!  4. So the caller wakes the closer by address only (a futex looks at no
 //!     memory to wake).  If that address belongs to something else by then, a

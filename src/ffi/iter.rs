@@ -136,7 +136,7 @@ pub unsafe extern "C" fn twal_iter_close(iter: *mut twal_iter) {
         if fork.forked() {
             // Dropping it could give back the parent's lock, or wait for a
             // lock that a thread of the parent held: leave it alone.
-            std::mem::forget(iter);
+            let _ = std::mem::ManuallyDrop::new(iter);
         }
         Ok(())
     };

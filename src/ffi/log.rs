@@ -509,7 +509,7 @@ unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a
     if count == 0 {
         return Err(Error::new(Code::Inval, "count is 0"));
     }
-    if count > isize::MAX.cast_unsigned() / size_of::<twal_entry>() {
+    if count > isize::MAX.unsigned_abs() / size_of::<twal_entry>() {
         return Err(Error::new(Code::TooBig, "count is more entries than memory can hold"));
     }
     // SAFETY: not NULL, aligned, not above isize::MAX bytes; the rest is the contract.
@@ -518,7 +518,7 @@ unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a
 
 /// Whether `len` bytes of payload are within `max`, and can be a slice at all.
 fn check_size(len: usize, max: u64) -> Result<()> {
-    if len > isize::MAX.cast_unsigned() || u64::try_from(len).is_ok_and(|len| len > max) {
+    if len > isize::MAX.unsigned_abs() || u64::try_from(len).is_ok_and(|len| len > max) {
         return Err(Error::new(Code::TooBig, format!("a payload of {len} bytes is above the log's {max}")));
     }
     Ok(())
