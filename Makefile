@@ -43,7 +43,7 @@ SOFILE := libtwal.so.$(VERSION)
 NODE := TWAL_0.1
 
 ARCHIVE := $(CARGO_TARGET_DIR)/release/libtwal.a
-NATIVE := $(BUILD)/native-libs
+NATIVE := $(CARGO_TARGET_DIR)/release/libtwal.native-libs
 SYMBOLS = $(shell sed -n 's/^ *\(twal_[a-z_]*\);$$/\1/p' '$(SRC)/twal.map')
 CARGO_RUN := $(CARGO) --color=auto
 MANIFEST := --manifest-path '$(SRC)/Cargo.toml'
@@ -54,6 +54,10 @@ C_STANDARDS := c99 c11 c17 c2x
 CXX_STANDARDS := c++11 c++17 c++20
 
 say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+
+# A command that fails in a pipe has failed.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -80,9 +84,10 @@ help:
 # What it needs from the system is asked in the same breath, into $(NATIVE).
 $(ARCHIVE): FORCE
 	$(call say,CARGO,libtwal.a)
-	@mkdir -p $(BUILD)
-	@$(CARGO_RUN) rustc $(CARGOFLAGS) $(MANIFEST) --quiet --release --lib --crate-type staticlib \
-	    -- --print=native-static-libs=$(abspath $(NATIVE)).new
+	@mkdir -p $(BUILD) $(dir $(NATIVE))
+	@{ $(CARGO_RUN) rustc $(CARGOFLAGS) $(MANIFEST) --quiet --release --lib --crate-type staticlib \
+	    -- --print=native-static-libs=$(NATIVE).new 2>&1 >&3 | \
+	    sed '/^note: native artifacts/,/^$$/d' >&2; } 3>&1
 	@if [ -s $(NATIVE).new ] && ! cmp -s $(NATIVE).new $(NATIVE); then mv $(NATIVE).new $(NATIVE); else rm -f $(NATIVE).new; fi
 
 $(NATIVE): $(ARCHIVE)
@@ -109,15 +114,19 @@ $(BUILD)/$(SOFILE): $(ARCHIVE) $(NATIVE) $(SRC)/twal.map
 	@ln -sf $(SOFILE) $(BUILD)/$(SONAME)
 	@ln -sf $(SONAME) $(BUILD)/libtwal.so
 
-$(BUILD)/twal.pc: $(SRC)/twal.pc.in $(SRC)/Cargo.toml $(SRC)/Makefile $(NATIVE) FORCE
-	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)%=$${prefix}%)|' \
-	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)%=$${prefix}%)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e "s|@LIBS_PRIVATE@|$$(cat $(NATIVE))|" '$(SRC)/twal.pc.in' > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; printf '  %-8s %s\n' GEN $@; fi
+# Prefixes are those of this run of make, so install makes its own.
+write-pc = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)%=$${prefix}%)|' \
+    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)%=$${prefix}%)|' -e 's|@VERSION@|$(VERSION)|' \
+    -e "s|@LIBS_PRIVATE@|$$(cat $(NATIVE))|" '$(SRC)/twal.pc.in'
+
+$(BUILD)/twal.pc: $(SRC)/twal.pc.in $(SRC)/Cargo.toml $(SRC)/Makefile $(NATIVE)
+	$(call say,GEN,$@)
+	@$(write-pc) > $@
 
 # --- install -----------------------------------------------------------------
 
-install: all
+# Installs what is built; builds only if nothing is, so that root needs no cargo.
+install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE))),,all)
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	@$(INSTALL) -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(DOCDIR)'
 	@$(INSTALL) -m 644 '$(SRC)/include/twal.h' '$(DESTDIR)$(INCLUDEDIR)/twal.h'
@@ -125,7 +134,8 @@ install: all
 	@$(INSTALL) -m 755 $(BUILD)/$(SOFILE) '$(DESTDIR)$(LIBDIR)/$(SOFILE)'
 	@ln -sf $(SOFILE) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
 	@ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libtwal.so'
-	@$(INSTALL) -m 644 $(BUILD)/twal.pc '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
+	@$(write-pc) > '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
+	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
 	@$(INSTALL) -m 644 '$(SRC)/LICENSE-MIT' '$(SRC)/LICENSE-APACHE' '$(DESTDIR)$(DOCDIR)'
 	@for page in '$(SRC)'/man/*.[1-9]; do \
 	    [ -e "$$page" ] || continue; \
@@ -198,8 +208,10 @@ symbols: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE)
 	@NM='$(NM)' READELF='$(READELF)' sh '$(SRC)/tests/symbols.sh' '$(SRC)' $(BUILD)/$(SOFILE) $(BUILD)/libtwal.a $(SONAME) $(NODE)
 
 # A small program against the installed copy, found through pkg-config's file.
-check-install: all
-	@MAKE='$(MAKE)' CC='$(CC)' sh '$(SRC)/tests/install.sh' '$(SRC)' '$(abspath $(BUILD))'
+check-# Installs what is built; builds only if nothing is, so that root needs no cargo.
+install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE))),,all)
+	$(call say,CHECK,install and uninstall)
+	@+MAKE='$(MAKE)' CC='$(CC)' sh '$(SRC)/tests/install.sh' '$(SRC)' '$(abspath $(BUILD))'
 
 # The C programs, against both libraries.  c-tests/run.sh finds the libraries
 # in $$TWAL_BUILD and the header in $$TWAL_INCLUDE.
