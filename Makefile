@@ -33,7 +33,9 @@ CBINDGEN_VERSION := 0.29.4
 CARGOFLAGS ?= --locked
 LDFLAGS ?=
 
-export CARGO_TARGET_DIR ?= $(abspath $(BUILD))/cargo
+CARGO_TARGET_DIR ?= $(BUILD)/cargo
+override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+export CARGO_TARGET_DIR
 
 # Cargo.toml is where the version is written; everything else is derived or tested.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' '$(SRC)/Cargo.toml')
@@ -45,8 +47,8 @@ NODE := TWAL_0.1
 ARCHIVE := $(CARGO_TARGET_DIR)/release/libtwal.a
 NATIVE := $(CARGO_TARGET_DIR)/release/libtwal.native-libs
 SYMBOLS = $(shell sed -n 's/^ *\(twal_[a-z_]*\);$$/\1/p' '$(SRC)/twal.map')
-CARGO_RUN := $(CARGO) --color=auto
-MANIFEST := --manifest-path '$(SRC)/Cargo.toml'
+# In the tree, because cargo looks for .cargo/config.toml (make vendor) from where it runs.
+CARGO_RUN := cd '$(SRC)' && $(CARGO) --color=auto
 
 # What the compilers must not say anything about.
 WARN := -Wall -Wextra -Wpedantic -Werror -Wconversion -Wundef
@@ -85,7 +87,7 @@ help:
 $(ARCHIVE): FORCE
 	$(call say,CARGO,libtwal.a)
 	@mkdir -p $(BUILD) $(dir $(NATIVE))
-	@{ $(CARGO_RUN) rustc $(CARGOFLAGS) $(MANIFEST) --quiet --release --lib --crate-type staticlib \
+	@{ $(CARGO_RUN) rustc $(CARGOFLAGS) --quiet --release --lib --crate-type staticlib \
 	    -- --print=native-static-libs=$(NATIVE).new 2>&1 >&3 | \
 	    sed '/^note: native artifacts/,/^$$/d' >&2; } 3>&1
 	@if [ -s $(NATIVE).new ] && ! cmp -s $(NATIVE).new $(NATIVE); then mv $(NATIVE).new $(NATIVE); else rm -f $(NATIVE).new; fi
@@ -171,11 +173,14 @@ header:
 	@if cmp -s $(BUILD)/twal.h.new '$(SRC)/include/twal.h'; then rm $(BUILD)/twal.h.new; \
 	    else mv $(BUILD)/twal.h.new '$(SRC)/include/twal.h'; fi
 
+# cargo prints the settings that make it look there, and what it copies on stderr.
 vendor:
 	$(call say,VENDOR,vendor/)
-	@mkdir -p '$(SRC)/.cargo'
-	@cd '$(SRC)' && $(CARGO) vendor --locked --quiet vendor > $(abspath $(BUILD)).config.new
-	@mv $(abspath $(BUILD)).config.new '$(SRC)/.cargo/config.toml'
+	@mkdir -p $(BUILD) '$(SRC)/.cargo'
+	@$(CARGO) vendor --locked --manifest-path '$(SRC)/Cargo.toml' '$(SRC)/vendor' > $(BUILD)/vendor.config 2> $(BUILD)/vendor.log || \
+	    { cat $(BUILD)/vendor.log >&2; exit 1; }
+	@sed 's|^directory = .*|directory = "vendor"|' $(BUILD)/vendor.config > '$(SRC)/.cargo/config.toml'
+	@rm $(BUILD)/vendor.config $(BUILD)/vendor.log
 
 # --- check -------------------------------------------------------------------
 
@@ -184,13 +189,13 @@ check: lint check-rust check-drift check-header symbols check-install check-c
 
 lint:
 	$(call say,LINT,clippy rustfmt rustdoc)
-	@cd '$(SRC)' && $(CARGO_RUN) fmt --check
-	@$(CARGO_RUN) clippy $(CARGOFLAGS) $(MANIFEST) --quiet --all-targets -- -D warnings
-	@RUSTDOCFLAGS='-D warnings' $(CARGO_RUN) doc $(CARGOFLAGS) $(MANIFEST) --quiet --no-deps --document-private-items
+	@$(CARGO_RUN) fmt --check
+	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
+	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
 
 check-rust:
 	$(call say,TEST,cargo test)
-	@$(CARGO_RUN) test $(CARGOFLAGS) $(MANIFEST) --quiet
+	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet
 
 check-drift:
 	$(call say,CHECK,include/twal.h is what src/ffi says)
@@ -228,7 +233,7 @@ demo: all
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
 
 bench: all
-	@TWAL_BUILD='$(abspath $(BUILD))' $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path '$(SRC)/bench/Cargo.toml'
+	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml
 
 clean:
 	$(call say,CLEAN,$(BUILD))
