@@ -26,5 +26,8 @@ pub mod ffi;
 pub mod format;
 pub mod log;
 pub mod mem;
+pub mod read;
+pub mod recover;
+pub mod segment;
 
 pub use log::{Entry, How, Iter, Log, Record, RecoveryReport, Stats, Tail};

@@ -9,6 +9,8 @@
 //! after a power loss.  What "written" means: the kernel has it; it survives the
 //! death of the process, not of the machine.
 
+pub mod sim;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

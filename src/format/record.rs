@@ -1,0 +1,174 @@
+//! One record inside a frame: a header of 40 bytes, the payload, zeros to 8 bytes.
+//!
+//! The header has its own checksum, so type, stream and length can be trusted
+//! without reading the payload.
+
+use crate::base::bytes::*;
+use crate::base::crc::crc32c;
+
+/// Bytes in front of a record's payload.
+pub const RECORD_HEADER_LEN: usize = 40;
+/// Records begin at multiples of this in their frame's body, bytes.
+pub const RECORD_ALIGN: usize = 8;
+/// Version of the record header.
+pub const RECORD_VERSION: u8 = 1;
+
+/// A reader that does not know the type must stop.
+pub const FLAG_REQUIRED: u8 = 1;
+/// The next record belongs to the same batch.
+pub const FLAG_BATCH_CONTINUES: u8 = 2;
+const FLAGS_KNOWN: u8 = FLAG_REQUIRED | FLAG_BATCH_CONTINUES;
+
+const AT_HEADER_CRC: usize = 0;
+const AT_PAYLOAD_CRC: usize = AT_HEADER_CRC + 4;
+const AT_KIND: usize = AT_PAYLOAD_CRC + 4;
+const AT_FLAGS: usize = AT_KIND + 2;
+const AT_VERSION: usize = AT_FLAGS + 1;
+const AT_LEN: usize = AT_VERSION + 1;
+const AT_SEQ: usize = AT_LEN + 4;
+const AT_TIMESTAMP: usize = AT_SEQ + 8;
+const AT_STREAM: usize = AT_TIMESTAMP + 8;
+
+const _: () = assert!(AT_STREAM + 8 == RECORD_HEADER_LEN);
+const _: () = assert!(RECORD_HEADER_LEN % RECORD_ALIGN == 0);
+const _: () = assert!(RECORD_HEADER_LEN as u64 == crate::base::options::RECORD_HEADER_LEN);
+
+/// A record's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// CRC-32C of the payload.
+    pub payload_crc: u32,
+    /// Type: below 0x0100 twal's, from there on the caller's.
+    pub kind: u16,
+    /// `FLAG_*`.
+    pub flags: u8,
+    /// Bytes of the payload.
+    pub len: u32,
+    /// The record's number.
+    pub seq: u64,
+    /// The caller's timestamp, or the logical clock's.
+    pub timestamp: i64,
+    /// The caller's tag.
+    pub stream: u64,
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadRecord {
+    /// The header's checksum does not fit its bytes.
+    Header,
+    /// A version this library does not know.
+    Version(u8),
+    /// The payload would end behind the frame.
+    Length,
+    /// The payload's checksum does not fit its bytes.
+    Payload,
+}
+
+/// Bytes that a payload of `len` takes in a frame.
+pub fn record_len(len: usize) -> usize {
+    RECORD_HEADER_LEN + len.next_multiple_of(RECORD_ALIGN)
+}
+
+impl RecordHeader {
+    /// Writes the record, padding included, at the front of `out`.
+    pub fn encode(&self, payload: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(len_u64(payload.len()), u64::from(self.len));
+        put_u32(out, AT_PAYLOAD_CRC, self.payload_crc);
+        put_u16(out, AT_KIND, self.kind);
+        out[AT_FLAGS] = self.flags;
+        out[AT_VERSION] = RECORD_VERSION;
+        put_u32(out, AT_LEN, self.len);
+        put_u64(out, AT_SEQ, self.seq);
+        put_i64(out, AT_TIMESTAMP, self.timestamp);
+        put_u64(out, AT_STREAM, self.stream);
+        let crc = crc32c(&out[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
+        put_u32(out, AT_HEADER_CRC, crc);
+        let end = RECORD_HEADER_LEN + payload.len();
+        out[RECORD_HEADER_LEN..end].copy_from_slice(payload);
+        out[end..record_len(payload.len())].fill(0);
+    }
+
+    /// The record at the front of `bytes`: header and payload, both verified.
+    pub fn decode(bytes: &[u8]) -> Result<(RecordHeader, &[u8]), BadRecord> {
+        let header = Self::decode_header(bytes)?;
+        let payload = &bytes[RECORD_HEADER_LEN..][..usize_of(u64::from(header.len))];
+        if crc32c(payload) != header.payload_crc {
+            return Err(BadRecord::Payload);
+        }
+        Ok((header, payload))
+    }
+
+    /// The header alone; the payload's place is verified, its bytes are not.
+    pub fn decode_header(bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
+        if bytes.len() < RECORD_HEADER_LEN
+            || crc32c(&bytes[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]) != get_u32(bytes, AT_HEADER_CRC)
+        {
+            return Err(BadRecord::Header);
+        }
+        if bytes[AT_VERSION] != RECORD_VERSION || bytes[AT_FLAGS] & !FLAGS_KNOWN != 0 {
+            return Err(BadRecord::Version(bytes[AT_VERSION]));
+        }
+        let header = RecordHeader {
+            payload_crc: get_u32(bytes, AT_PAYLOAD_CRC),
+            kind: get_u16(bytes, AT_KIND),
+            flags: bytes[AT_FLAGS],
+            len: get_u32(bytes, AT_LEN),
+            seq: get_u64(bytes, AT_SEQ),
+            timestamp: get_i64(bytes, AT_TIMESTAMP),
+            stream: get_u64(bytes, AT_STREAM),
+        };
+        if record_len(usize_of(u64::from(header.len))) > bytes.len() {
+            return Err(BadRecord::Length);
+        }
+        Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(payload: &[u8]) -> (RecordHeader, Vec<u8>) {
+        let header = RecordHeader {
+            payload_crc: crc32c(payload),
+            kind: 0x0102,
+            flags: FLAG_REQUIRED,
+            len: u32::try_from(payload.len()).unwrap(),
+            seq: 9,
+            timestamp: -5,
+            stream: 1 << 40,
+        };
+        let mut bytes = vec![0xee; record_len(payload.len())];
+        header.encode(payload, &mut bytes);
+        (header, bytes)
+    }
+
+    #[test]
+    fn reads_back_what_was_written() {
+        for len in [0, 1, 7, 8, 9, 100] {
+            let payload: Vec<u8> = (1..=len).collect();
+            let (header, bytes) = encoded(&payload);
+            assert_eq!(RecordHeader::decode(&bytes), Ok((header, payload.as_slice())));
+            assert!(bytes[RECORD_HEADER_LEN + payload.len()..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_header_and_payload_shows() {
+        let (_, mut bytes) = encoded(b"sixteen bytes...");
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(RecordHeader::decode(&bytes).is_err(), "bit {bit}");
+            assert_eq!(RecordHeader::decode_header(&bytes).is_err(), bit < RECORD_HEADER_LEN * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_length_behind_the_frame_is_refused() {
+        let (_, bytes) = encoded(b"sixteen bytes...");
+        assert_eq!(RecordHeader::decode(&bytes[..48]), Err(BadRecord::Length));
+        assert_eq!(RecordHeader::decode(&bytes[..39]), Err(BadRecord::Header));
+    }
+}

@@ -1,0 +1,216 @@
+//! Records in order, across segments, up to a bound.
+//!
+//! Promises: every record from the one asked for up to the bound, in order,
+//! verified; or an error that says where it stopped and that stays.  Never fewer
+//! records without an error.
+//! Relies on: the bound is durable, so what is below it and reads badly, twice,
+//! is damage and not the tail.
+
+use std::sync::Arc;
+
+use super::segment::{open_to_read, OpenSegment};
+use super::walk::READ_AHEAD;
+use super::{Look, Walker};
+use crate::base::{Code, Error, Result};
+use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
+use crate::format::record::{record_len, BadRecord, FLAG_REQUIRED};
+use crate::format::{Chain, FrameHeader, Id, RecordHeader};
+use crate::segment::Directory;
+
+/// Types below this are twal's own.
+pub const FIRST_CALLER_KIND: u16 = 0x0100;
+
+/// A place in the log, from which records are read.
+pub struct Cursor {
+    directory: Arc<Directory>,
+    log_id: Id,
+    /// Records below are passed over.
+    from_seq: u64,
+    walker: Walker,
+    /// The frames passed so far end like this.
+    chain: Chain,
+    /// The frame being read: its header and identity.
+    frame: Option<(FrameHeader, u64)>,
+    /// In that frame's body: where the present record begins, and the next one.
+    present: usize,
+    next: usize,
+    /// What stopped the cursor; it stays.
+    failed: Option<Error>,
+}
+
+impl Cursor {
+    /// A cursor in front of record `from_seq`, in whichever segment holds it.
+    pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64) -> Result<Cursor> {
+        let index = directory
+            .segments()
+            .iter()
+            .rev()
+            .find(|segment| segment.first_seq <= from_seq)
+            .map(|segment| segment.index)
+            .ok_or_else(|| Error::new(Code::Trimmed, "the record was released").about_seq(from_seq))?;
+        let opened = open_to_read(&directory, index, &log_id)?;
+        Ok(Cursor {
+            walker: walker_of(&opened)?,
+            chain: opened.header.before,
+            directory,
+            log_id,
+            from_seq,
+            frame: None,
+            present: 0,
+            next: 0,
+            failed: None,
+        })
+    }
+
+    /// Goes to the next record that is not above `bound`; false: there is none yet.
+    pub fn advance(&mut self, bound: u64) -> Result<bool> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let advanced = self.try_advance(bound);
+        if let Err(error) = &advanced {
+            // Memory or descriptors may come back; damage does not.
+            if matches!(error.code, Code::Corrupt | Code::Version | Code::Io | Code::Trimmed) {
+                self.failed = Some(error.clone());
+            }
+        }
+        advanced
+    }
+
+    fn try_advance(&mut self, bound: u64) -> Result<bool> {
+        loop {
+            if let Some((frame, identity)) = self.frame {
+                if self.next_in_frame(&frame)? {
+                    return Ok(true);
+                }
+                self.frame = None;
+                self.chain = Chain::after(&frame, identity);
+                self.walker.pass(&frame);
+                if frame.has(FLAG_SEAL) {
+                    self.next_segment()?;
+                }
+            }
+            if self.chain.last_seq >= bound {
+                return Ok(false);
+            }
+            let (frame, identity) = self.next_frame()?;
+            if frame.last_seq() > bound {
+                return Ok(false);
+            }
+            self.frame = Some((frame, identity));
+            self.present = 0;
+            self.next = if frame.last_seq() < self.from_seq { body_len(&frame) } else { 0 };
+        }
+    }
+
+    /// The frame that continues the chain: something below the bound is still to come.
+    fn next_frame(&mut self) -> Result<(FrameHeader, u64)> {
+        let mut looked_again = false;
+        loop {
+            match self.walker.look() {
+                Look::Whole(frame, identity) if self.chain.continues_in(&frame) => return Ok((frame, identity)),
+                // What was read ahead may be older than the bound.
+                _ if !looked_again => {
+                    looked_again = true;
+                    self.walker.forget();
+                }
+                Look::Unreadable(error) => return Err(error.about_seq(self.chain.last_seq + 1)),
+                _ => return Err(self.damage("a frame that was acknowledged is damaged")),
+            }
+        }
+    }
+
+    /// Goes to the next record of the frame; false: it has no more.
+    fn next_in_frame(&mut self, frame: &FrameHeader) -> Result<bool> {
+        let body_end = body_len(frame);
+        while frame.has(FLAG_DATA) && self.next < body_end {
+            let at = self.next;
+            let (record, _) = RecordHeader::decode(&self.walker.body(frame)[at..]).map_err(|bad| self.bad(bad))?;
+            if record.seq < frame.first_seq || record.seq > frame.last_seq() {
+                return Err(self.damage("a record's number is not one of its frame's"));
+            }
+            if record.kind < FIRST_CALLER_KIND && record.flags & FLAG_REQUIRED != 0 {
+                let text = format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
+                return Err(Error::new(Code::Version, text).at(self.walker.index(), self.walker.offset()).about_seq(record.seq));
+            }
+            self.present = at;
+            self.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
+            if record.seq >= self.from_seq {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The record that [`Cursor::advance`] went to.
+    pub fn record(&self) -> (RecordHeader, &[u8]) {
+        let (frame, _) = self.frame.expect("advance went to a record");
+        let body = self.walker.body(&frame);
+        RecordHeader::decode(&body[self.present..]).expect("advance verified the record")
+    }
+
+    fn next_segment(&mut self) -> Result<()> {
+        let index = self.walker.index() + 1;
+        if self.directory.segment(index).is_none() {
+            // Another process' writer may have made it since we looked.
+            self.directory.scan()?;
+        }
+        let opened = open_to_read(&self.directory, index, &self.log_id)?;
+        if opened.header.before != self.chain {
+            let text = "the segment does not continue the one before it";
+            return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
+        }
+        self.walker = walker_of(&opened)?;
+        Ok(())
+    }
+
+    fn damage(&self, text: &'static str) -> Error {
+        Error::new(Code::Corrupt, text)
+            .at(self.walker.index(), self.walker.offset())
+            .about_seq(self.chain.last_seq + 1)
+    }
+
+    fn bad(&self, bad: BadRecord) -> Error {
+        bad_record(bad).at(self.walker.index(), self.walker.offset())
+    }
+}
+
+fn walker_of(opened: &OpenSegment) -> Result<Walker> {
+    Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), READ_AHEAD)
+}
+
+fn body_len(frame: &FrameHeader) -> usize {
+    crate::base::bytes::usize_of(u64::from(frame.body_len))
+}
+
+fn bad_record(bad: BadRecord) -> Error {
+    match bad {
+        BadRecord::Version(version) => {
+            Error::new(Code::Version, format!("a record of version {version}, which this library does not know"))
+        }
+        BadRecord::Header => Error::new(Code::Corrupt, "a record's header is damaged inside a whole frame"),
+        BadRecord::Length => Error::new(Code::Corrupt, "a record is longer than its frame"),
+        BadRecord::Payload => Error::new(Code::Corrupt, "a record's payload is damaged inside a whole frame"),
+    }
+}
+
+/// Every record of a whole frame is whole, and they are the ones that its header says.
+pub fn check_records(frame: &FrameHeader, body: &[u8]) -> Result<()> {
+    if !frame.has(FLAG_DATA) {
+        return Ok(());
+    }
+    let (mut at, mut count, mut seq) = (0, 0, frame.first_seq - 1);
+    while at < body.len() {
+        let (record, payload) = RecordHeader::decode(&body[at..]).map_err(bad_record)?;
+        if record.seq <= seq || record.seq > frame.last_seq() {
+            return Err(Error::new(Code::Corrupt, "a record's number is not one of its frame's").about_seq(record.seq));
+        }
+        seq = record.seq;
+        count += 1;
+        at += record_len(payload.len());
+    }
+    if count != frame.record_count {
+        return Err(Error::new(Code::Corrupt, "a frame holds another number of records than its header says"));
+    }
+    Ok(())
+}

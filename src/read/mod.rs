@@ -1,0 +1,10 @@
+//! Layer 4: reading.  Never writes.
+#![forbid(unsafe_code)]
+
+pub mod cursor;
+pub mod followers;
+pub mod segment;
+pub mod walk;
+
+pub use cursor::Cursor;
+pub use walk::{Look, Walker};

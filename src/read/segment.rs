@@ -1,0 +1,89 @@
+//! Opening one segment for reading: its header, verified against its name.
+
+use std::sync::Arc;
+
+use crate::base::bytes::len_u64;
+use crate::base::limits::BLOCK_SIZE_MAX;
+use crate::base::{Code, Error, Result};
+use crate::disk::{Access, File, LockByte, LockKind};
+use crate::format::{Id, SegmentHeader};
+use crate::mem::AlignedBuf;
+use crate::segment::{Directory, SegmentName, State};
+
+/// An open segment.
+#[derive(Clone)]
+pub struct OpenSegment {
+    /// What its name said.
+    pub name: SegmentName,
+    /// Its file.
+    pub file: Arc<dyn File>,
+    /// What its header says.
+    pub header: SegmentHeader,
+}
+
+/// Reads and verifies the header of segment `index`; with `access` Write only
+/// if this library may also write such a log.
+pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSegment> {
+    let (name, file) = directory.open_segment(index, access)?;
+    let header = read_header(file.as_ref(), index, access)?;
+    if header.index != name.index || header.first_seq != name.first_seq {
+        return Err(Error::new(
+            Code::Corrupt,
+            format!("{name} holds segment {} from record {} on", header.index, header.first_seq),
+        )
+        .in_segment(index));
+    }
+    Ok(OpenSegment { name, file, header })
+}
+
+/// The same for a reader, who keeps the content from being recycled while the
+/// file is open.  Trimmed: it is gone already.
+pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
+    let trimmed = || Error::new(Code::Trimmed, format!("segment {index} was released")).in_segment(index);
+    let released = || {
+        directory.segment(index).is_none_or(|name| name.state == State::Archived)
+            && directory.segments().first().is_some_and(|oldest| index < oldest.index)
+    };
+    let (name, file) = match directory.open_segment(index, Access::Read) {
+        Err(error) if error.code == Code::NotFound && released() => return Err(trimmed()),
+        Err(error) if error.code == Code::NotFound => {
+            return Err(Error { code: Code::Corrupt, ..error });
+        }
+        other => other?,
+    };
+    let locked = file
+        .try_lock(LockByte::Reader, LockKind::Shared)
+        .map_err(|error| Error::os(format_args!("cannot lock {name}"), &error).in_segment(index))?;
+    if !locked {
+        return Err(trimmed());
+    }
+    // Between the open and the lock the file may have become another segment.
+    let header = match read_header(file.as_ref(), index, Access::Read) {
+        Err(_) if released() => return Err(trimmed()),
+        other => other?,
+    };
+    if header.index != index && released() {
+        return Err(trimmed());
+    }
+    if header.log_id != *log_id || header.index != index || header.first_seq != name.first_seq {
+        return Err(Error::new(Code::Corrupt, format!("{name} holds another segment")).in_segment(index));
+    }
+    Ok(OpenSegment { name, file, header })
+}
+
+fn read_header(file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
+    let failed = |error| {
+        Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index)
+    };
+    let size = file.size().map_err(failed)?;
+    // The largest block there can be: the log's own block size is only in the header.
+    let mut block = AlignedBuf::zeroed(BLOCK_SIZE_MAX as usize)?;
+    let read = file.read_at(&mut block, 0).map_err(failed)?;
+    let header = SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))?;
+    if size < header.segment_size {
+        let text = format!("the segment file has {size} of {} bytes", header.segment_size);
+        return Err(Error::new(Code::Corrupt, text).at(index, size));
+    }
+    debug_assert!(len_u64(read) <= size);
+    Ok(header)
+}

@@ -1,0 +1,299 @@
+//! From the files of a log to where it ends and what is wrong with it.  Reads only.
+//!
+//! Looks at every header, at every seal through the header that names it, and at
+//! every byte of the newest segment; with `verify` at every byte of all.
+
+use crate::base::{Code, Error, Result};
+use crate::disk::Access;
+use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::{Chain, Id, SegmentHeader};
+use crate::read::followers::{self, Followers};
+use crate::read::segment::{self, OpenSegment};
+use crate::read::walk::READ_AHEAD;
+use crate::read::{Look, Walker};
+use crate::recover::verdict::{verdict, Spot, Verdict};
+use crate::segment::directory::Listing;
+use crate::segment::{retain, Directory, SegmentName};
+
+/// What was found.
+pub struct Examined {
+    /// The newest segment, open.
+    pub newest: OpenSegment,
+    /// Which log.
+    pub log_id: Id,
+    /// How the frames end.
+    pub end: Chain,
+    /// Offset behind the last frame, in the newest segment.
+    pub end_offset: u64,
+    /// The newest segment ends in a seal: the next frame belongs in a new one.
+    pub sealed: bool,
+    /// Records in the newest segment.
+    pub records_in_newest: u64,
+    /// Frames in the newest segment.
+    pub frames_in_newest: u64,
+    /// Highest number that a frame or header says was durable.
+    pub witnessed_seq: u64,
+    /// How far the newest segment is witnessed to have been durable.
+    pub durable_end: u64,
+    /// Frames behind that.
+    pub frames_unwitnessed: u64,
+    /// Highest epoch of any frame, taken or not.
+    pub epoch_max: u64,
+    /// A frame that nobody was promised was cut off.
+    pub torn: bool,
+    /// Bytes from the end to the end of what was cut.
+    pub bytes_cut: u64,
+}
+
+/// The first damage of a log, and the last record before it.
+#[derive(Debug, Clone)]
+pub struct Damage {
+    /// What and where.
+    pub error: Error,
+    /// Everything up to here can be read.
+    pub last_good_seq: u64,
+}
+
+/// What to look at, and how.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Open the newest segment for writing, and refuse what may only be read.
+    pub access: Access,
+    /// Look at every byte.
+    pub verify: bool,
+}
+
+/// Looks at the whole log; `listing` has at least one segment.
+pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result<Examined, Damage> {
+    let names = &listing.segments;
+    if let Some(unknown) = &listing.unknown {
+        let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
+        let last_good_seq = names[0].first_seq - 1;
+        return Err(Damage { error: Error::new(Code::Corrupt, text), last_good_seq });
+    }
+    let bad_name = retain::check(names).err();
+    let from = names.iter().rposition(|name| name.state == crate::segment::State::Archived).unwrap_or(0);
+    let mut segments: Vec<OpenSegment> = Vec::new();
+    for (at, name) in names.iter().enumerate().skip(from) {
+        let newest = at + 1 == names.len();
+        let named_bad = bad_name.as_ref().filter(|(bad, _)| bad == name && !(newest && is_lost_newer(name)));
+        let opened = match named_bad {
+            Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
+            None => open_next(directory, name, segments.last(), if newest { asked.access } else { Access::Read }),
+        };
+        let damaged = |error| Damage { error, last_good_seq: name.first_seq - 1 };
+        segments.push(opened.map_err(damaged)?);
+    }
+    if asked.verify {
+        verify_all(&segments)?;
+    }
+    let newest = segments.pop().expect("a listing has a segment");
+    let examined = examine_tail(newest)?;
+    match bad_name {
+        None => Ok(examined),
+        Some((name, text)) => Err(Damage {
+            error: Error::new(Code::Corrupt, text).in_segment(name.index),
+            last_good_seq: examined.end.last_seq,
+        }),
+    }
+}
+
+/// The one fault of names that leaves every file in its place: the newest is
+/// missing.  All that is there can be read.
+fn is_lost_newer(newest: &SegmentName) -> bool {
+    newest.state != crate::segment::State::Active
+}
+
+/// Opens a segment and checks that it continues the one before.
+fn open_next(
+    directory: &Directory,
+    name: &SegmentName,
+    before: Option<&OpenSegment>,
+    access: Access,
+) -> Result<OpenSegment> {
+    let opened = segment::open(directory, name.index, access)?;
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).in_segment(name.index));
+    match before {
+        None if name.index == 1 && opened.header.before != Chain::default() => {
+            return wrong("the first segment names one before it")
+        }
+        None => {}
+        Some(before) => {
+            if opened.header.log_id != before.header.log_id {
+                return wrong("the segment is of another log");
+            }
+            check_seal(before, &opened.header)?;
+        }
+    }
+    Ok(opened)
+}
+
+/// The segment before ends in the very seal that `header` names.
+fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<()> {
+    let index = before.header.index;
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
+    if header.before_offset >= before.header.segment_size {
+        return wrong("the next segment names a seal behind the end of this one");
+    }
+    let block = crate::base::bytes::usize_of(u64::from(before.header.block_size));
+    let mut walker = Walker::new(before.file.clone(), &before.header, header.before_offset, block)?;
+    match walker.look() {
+        Look::Whole(frame, identity) if frame.has(FLAG_SEAL) && Chain::after(&frame, identity) == header.before => {
+            let seal = Seal::decode(walker.body(&frame));
+            if seal.is_none_or(|seal| seal.first_seq != before.header.first_seq) {
+                return wrong("the segment's seal contradicts its header");
+            }
+            Ok(())
+        }
+        Look::Unreadable(error) => Err(error),
+        _ => wrong("the segment does not end in the seal that the next one names"),
+    }
+}
+
+/// Every byte of every segment but the newest, in parallel.
+fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
+    let older = &segments[..segments.len() - 1];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(older.len());
+    if threads <= 1 {
+        return older.iter().try_for_each(verify_one);
+    }
+    let results = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|worker| {
+                scope.spawn(move || older.iter().skip(worker).step_by(threads).try_for_each(verify_one))
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("verifying does not panic")).collect::<Vec<_>>()
+    });
+    let first = results.into_iter().filter_map(Result::err).min_by_key(|damage| damage.error.segment);
+    first.map_or(Ok(()), Err)
+}
+
+/// Walks one sealed segment from header to seal; no frame may be missing.
+fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
+    let header = &segment.header;
+    let mut chain = header.before;
+    let damaged = |chain: &Chain, error| Damage { error, last_good_seq: chain.last_seq };
+    let mut walker = Walker::new(segment.file.clone(), header, u64::from(header.block_size), READ_AHEAD)
+        .map_err(|error| damaged(&chain, error))?;
+    loop {
+        match walker.look() {
+            Look::Whole(frame, identity) if chain.continues_in(&frame) => {
+                if let Err(error) = crate::read::cursor::check_records(&frame, walker.body(&frame)) {
+                    return Err(damaged(&chain, error.at(header.index, walker.offset())));
+                }
+                chain = Chain::after(&frame, identity);
+                if frame.has(FLAG_SEAL) {
+                    return Ok(());
+                }
+                walker.pass(&frame);
+            }
+            Look::Unreadable(error) => return Err(damaged(&chain, error)),
+            _ => return Err(damaged(&chain, rot(header.index, walker.offset(), &chain))),
+        }
+    }
+}
+
+/// The error for acknowledged data that is damaged.
+pub fn rot(index: u64, offset: u64, last: &Chain) -> Error {
+    Error::new(Code::Corrupt, "a frame that was acknowledged is damaged").at(index, offset).about_seq(last.last_seq + 1)
+}
+
+/// Walks the newest segment to the log's end.
+pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
+    let header = newest.header;
+    let block = u64::from(header.block_size);
+    let walker = Walker::new(newest.file.clone(), &header, block, READ_AHEAD);
+    let mut walker = walker.map_err(|error| Damage { error, last_good_seq: header.before.last_seq })?;
+    let mut found = Examined {
+        log_id: header.log_id,
+        newest,
+        end: header.before,
+        end_offset: block,
+        sealed: false,
+        records_in_newest: 0,
+        frames_in_newest: 0,
+        witnessed_seq: header.before.last_seq,
+        durable_end: block,
+        frames_unwitnessed: 0,
+        epoch_max: header.before.epoch,
+        torn: false,
+        bytes_cut: 0,
+    };
+    let mut offsets_behind = Vec::new();
+    while !found.sealed {
+        let look = walker.look();
+        if let Look::Whole(frame, identity) = &look {
+            if found.end.continues_in(frame) {
+                found.witnessed_seq = found.witnessed_seq.max(frame.durable_seq);
+                found.durable_end = found.durable_end.max(frame.durable_end.min(walker.offset()));
+                offsets_behind.retain(|&offset| offset >= found.durable_end);
+                offsets_behind.push(walker.offset());
+                found.end = Chain::after(frame, *identity);
+                found.epoch_max = found.epoch_max.max(frame.epoch);
+                found.records_in_newest += u64::from(frame.record_count);
+                found.frames_in_newest += 1;
+                found.sealed = frame.has(FLAG_SEAL);
+                walker.pass(frame);
+                found.end_offset = walker.offset();
+                continue;
+            }
+        }
+        let damaged = |error| Damage { error, last_good_seq: found.end.last_seq };
+        let spot = spot_of(&look, &found.end);
+        let followers = match &look {
+            Look::Unreadable(error) => return Err(damaged(error.clone())),
+            _ => {
+                let spot_offset = walker.offset();
+                walker.pass_block();
+                followers::find(&mut walker, &found.end, spot_offset, block, header.segment_size)
+                    .map_err(damaged)?
+            }
+        };
+        walker.go_to(found.end_offset);
+        match verdict(spot, followers.any, followers.says_durable) {
+            Verdict::Rot => {
+                // A writer may have finished the frame since it was read: look again before calling it damaged.
+                walker.forget();
+                if matches!(walker.look(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
+                    continue;
+                }
+                return Err(damaged(rot(header.index, found.end_offset, &found.end)));
+            }
+            Verdict::Torn => {
+                found.torn = true;
+                found.bytes_cut = cut_end(&look, &followers, found.end_offset, block) - found.end_offset;
+            }
+            Verdict::End => {}
+            Verdict::Take | Verdict::Refuse => unreachable!("taken and refused above"),
+        }
+        found.epoch_max = found.epoch_max.max(followers.epoch_max).max(epoch_of(&look));
+        break;
+    }
+    found.frames_unwitnessed = crate::base::bytes::len_u64(offsets_behind.len());
+    Ok(found)
+}
+
+fn spot_of(look: &Look, last: &Chain) -> Spot {
+    match look {
+        Look::Unreadable(_) => Spot::Unreadable,
+        Look::Whole(frame, _) | Look::BadBody(frame) if followers::follows(last, frame) => Spot::OurHeader,
+        Look::Whole(..) | Look::BadBody(_) | Look::NoHeader | Look::FileEnd => Spot::NoHeader,
+    }
+}
+
+fn epoch_of(look: &Look) -> u64 {
+    match look {
+        Look::Whole(frame, _) | Look::BadBody(frame) => frame.epoch,
+        _ => 0,
+    }
+}
+
+/// End of what is cut off at `offset`.
+fn cut_end(look: &Look, followers: &Followers, offset: u64, block: u64) -> u64 {
+    let own = match look {
+        Look::Whole(frame, _) | Look::BadBody(frame) => offset + frame.frame_len(block),
+        _ => offset,
+    };
+    own.max(followers.end)
+}

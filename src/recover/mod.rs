@@ -1,0 +1,7 @@
+//! Layer 5: from a directory to the state to continue from.
+#![forbid(unsafe_code)]
+
+pub mod create;
+pub mod examine;
+pub mod open;
+pub mod verdict;

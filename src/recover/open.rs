@@ -1,0 +1,169 @@
+//! Opening for writing: locks, then reads, then makes sure that what it is
+//! about to report stays true.
+//!
+//! The order, and the crash behind each step:
+//!   1. Lock the directory: two writers would overwrite each other.
+//!   2. Lock each file that an earlier writer may still be writing: a write in
+//!      flight outlives a killed process, and would land on what we write next.
+//!   3. Flush directory and unsealed files, then read: what a killed process left
+//!      in the kernel reads well now and could be gone after a power cut.
+//!   4. Examine.  Damage to what was acknowledged refuses.
+//!   5. Write what nothing witnesses again, the same bytes, and flush: a flush that
+//!      failed may have dropped them from the device though they still read well.
+//!   6. A mark of a new epoch, durable, at the end: it overwrites what was cut
+//!      and witnesses what is reported.
+//!
+//! Step 6 is the caller's (`commit/`): composing frames is its business.
+
+use std::sync::Arc;
+
+use super::create;
+use super::examine::{self, Asked, Examined};
+use crate::base::bytes::usize_of;
+use crate::base::clock::Clock;
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, FRAME_SIZE_CAP};
+use crate::base::options::Config;
+use crate::base::{Code, Error, Result};
+use crate::disk::{Access, Durable, File, LockKind};
+use crate::format::Id;
+use crate::mem::AlignedBuf;
+use crate::segment::directory::lock_for_writing;
+use crate::segment::{Directory, State};
+
+/// A log that is ready to be written on.
+pub struct Opened {
+    /// What was found, or of a new log what was made.
+    pub examined: Examined,
+    /// Made by this call.
+    pub created: bool,
+    /// Bytes that were behind the end and get overwritten.
+    pub frames_rewritten: u64,
+    /// Config with the log's own block size.
+    pub config: Config,
+    /// This opening's number.
+    pub epoch: u64,
+    /// This opening's random id.
+    pub epoch_id: Id,
+    /// An older active segment, to be renamed.
+    pub to_seal: Option<u64>,
+    /// Numbers of spares that earlier openings left.
+    pub spares: Vec<u64>,
+}
+
+/// Opens the log in `directory`, which the caller has locked (step 1), or makes one.
+pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Opened> {
+    let listing = directory.scan()?;
+    if listing.segments.is_empty() {
+        if config.no_create {
+            return Err(Error::new(Code::NotFound, "there is no log in the directory"));
+        }
+        if let Some(unknown) = listing.unknown {
+            let text = format!("there is no log, but {unknown}, which is named as if it were twal's");
+            return Err(Error::new(Code::Corrupt, text));
+        }
+        return create_log(directory, config, clock, listing.spares);
+    }
+    let mut actives = Vec::new();
+    for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+        let (_, file) = directory.open_segment(name.index, Access::Write)?;
+        lock_for_writing(file.as_ref(), name, clock)?;
+        file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+        actives.push((name.index, file));
+    }
+    directory.sync()?;
+    let asked = Asked { access: Access::Write, verify: config.verify };
+    let mut examined = examine::examine(directory, &listing, asked).map_err(|damage| damage.error)?;
+    // From here on through the descriptor that holds the lock.
+    let newest = examined.newest.name.index;
+    let (to_seal, locked): (Vec<_>, Vec<_>) = actives.into_iter().partition(|(index, _)| *index != newest);
+    for (_, file) in locked {
+        examined.newest.file = file;
+    }
+    let config = config.clone().for_log(examined.newest.header.block_size)?;
+    check_alignment(directory, config.block_size)?;
+    let frames_rewritten = rewrite(&examined)?;
+    Ok(Opened {
+        epoch: examined.epoch_max + 1,
+        epoch_id: create::random_id()?,
+        created: false,
+        frames_rewritten,
+        config,
+        to_seal: to_seal.first().map(|(index, _)| *index),
+        spares: listing.spares,
+        examined,
+    })
+}
+
+fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec<u64>) -> Result<Opened> {
+    let facts = directory.facts();
+    let block_size = match config.block_size_asked {
+        0 => BLOCK_SIZE_DEFAULT.max(facts.block_align),
+        asked => asked,
+    };
+    let config = config.clone().for_log(block_size)?;
+    check_alignment(directory, block_size)?;
+    let newest = create::first_segment(directory, &config, clock)?;
+    let block = u64::from(block_size);
+    Ok(Opened {
+        examined: Examined {
+            log_id: newest.header.log_id,
+            newest,
+            end: crate::format::Chain::default(),
+            end_offset: block,
+            sealed: false,
+            records_in_newest: 0,
+            frames_in_newest: 0,
+            witnessed_seq: 0,
+            durable_end: block,
+            frames_unwitnessed: 0,
+            epoch_max: 0,
+            torn: false,
+            bytes_cut: 0,
+        },
+        created: true,
+        frames_rewritten: 0,
+        config,
+        epoch: 1,
+        epoch_id: create::random_id()?,
+        to_seal: None,
+        spares,
+    })
+}
+
+fn check_alignment(directory: &Directory, block_size: u32) -> Result<()> {
+    let align = directory.facts().block_align;
+    if block_size < align || block_size % align != 0 {
+        let text = format!("blocks of {block_size} bytes: this device wants multiples of {align}");
+        return Err(Error::new(Code::Inval, text));
+    }
+    Ok(())
+}
+
+/// Step 5.  Returns how many frames that were.
+fn rewrite(examined: &Examined) -> Result<u64> {
+    let (from, to) = (examined.durable_end, examined.end_offset);
+    if from >= to {
+        return Ok(0);
+    }
+    let file: &Arc<dyn File> = &examined.newest.file;
+    let index = examined.newest.name.index;
+    let failed = |error| Error::os("cannot make the log's end durable again", &error).at(index, from);
+    let mut piece = AlignedBuf::zeroed(usize_of(FRAME_SIZE_CAP.min(to - from)))?;
+    let mut at = from;
+    while at < to {
+        let len = usize_of(FRAME_SIZE_CAP.min(to - at));
+        let read = file.read_at(&mut piece[..len], at).map_err(failed)?;
+        if read != len {
+            return Err(Error::new(Code::Corrupt, "the segment file has become shorter").at(index, at));
+        }
+        file.write_at(&piece[..len], at, Durable::No).map_err(failed)?;
+        at += FRAME_SIZE_CAP.min(to - at);
+    }
+    file.sync().map_err(failed)?;
+    Ok(examined.frames_unwitnessed)
+}
+
+/// Locks the directory for writing: step 1.
+pub fn lock(directory: &Directory, clock: &Clock) -> Result<()> {
+    directory.lock(LockKind::Exclusive, clock)
+}

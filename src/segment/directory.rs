@@ -1,0 +1,285 @@
+//! The log's directory: who may write it, which files are in it, and every
+//! change of a name in the order that a crash may interrupt anywhere.
+//!
+//! Promises: when a function that changes names returns, the change is durable.
+//! Relies on: one writer, which [`Directory::lock`] makes sure of.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::name::{Named, SegmentName, State};
+use super::{retain, Spare};
+use crate::base::clock::Clock;
+use crate::base::limits::LOCK_WAIT_MS;
+use crate::base::{Code, Error, Result};
+use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
+
+/// An open log directory and what is known to be in it.
+pub struct Directory {
+    dir: Arc<dyn Dir>,
+    /// Segments in order of index.  Written by whoever changes or scans names, under `names`.
+    segments: Mutex<Vec<SegmentName>>,
+    /// Held over a change of names and its flush, so that two changes never interleave.
+    names: Mutex<NextSpare>,
+}
+
+struct NextSpare(u64);
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// In order of index.
+    pub segments: Vec<SegmentName>,
+    /// Numbers of the spares.
+    pub spares: Vec<u64>,
+    /// A file named `twal-…` that is nothing of ours.
+    pub unknown: Option<String>,
+}
+
+impl Directory {
+    /// Opens (or with `create` makes) the directory at `path`.
+    pub fn open(disk: &dyn Disk, path: &Path, create: bool) -> Result<Directory> {
+        let dir = disk.open_dir(path, create).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTDIR) => Error {
+                os_errno: libc::ENOTDIR,
+                ..Error::new(Code::Inval, format!("{} is not a directory", path.display()))
+            },
+            _ if error.kind() == std::io::ErrorKind::Unsupported => {
+                Error { code: Code::Unsupported, ..Error::os(path.display(), &error) }
+            }
+            _ => Error::os(format_args!("cannot open {}", path.display()), &error),
+        })?;
+        Ok(Directory { dir, segments: Mutex::new(Vec::new()), names: Mutex::new(NextSpare(1)) })
+    }
+
+    /// What the disk under it can do.
+    pub fn facts(&self) -> &Facts {
+        self.dir.facts()
+    }
+
+    /// Locks the directory.  A process that was killed may hold its lock until
+    /// its last write has come back, so this tries for a while.
+    pub fn lock(&self, kind: LockKind, clock: &Clock) -> Result<()> {
+        retry(clock, || self.dir.try_lock(kind).map_err(|error| Error::os("cannot lock the log's directory", &error)))?
+            .then_some(())
+            .ok_or_else(|| Error::new(Code::Locked, "another process or handle has the log open for writing"))
+    }
+
+    /// Locks the directory if nobody holds it.
+    pub fn try_lock(&self, kind: LockKind) -> Result<bool> {
+        self.dir.try_lock(kind).map_err(|error| Error::os("cannot lock the log's directory", &error))
+    }
+
+    /// Gives the directory's lock back.
+    pub fn unlock(&self) -> Result<()> {
+        self.dir.unlock().map_err(|error| Error::os("cannot unlock the log's directory", &error))
+    }
+
+    /// Makes every change of names so far durable, by whomever.
+    pub fn sync(&self) -> Result<()> {
+        self.dir.sync().map_err(|error| Error::os("cannot flush the log's directory", &error))
+    }
+
+    /// Reads the directory anew.
+    pub fn scan(&self) -> Result<Listing> {
+        let names = self.dir.list().map_err(|error| Error::os("cannot read the log's directory", &error))?;
+        let mut listing = Listing::default();
+        for name in names {
+            match Named::parse(&name) {
+                Named::Segment(segment) => listing.segments.push(segment),
+                Named::Spare(n) => listing.spares.push(n),
+                Named::Unknown => listing.unknown = Some(name),
+                Named::Foreign => {}
+            }
+        }
+        listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
+        listing.spares.sort_unstable();
+        if let Some(&n) = listing.spares.last() {
+            let mut next = lock(&self.names);
+            next.0 = next.0.max(n + 1);
+        }
+        lock(&self.segments).clone_from(&listing.segments);
+        Ok(listing)
+    }
+
+    /// The segments, in order of index.
+    pub fn segments(&self) -> Vec<SegmentName> {
+        lock(&self.segments).clone()
+    }
+
+    /// The segment with this index.
+    pub fn segment(&self, index: u64) -> Option<SegmentName> {
+        lock(&self.segments).iter().find(|segment| segment.index == index).copied()
+    }
+
+    /// Number of the oldest record that can be read, given the newest accepted one.
+    pub fn first_seq(&self) -> u64 {
+        let segments = lock(&self.segments);
+        segments.get(retain::first_live(&segments)).map_or(1, |segment| segment.first_seq)
+    }
+
+    /// Opens a segment by index.  Its name may change under us: look again then.
+    pub fn open_segment(&self, index: u64, access: Access) -> Result<(SegmentName, Arc<dyn File>)> {
+        let gone = || Error::new(Code::NotFound, format!("segment {index} is gone")).in_segment(index);
+        let mut name = self.segment(index).ok_or_else(gone)?;
+        loop {
+            match self.dir.open(&name.to_string(), access) {
+                Ok(file) => return Ok((name, file)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    let before = name;
+                    name = self.find_again(index)?.ok_or_else(gone)?;
+                    if name == before {
+                        return Err(Error::os(format_args!("cannot open {name}"), &error).in_segment(index));
+                    }
+                }
+                Err(error) => return Err(Error::os(format_args!("cannot open {name}"), &error).in_segment(index)),
+            }
+        }
+    }
+
+    fn find_again(&self, index: u64) -> Result<Option<SegmentName>> {
+        // The writer itself changes name and catalogue under one lock: wait for it.
+        drop(lock(&self.names));
+        self.scan()?;
+        Ok(self.segment(index))
+    }
+
+    /// Opens a spare for writing; None: it is gone.
+    pub fn open_spare(&self, n: u64) -> Result<Option<Spare>> {
+        let name = super::name::spare_name(n);
+        match self.dir.open(&name, Access::Write) {
+            Ok(file) => Ok(Some(Spare { name, file })),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(Error::os(format_args!("cannot open {name}"), &error)),
+        }
+    }
+
+    /// Makes an empty spare.
+    pub fn create_spare(&self) -> Result<Spare> {
+        let name = {
+            let mut next = lock(&self.names);
+            next.0 += 1;
+            super::name::spare_name(next.0 - 1)
+        };
+        let file =
+            self.dir.create(&name).map_err(|error| Error::os(format_args!("cannot create {name}"), &error))?;
+        Ok(Spare { name, file })
+    }
+
+    /// Removes a spare.  Not durable by itself: a spare that comes back is harmless.
+    pub fn remove_spare(&self, spare: Spare) -> Result<()> {
+        let name = spare.name;
+        self.dir.remove(&name).map_err(|error| Error::os(format_args!("cannot remove {name}"), &error))
+    }
+
+    /// A spare, its header durable, becomes the newest segment.
+    pub fn publish(&self, spare: &Spare, name: SegmentName) -> Result<()> {
+        let _names = lock(&self.names);
+        self.rename(&spare.name, &name.to_string())?;
+        self.sync()?;
+        lock(&self.segments).push(name);
+        Ok(())
+    }
+
+    /// The active segment `index`, its seal and its successor durable, becomes sealed.
+    pub fn seal(&self, index: u64) -> Result<()> {
+        let _names = lock(&self.names);
+        let Some(name) = self.segment(index).filter(|name| name.state == State::Active) else { return Ok(()) };
+        self.rename_segment(name, State::Sealed)?;
+        self.sync()
+    }
+
+    /// Sealed segments wholly below `below_seq` become archived.  Returns how many.
+    pub fn archive(&self, below_seq: u64) -> Result<u64> {
+        let _names = lock(&self.names);
+        let releasable = retain::releasable(&self.segments(), below_seq);
+        for &name in &releasable {
+            self.rename_segment(name, State::Archived)?;
+        }
+        if !releasable.is_empty() {
+            self.sync()?;
+        }
+        Ok(crate::base::bytes::len_u64(releasable.len()))
+    }
+
+    /// Takes the archived segments beyond the `retained` newest out of the log,
+    /// oldest first.  One that nobody reads becomes a spare while `wanted` says
+    /// so; every other one is unlinked, and lives on for those who read it.
+    /// The spares are returned with their writer's lock held; removed ones are counted.
+    pub fn take_out(&self, retained: u64, mut wanted: u64) -> Result<(Vec<Spare>, u64)> {
+        let mut next = lock(&self.names);
+        let removable = retain::removable(&self.segments(), retained);
+        let (mut spares, mut removed) = (Vec::new(), 0);
+        for name in &removable {
+            let file_name = name.to_string();
+            let recycled = if wanted > 0 { self.lock_unread(&file_name)? } else { None };
+            if let Some(file) = recycled {
+                let spare = super::name::spare_name(next.0);
+                next.0 += 1;
+                self.rename(&file_name, &spare)?;
+                spares.push(Spare { name: spare, file });
+                wanted -= 1;
+            } else {
+                self.dir
+                    .remove(&file_name)
+                    .map_err(|error| Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index))?;
+                removed += 1;
+            }
+            lock(&self.segments).retain(|segment| segment.index != name.index);
+        }
+        if !removable.is_empty() {
+            // Before the first byte of a recycled file changes, its old name is durably gone.
+            self.sync()?;
+        }
+        Ok((spares, removed))
+    }
+
+    /// The file, locked as ours to overwrite; None: somebody reads it.
+    fn lock_unread(&self, name: &str) -> Result<Option<Arc<dyn File>>> {
+        let failed = |error| Error::os(format_args!("cannot recycle {name}"), &error);
+        let file = self.dir.open(name, Access::Write).map_err(failed)?;
+        let ours = file.try_lock(LockByte::Reader, LockKind::Exclusive).map_err(failed)?
+            && file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed)?;
+        Ok(ours.then_some(file))
+    }
+
+    fn rename_segment(&self, name: SegmentName, state: State) -> Result<()> {
+        self.rename(&name.to_string(), &name.with(state).to_string())?;
+        for segment in lock(&self.segments).iter_mut().filter(|segment| segment.index == name.index) {
+            segment.state = state;
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.dir.rename(from, to).map_err(|error| Error::os(format_args!("cannot rename {from} to {to}"), &error))
+    }
+}
+
+/// Locks `file` as ours to write; see [`Directory::lock`] for why this waits.
+pub fn lock_for_writing(file: &dyn File, name: &dyn std::fmt::Display, clock: &Clock) -> Result<()> {
+    let failed = |error| Error::os(format_args!("cannot lock {name}"), &error);
+    retry(clock, || file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed))?
+        .then_some(())
+        .ok_or_else(|| Error::new(Code::Locked, format!("{name} is still being written by another process")))
+}
+
+/// Tries until true, for [`LOCK_WAIT_MS`].
+fn retry(clock: &Clock, mut attempt: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let until_ns = clock.now_ns().saturating_add(LOCK_WAIT_MS * 1_000_000);
+    loop {
+        if attempt()? {
+            return Ok(true);
+        }
+        if clock.now_ns() >= until_ns {
+            return Ok(false);
+        }
+        clock.pass(Duration::from_millis(2));
+    }
+}
+
+/// No code under these locks can panic half-way through a change, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

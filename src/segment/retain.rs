@@ -1,0 +1,139 @@
+//! Which segments may go: pure functions over names.
+//!
+//! A segment's records end where the next one's begin, so names are enough.
+
+use super::{SegmentName, State};
+
+/// Sealed segments wholly below `below_seq`, oldest first.  `segments` is in order of index.
+pub fn releasable(segments: &[SegmentName], below_seq: u64) -> Vec<SegmentName> {
+    segments
+        .windows(2)
+        .filter(|pair| pair[0].state == State::Sealed && pair[1].first_seq <= below_seq)
+        .map(|pair| pair[0])
+        .collect()
+}
+
+/// Archived segments beyond the `retained` newest, oldest first.  The newest archived one always stays:
+/// it tells a log whose beginning was given back from one that lost it.
+pub fn removable(segments: &[SegmentName], retained: u64) -> Vec<SegmentName> {
+    let archived: Vec<_> = segments.iter().filter(|segment| segment.state == State::Archived).copied().collect();
+    let retained = usize::try_from(retained.max(1)).unwrap_or(usize::MAX);
+    archived[..archived.len().saturating_sub(retained)].to_vec()
+}
+
+/// Index of the first segment whose records can be read: the one behind the newest archived.
+pub fn first_live(segments: &[SegmentName]) -> usize {
+    segments.iter().rposition(|segment| segment.state == State::Archived).map_or(0, |at| at + 1)
+}
+
+/// Whether these names are those of a whole log, in order of index; else what is wrong, and with which.
+///
+/// Refused: a doubled or missing index, numbers that run backwards, a log whose
+/// newest file is not active (it was lost), an active file in the middle, and an
+/// oldest file that is neither the first ever nor archived (its elders were
+/// lost).  In front of the newest archived file anything may be missing: those
+/// were being removed.
+pub fn check(segments: &[SegmentName]) -> Result<(), (SegmentName, String)> {
+    let Some((newest, oldest)) = segments.last().zip(segments.first()) else { return Ok(()) };
+    if newest.state != State::Active {
+        return Err((*newest, "the newest segment is not active: a newer one was lost".to_owned()));
+    }
+    for pair in segments.windows(2) {
+        if pair[0].index == pair[1].index {
+            return Err((pair[1], format!("two files claim segment {}", pair[1].index)));
+        }
+        if pair[0].first_seq > pair[1].first_seq {
+            return Err((pair[1], format!("{} begins below the segment before it", pair[1])));
+        }
+    }
+    if oldest.index != 1 && oldest.state != State::Archived {
+        return Err((*oldest, format!("the segments before {oldest} are missing")));
+    }
+    if oldest.index == 1 && oldest.first_seq != 1 {
+        return Err((*oldest, "the first segment does not begin with record 1".to_owned()));
+    }
+    let from = segments.iter().rposition(|segment| segment.state == State::Archived).unwrap_or(0);
+    for (at, pair) in segments.windows(2).enumerate().skip(from) {
+        if pair[0].index + 1 != pair[1].index {
+            return Err((pair[1], format!("segment {} is missing", pair[0].index + 1)));
+        }
+        if pair[0].state == State::Active && at + 2 != segments.len() {
+            return Err((pair[0], format!("{} is active, but not at the end", pair[0])));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(states: &str) -> Vec<SegmentName> {
+        names_from(1, states)
+    }
+
+    fn names_from(first: u64, states: &str) -> Vec<SegmentName> {
+        let state = |letter| match letter {
+            'r' => State::Archived,
+            's' => State::Sealed,
+            _ => State::Active,
+        };
+        (first..)
+            .zip(states.chars())
+            .map(|(index, letter)| SegmentName { index, first_seq: (index - 1) * 10 + 1, state: state(letter) })
+            .collect()
+    }
+
+    #[test]
+    fn whole_logs_pass() {
+        for states in ["", "a", "sa", "aa", "ssaa", "rsa", "rrra", "sra", "rsrsa"] {
+            assert_eq!(check(&names(states)), Ok(()), "{states}");
+        }
+        assert_eq!(check(&names_from(5, "rsa")), Ok(()));
+        let mut gap_among_archived = names_from(3, "rrrsa");
+        gap_among_archived.remove(1);
+        assert_eq!(check(&gap_among_archived), Ok(()));
+    }
+
+    #[test]
+    fn broken_ones_do_not() {
+        for states in ["s", "r", "as", "ras", "aaa", "asa", "ssar"] {
+            assert!(check(&names(states)).is_err(), "{states}");
+        }
+        assert!(check(&names_from(2, "sa")).is_err());
+        assert!(check(&names_from(2, "a")).is_err());
+        let mut gap = names("rsssa");
+        gap.remove(2);
+        assert!(check(&gap).is_err());
+        let mut gap = names("rsssa");
+        gap.remove(1);
+        assert!(check(&gap).is_err());
+        let mut doubled = names("ssa");
+        doubled[1].index = 1;
+        assert!(check(&doubled).is_err());
+        let mut backwards = names("ssa");
+        backwards[2].first_seq = 5;
+        assert!(check(&backwards).is_err());
+    }
+
+    #[test]
+    fn only_whole_sealed_segments_are_released() {
+        let segments = names("sssa");
+        assert!(releasable(&segments, 10).is_empty());
+        assert_eq!(releasable(&segments, 11).len(), 1);
+        assert_eq!(releasable(&segments, 30).len(), 2);
+        assert_eq!(releasable(&segments, u64::MAX).len(), 3);
+        assert!(releasable(&names("aa"), u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn the_newest_archived_stays() {
+        let segments = names("rrrsa");
+        assert_eq!(removable(&segments, 64).len(), 0);
+        assert_eq!(removable(&segments, 2).len(), 1);
+        assert_eq!(removable(&segments, 1).len(), 2);
+        assert_eq!(removable(&segments, 0).len(), 2);
+        assert_eq!(first_live(&segments), 3);
+        assert_eq!(first_live(&names("sa")), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! Files prepared ahead of use, so that an append never grows a file.
+//!
+//! Appending to merely allocated space would commit the file system's journal
+//! with every frame (an unwritten extent becomes a written one), so a spare is
+//! written with zeros, or is an old segment whose blocks were written already.
+
+use std::sync::Arc;
+
+use super::directory::lock_for_writing;
+use super::Directory;
+use crate::base::bytes::usize_of;
+use crate::base::clock::Clock;
+use crate::base::limits::ZERO_PIECE;
+use crate::base::{Error, Result};
+use crate::disk::{Durable, File, LockByte, LockKind};
+use crate::mem::AlignedBuf;
+
+/// A file that can become a segment.
+pub struct Spare {
+    /// Its present name.
+    pub name: String,
+    /// Open for writing, writer's lock held; of a recycled one the reader's lock
+    /// too, until it is a segment again.
+    pub file: Arc<dyn File>,
+}
+
+/// Makes a spare of `size` bytes of which the first `zeroed` are written; the
+/// rest is only allocated.  Flushed.  On failure nothing is left behind.
+pub fn prepare(directory: &Directory, size: u64, zeroed: u64, clock: &Clock) -> Result<Spare> {
+    let spare = directory.create_spare()?;
+    match fill(&spare, size, zeroed, clock) {
+        Ok(()) => Ok(spare),
+        Err(error) => {
+            // The first failure is the one to report; an orphan is found again at the next open.
+            let _ = directory.remove_spare(spare);
+            Err(error)
+        }
+    }
+}
+
+fn fill(spare: &Spare, size: u64, zeroed: u64, clock: &Clock) -> Result<()> {
+    lock_for_writing(spare.file.as_ref(), &spare.name, clock)?;
+    spare.file.allocate(size).map_err(|error| Error::os(format_args!("cannot allocate {size} bytes"), &error))?;
+    zero(spare.file.as_ref(), 0, zeroed.min(size))?;
+    spare.file.sync().map_err(|error| Error::os(format_args!("cannot flush {}", spare.name), &error))
+}
+
+/// Writes zeros from `from` to `to`, in pieces that do not hold up other writes for long.  Not flushed.
+pub fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
+    let zeros = AlignedBuf::zeroed(usize_of(ZERO_PIECE.min(to - from)))?;
+    let mut at = from;
+    while at < to {
+        let len = ZERO_PIECE.min(to - at);
+        file.write_at(&zeros[..usize_of(len)], at, Durable::No)
+            .map_err(|error| Error::os("cannot write zeros ahead of use", &error))?;
+        at += len;
+    }
+    Ok(())
+}
+
+/// Takes a spare over that an earlier opening left: locked, of full size, every
+/// block written, flushed now.  None: not usable, and removed.
+pub fn adopt(directory: &Directory, n: u64, size: u64, clock: &Clock) -> Result<Option<Spare>> {
+    let Some(spare) = directory.open_spare(n)? else { return Ok(None) };
+    lock_for_writing(spare.file.as_ref(), &spare.name, clock)?;
+    // A reader may still have it open from its life as a segment: then it is not ours to overwrite.
+    let unread = spare
+        .file
+        .try_lock(LockByte::Reader, LockKind::Exclusive)
+        .map_err(|error| Error::os(format_args!("cannot lock {}", spare.name), &error))?;
+    if unread && usable(&spare, size)? {
+        Ok(Some(spare))
+    } else {
+        directory.remove_spare(spare)?;
+        Ok(None)
+    }
+}
+
+/// Whether a recycled segment or a found spare can be used as it is; flushes it.
+pub fn usable(spare: &Spare, size: u64) -> Result<bool> {
+    let failed = |error| Error::os(format_args!("cannot prepare {}", spare.name), &error);
+    if spare.file.size().map_err(failed)? != size || spare.file.written_until(0).map_err(failed)? < size {
+        return Ok(false);
+    }
+    spare.file.sync().map_err(failed)?;
+    Ok(true)
+}
