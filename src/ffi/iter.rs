@@ -142,3 +142,19 @@ pub unsafe extern "C" fn twal_iter_close(iter: *mut twal_iter) {
     };
     answer(close, |_| ());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::null_mut;
+
+    #[test]
+    fn null_is_refused_by_all_but_close() {
+        // SAFETY: NULL is allowed in a call's own words.
+        unsafe {
+            assert_eq!(twal_recover_iter(null_mut(), 0, null_mut()), -101);
+            assert_eq!(twal_iter_next(null_mut(), null_mut()), -101);
+            twal_iter_close(null_mut());
+        }
+    }
+}

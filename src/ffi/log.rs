@@ -523,3 +523,98 @@ fn check_size(len: usize, max: u64) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::last_error::last;
+    use std::ptr::{null, null_mut};
+
+    const INVAL: c_int = -101;
+
+    /// twal_open with options that start with the bytes of `words`.
+    fn open_with(words: &[u64]) -> c_int {
+        let mut log = null_mut();
+        // SAFETY: the options are as long as they say, or refused by their size.
+        let code = unsafe { twal_open(c"/nonexistent/twal".as_ptr(), words.as_ptr().cast(), &raw mut log) };
+        assert!(log.is_null(), "untouched on failure");
+        code
+    }
+
+    #[test]
+    fn a_null_handle_is_refused_by_all_but_close() {
+        let mut seq = 7;
+        // SAFETY: NULL is allowed everywhere in a call's own words.
+        unsafe {
+            assert_eq!(twal_close(null_mut()), 0);
+            assert_eq!(twal_append(null_mut(), c"a".as_ptr().cast(), 1, &raw mut seq), INVAL);
+            assert_eq!(twal_append_entry(null_mut(), null(), &raw mut seq), INVAL);
+            assert_eq!(twal_append_batch(null_mut(), null(), 0, &raw mut seq), INVAL);
+            assert_eq!(twal_sync(null_mut(), 0), INVAL);
+            assert_eq!(twal_wait(null_mut(), 0, 0), INVAL);
+            assert_eq!(twal_trim(null_mut(), 0), INVAL);
+            assert_eq!(twal_roll(null_mut()), INVAL);
+            assert_eq!((twal_first_seq(null()), twal_last_seq(null()), twal_durable_seq(null())), (0, 0, 0));
+        }
+        assert_eq!(last(), (INVAL, "the log is NULL".into()));
+        assert_eq!(seq, 7, "untouched on failure");
+    }
+
+    #[test]
+    fn open_refuses_before_it_looks_at_the_disk() {
+        let mut log = null_mut();
+        // SAFETY: NULL is allowed in a call's own words.
+        unsafe {
+            assert_eq!(twal_open(null(), null(), &raw mut log), INVAL);
+            assert_eq!(twal_open(c"".as_ptr(), null(), &raw mut log), INVAL);
+            assert_eq!(twal_open(c"/nonexistent/twal".as_ptr(), null(), null_mut()), INVAL);
+        }
+        assert_eq!(open_with(&[0; 14]), INVAL, "struct_size 0");
+        assert_eq!(open_with(&[104; 14]), INVAL, "struct_size below the first release's");
+        let mut words = [0; 14];
+        words[0] = 112;
+        words[1] = 32; // flags
+        assert_eq!(open_with(&words), INVAL);
+        words[1] = 4 << 32; // durability
+        assert_eq!(open_with(&words), INVAL);
+        words[1] = 0;
+        words[2] = 3; // io_engine
+        assert_eq!(open_with(&words), INVAL);
+        words[2] = 5000 << 32; // block_size
+        assert_eq!(open_with(&words), INVAL);
+    }
+
+    /// An option of a later release is refused only if this one finds nothing wrong.
+    #[test]
+    fn inval_comes_before_unsupported() {
+        let mut words = [0; 15];
+        words[0] = 120;
+        words[14] = 1;
+        assert_eq!(open_with(&words), -304);
+        words[3] = 1; // segment_size
+        assert_eq!(open_with(&words), INVAL);
+    }
+
+    #[test]
+    fn what_no_memory_holds_is_too_big_before_it_is_a_slice() {
+        let entry = twal_entry {
+            data: c"a".as_ptr().cast(),
+            len: 1,
+            stream: 0,
+            timestamp: 0,
+            r#type: 0,
+            flags: 0,
+            reserved: [0, 0],
+        };
+        // SAFETY: refused by their number before one is read.
+        let code = |count| unsafe { entries_of(&raw const entry, count) }.map(<[_]>::len).map_err(|error| error.code);
+        assert_eq!(code(1), Ok(1));
+        assert_eq!(code(0), Err(Code::Inval));
+        assert_eq!(code(usize::MAX), Err(Code::TooBig));
+        assert_eq!(code(isize::MAX.unsigned_abs() / 56 + 1), Err(Code::TooBig));
+        assert!(check_size(5, 5).is_ok());
+        assert_eq!(check_size(6, 5).unwrap_err().code, Code::TooBig);
+        assert_eq!(check_size(usize::MAX, u64::MAX).unwrap_err().code, Code::TooBig);
+        assert_eq!(check_size(1 << 63, u64::MAX).unwrap_err().code, Code::TooBig);
+    }
+}

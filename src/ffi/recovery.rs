@@ -118,3 +118,41 @@ fn recovery_of(report: &RecoveryReport) -> twal_recovery {
         tail: tail as u32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each field gets a number of its own, so that two swapped ones show.
+    #[test]
+    fn every_field_arrives() {
+        let report = RecoveryReport {
+            created: true,
+            first_seq: 1,
+            last_seq: 2,
+            records: 3,
+            witnessed_seq: 4,
+            segments: 5,
+            bytes_cut: 6,
+            frames_rewritten: 7,
+            tail: Tail::Damaged,
+            end_segment: 8,
+            end_offset: 9,
+            duration_us: 10,
+        };
+        let c = recovery_of(&report);
+        // SAFETY: a twal_recovery begins with 11 u64, all written.
+        let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 11) };
+        assert_eq!(words, (0..11).collect::<Vec<u64>>());
+        assert_eq!((c.created, c.tail), (1, 3));
+        for (tail, number) in [(Tail::Clean, 1), (Tail::Torn, 2)] {
+            assert_eq!(recovery_of(&RecoveryReport { tail, ..RecoveryReport::default() }).tail, number);
+        }
+    }
+
+    #[test]
+    fn null_is_refused() {
+        // SAFETY: NULL is allowed in a call's own words.
+        assert_eq!(unsafe { twal_recovery_get(std::ptr::null(), std::ptr::null_mut()) }, -101);
+    }
+}

@@ -162,3 +162,62 @@ fn stats_of(stats: &Stats) -> twal_stats {
     put_text(&mut c.file_system, &stats.file_system);
     c
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each field gets a number of its own, so that two swapped ones show.
+    #[test]
+    fn every_field_arrives() {
+        let stats = Stats {
+            records: 1,
+            record_bytes: 2,
+            batches: 3,
+            frames: 4,
+            frames_by_appender: 5,
+            frames_by_writer: 6,
+            marks: 7,
+            flushes: 8,
+            device_bytes: 9,
+            bytes_written_twice: 10,
+            segments_created: 11,
+            segments_sealed: 12,
+            segments_archived: 13,
+            segments_removed: 14,
+            segments_recycled: 15,
+            spare_waits: 16,
+            ring_waits: 17,
+            ring_bytes: 18,
+            refused_again: 19,
+            refused_timeout: 20,
+            refused_nospace: 21,
+            corrupted_records: 22,
+            recoveries: 23,
+            poisoned: true,
+            engine: "a name longer than its field",
+            engine_reason: "reason".into(),
+            file_system: "ext4".into(),
+            block_size: 25,
+            segment_size: 26,
+            ring_size: 27,
+            record_size_max: 28,
+        };
+        let c = stats_of(&stats);
+        // SAFETY: a twal_stats begins with 29 u64, all written.
+        let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 29) };
+        let wanted: Vec<u64> = (0..29).map(|at| if at == 24 { 1 } else { at }).collect();
+        assert_eq!(words, wanted);
+        let text = |chars: &[c_char]| -> Vec<u8> {
+            chars.iter().take_while(|char| **char != 0).map(|char| char.to_ne_bytes()[0]).collect()
+        };
+        assert_eq!(text(&c.engine), b"a name longer t");
+        assert_eq!((text(&c.engine_reason), text(&c.file_system)), (b"reason".to_vec(), b"ext4".to_vec()));
+    }
+
+    #[test]
+    fn null_is_refused() {
+        // SAFETY: NULL is allowed in a call's own words.
+        assert_eq!(unsafe { twal_stats_get(std::ptr::null(), std::ptr::null_mut()) }, -101);
+    }
+}
