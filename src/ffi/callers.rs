@@ -14,12 +14,16 @@
 //!  2. The last caller takes its 1 off.
 //!  3. **The closer may see that at once** and free the handle, before the caller
 //!     has done anything else.
-//!  4. So the caller wakes the closer by address only (a futex looks at no
-//!     memory to wake).  If that address belongs to something else by then, a
-//!     stranger's futex wakes once too often, which every futex must bear.
+//!  4. So what wakes the closer cannot lie in the handle: there is one gate for
+//!     the whole process.  Every closer that waits then looks once more, which
+//!     costs nothing worth saving: closing is rare.
 
-use std::ptr::null;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::mem::Gate;
+
+/// Opened when the last caller has left a handle that is closing.
+static LEFT: Gate = Gate::new();
 
 const CLOSING: u32 = 1 << 31;
 const BROKEN: u32 = 1 << 30;
@@ -50,22 +54,12 @@ impl Callers {
     /// Waits until nobody is inside.
     pub fn wait_until_out(&self) {
         loop {
+            let ticket = LEFT.ticket();
             // Acquire: pairs with the release in `Inside::drop`.
-            let found = self.0.load(Ordering::Acquire);
-            if found & COUNT == 0 {
+            if self.0.load(Ordering::Acquire) & COUNT == 0 {
                 return;
             }
-            // SAFETY: FUTEX_WAIT reads the word, which `self` keeps alive; no
-            // timeout is passed.  Returns at once if the word has changed.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    self.0.as_ptr(),
-                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                    found,
-                    null::<libc::timespec>(),
-                );
-            }
+            LEFT.wait(ticket, None);
         }
     }
 }
@@ -110,8 +104,7 @@ impl Drop for Inside {
         // Release: the closer frees after all that we did.
         let left = unsafe { (*word).fetch_sub(1, Ordering::Release) };
         if left & CLOSING != 0 && left & COUNT == 1 {
-            // SAFETY: FUTEX_WAKE takes the address as a name and reads nothing (step 4).
-            unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+            LEFT.open();
         }
     }
 }
