@@ -130,14 +130,12 @@ pub unsafe extern "C" fn twal_iter_close(iter: *mut twal_iter) {
         if iter.is_null() {
             return Ok(());
         }
+        // In a forked child too: what a reader holds there are copies of
+        // descriptors, and the disk gives a lock back only in the process that
+        // took it.
         // SAFETY: it came out of Box::into_raw in twal_recover_iter, and is
         // not used again (C contract).
-        let twal_iter { iter, fork, .. } = *unsafe { Box::from_raw(iter) };
-        if fork.forked() {
-            // Dropping it could give back the parent's lock, or wait for a
-            // lock that a thread of the parent held: leave it alone.
-            let _ = std::mem::ManuallyDrop::new(iter);
-        }
+        drop(unsafe { Box::from_raw(iter) });
         Ok(())
     };
     answer(close, |_| ());
