@@ -27,8 +27,9 @@
  *            was acknowledged as durable.
  *   failure  After a failed write or flush the log is poisoned: every later
  *            append is refused, reads go on.  TWAL_E_IO and TWAL_E_POISONED
- *            from an append mean that its fate is unknown until the next open.
- *            After any other error nothing was written.
+ *            from an append (and TWAL_E_PANIC, a bug) mean that its fate is
+ *            unknown until the next open.  After any other error nothing was
+ *            written.
  *   growth   Nothing is ever removed that the program did not release with
  *            twal_trim().
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
@@ -965,11 +966,11 @@ int twal_close(twal_log *log);
  *   TWAL_E_IO         this record's write or flush failed
  *   TWAL_E_NOSPC      the device is full; append again when there is space
  *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
- *   TWAL_E_PANIC      a bug in twal was caught; fate as after TWAL_E_IO
+ *   TWAL_E_PANIC      a bug in twal was caught
  *
- * After TWAL_E_IO, and TWAL_E_POISONED, the record's fate is unknown until
- * the next open: it is there or it is not.  After any other error nothing was
- * written and no number was used.
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
+ * unknown until the next open: it is there or it is not.  After any other
+ * error nothing was written and no number was used.
  *
  * Blocks:  with TWAL_SYNC until the record is durable; else only while there
  *          is no room for it.

@@ -153,11 +153,11 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///   TWAL_E_IO         this record's write or flush failed
 ///   TWAL_E_NOSPC      the device is full; append again when there is space
 ///   TWAL_E_TIMEOUT    no room within options.append_timeout_us
-///   TWAL_E_PANIC      a bug in twal was caught; fate as after TWAL_E_IO
+///   TWAL_E_PANIC      a bug in twal was caught
 ///
-/// After TWAL_E_IO, and TWAL_E_POISONED, the record's fate is unknown until
-/// the next open: it is there or it is not.  After any other error nothing was
-/// written and no number was used.
+/// After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
+/// unknown until the next open: it is there or it is not.  After any other
+/// error nothing was written and no number was used.
 ///
 /// Blocks:  with TWAL_SYNC until the record is durable; else only while there
 ///          is no room for it.
