@@ -23,6 +23,7 @@
 pub mod base;
 pub mod commit;
 pub mod disk;
+pub mod ffi;
 pub mod format;
 pub mod log;
 pub mod mem;

@@ -23,6 +23,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// A gate that nobody waits at; also for statics.
+    pub const fn new() -> Gate {
+        Gate { opened: AtomicU32::new(0), waiters: AtomicU32::new(0) }
+    }
+
     /// The state to wait from.
     pub fn ticket(&self) -> u32 {
         // SeqCst, as everywhere in this file: `wait` writes `waiters` and then reads

@@ -1,7 +1,8 @@
-//! Layer 1: memory.  Aligned buffers, the append ring, and words that threads
-//! wait on.  Does no I/O and knows no format.
+//! Layer 1: memory.  Aligned buffers, the append ring, words that threads wait
+//! on, and whether the process has forked.  Does no I/O and knows no format.
 
 pub mod aligned;
+pub mod fork;
 pub mod gate;
 pub mod ring;
 

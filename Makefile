@@ -1,0 +1,240 @@
+# twal: build, install, check.  GNU make; needs cargo, a C compiler, binutils.
+#
+#   make            build/libtwal.so.0.x.y, its links, build/libtwal.a, build/twal.pc
+#   make install    PREFIX=/usr/local DESTDIR= LIBDIR=... ; make uninstall
+#   make check      everything that must hold before a change goes in
+#   make help       all targets
+#
+# cargo makes the archive; this file links the shared library from it, because
+# rustc drops a version script given to it without a word.  Everything that is
+# made lies in $(BUILD) and $(CARGO_TARGET_DIR); both may be outside the tree.
+
+SRC := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+BUILD ?= build
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/twal
+DESTDIR ?=
+
+CARGO ?= cargo
+CC ?= cc
+CXX ?= c++
+LD ?= ld
+AR ?= ar
+NM ?= nm
+OBJCOPY ?= objcopy
+READELF ?= readelf
+INSTALL ?= install
+CBINDGEN ?= cbindgen
+CBINDGEN_VERSION := 0.29.4
+CARGOFLAGS ?= --locked
+LDFLAGS ?=
+
+CARGO_TARGET_DIR ?= $(BUILD)/cargo
+override CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+export CARGO_TARGET_DIR
+
+# Cargo.toml is where the version is written; everything else is derived or tested.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' '$(SRC)/Cargo.toml')
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+SONAME := libtwal.so.$(MAJOR)
+SOFILE := libtwal.so.$(VERSION)
+NODE := TWAL_0.1
+
+ARCHIVE := $(CARGO_TARGET_DIR)/release/libtwal.a
+NATIVE := $(CARGO_TARGET_DIR)/release/libtwal.native-libs
+SYMBOLS = $(shell sed -n 's/^ *\(twal_[a-z_]*\);$$/\1/p' '$(SRC)/twal.map')
+# In the tree, because cargo looks for .cargo/config.toml (make vendor) from where it runs.
+CARGO_RUN := cd '$(SRC)' && $(CARGO) --color=auto
+
+# What the compilers must not say anything about.
+WARN := -Wall -Wextra -Wpedantic -Werror -Wconversion -Wundef
+C_STANDARDS := c99 c11 c17 c2x
+CXX_STANDARDS := c++11 c++17 c++20
+
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+
+# A command that fails in a pipe has failed.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
+        check-drift check-install check-c demo bench clean FORCE
+
+all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
+
+help:
+	@sed -n 's/^#   make/  make/p' '$(SRC)/Makefile'
+	@printf '  make %-10s %s\n' \
+	    header 'generate include/twal.h (cbindgen $(CBINDGEN_VERSION))' \
+	    vendor 'copy the dependencies here, so that builds need no network' \
+	    lint 'clippy, rustfmt, rustdoc' \
+	    symbols 'what both libraries export' \
+	    check-c 'the C programs of c-tests' \
+	    demo 'a log that is killed and opened again' \
+	    bench 'speed against the device and against others' \
+	    clean 'remove what was made'
+
+# --- build -------------------------------------------------------------------
+
+# cargo itself knows what is out of date; it touches the archive only if so.
+# What it needs from the system is asked in the same breath, into $(NATIVE).
+$(ARCHIVE): FORCE
+	$(call say,CARGO,libtwal.a)
+	@mkdir -p $(BUILD) $(dir $(NATIVE))
+	@{ $(CARGO_RUN) rustc $(CARGOFLAGS) --quiet --release --lib --crate-type staticlib \
+	    -- --print=native-static-libs=$(NATIVE).new 2>&1 >&3 | \
+	    sed '/^note: native artifacts/,/^$$/d' >&2; } 3>&1
+	@if [ -s $(NATIVE).new ] && ! cmp -s $(NATIVE).new $(NATIVE); then mv $(NATIVE).new $(NATIVE); else rm -f $(NATIVE).new; fi
+
+$(NATIVE): $(ARCHIVE)
+	@test -s $@
+
+# One object of which nothing is global but twal_*, so that a program may link
+# another Rust library beside it.
+$(BUILD)/libtwal.a: $(ARCHIVE) $(SRC)/twal.map
+	$(call say,AR,$@)
+	@$(LD) -r --whole-archive --no-gc-sections -o $(BUILD)/twal.whole.o $(ARCHIVE)
+	@$(OBJCOPY) --wildcard --keep-global-symbol='twal_*' -R .llvmbc -R .llvmcmd \
+	    $(BUILD)/twal.whole.o $(BUILD)/twal.o
+	@rm -f $@ $(BUILD)/twal.whole.o
+	@$(AR) rcsD $@ $(BUILD)/twal.o
+	@rm -f $(BUILD)/twal.o
+
+# nodelete: Rust's thread-locals have destructors, which dlclose() would unmap.
+$(BUILD)/$(SOFILE): $(ARCHIVE) $(NATIVE) $(SRC)/twal.map
+	$(call say,LINK,$@)
+	@$(CC) -shared -o $@ $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,--version-script='$(SRC)/twal.map' \
+	    -Wl,--gc-sections -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete -Wl,-z,noexecstack \
+	    -Wl,--no-undefined -Wl,--no-undefined-version -Wl,--as-needed \
+	    $(SYMBOLS:%=-Wl,-u,%) $(ARCHIVE) $$(cat $(NATIVE))
+	@ln -sf $(SOFILE) $(BUILD)/$(SONAME)
+	@ln -sf $(SONAME) $(BUILD)/libtwal.so
+
+# Prefixes are those of this run of make, so install makes its own.
+write-pc = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)%=$${prefix}%)|' \
+    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)%=$${prefix}%)|' -e 's|@VERSION@|$(VERSION)|' \
+    -e "s|@LIBS_PRIVATE@|$$(cat $(NATIVE))|" '$(SRC)/twal.pc.in'
+
+$(BUILD)/twal.pc: $(SRC)/twal.pc.in $(SRC)/Cargo.toml $(SRC)/Makefile $(NATIVE)
+	$(call say,GEN,$@)
+	@$(write-pc) > $@
+
+# --- install -----------------------------------------------------------------
+
+# Installs what is built; builds only if nothing is, so that root needs no cargo.
+install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE))),,all)
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	@$(INSTALL) -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(DOCDIR)'
+	@$(INSTALL) -m 644 '$(SRC)/include/twal.h' '$(DESTDIR)$(INCLUDEDIR)/twal.h'
+	@$(INSTALL) -m 644 $(BUILD)/libtwal.a '$(DESTDIR)$(LIBDIR)/libtwal.a'
+	@$(INSTALL) -m 755 $(BUILD)/$(SOFILE) '$(DESTDIR)$(LIBDIR)/$(SOFILE)'
+	@ln -sf $(SOFILE) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	@ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libtwal.so'
+	@$(write-pc) > '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
+	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
+	@$(INSTALL) -m 644 '$(SRC)/LICENSE-MIT' '$(SRC)/LICENSE-APACHE' '$(DESTDIR)$(DOCDIR)'
+	@for page in '$(SRC)'/man/*.[1-9]; do \
+	    [ -e "$$page" ] || continue; \
+	    $(INSTALL) -d "$(DESTDIR)$(MANDIR)/man$${page##*.}" && \
+	    $(INSTALL) -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}"; \
+	done
+
+uninstall:
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
+	@rm -f '$(DESTDIR)$(INCLUDEDIR)/twal.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc' \
+	    '$(DESTDIR)$(LIBDIR)/libtwal.a' '$(DESTDIR)$(LIBDIR)/libtwal.so' \
+	    '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/$(SOFILE)' \
+	    '$(DESTDIR)$(DOCDIR)/LICENSE-MIT' '$(DESTDIR)$(DOCDIR)/LICENSE-APACHE'
+	@for page in '$(SRC)'/man/*.[1-9]; do \
+	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; \
+	done
+	@rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || true
+
+# --- generated, and committed ------------------------------------------------
+
+# cbindgen gives structs a tag and a typedef (style "both"), and then writes
+# "struct" everywhere; the sed takes it off where a type is used.
+generate-header = { $(CBINDGEN) --version 2>/dev/null | grep -qx 'cbindgen $(CBINDGEN_VERSION)' || { \
+	    echo 'needs cbindgen $(CBINDGEN_VERSION): cargo install --locked cbindgen --version $(CBINDGEN_VERSION)' >&2; \
+	    exit 1; }; } && \
+	$(CBINDGEN) --quiet --config '$(SRC)/cbindgen.toml' '$(SRC)/src/ffi/mod.rs' | \
+	    sed -E '/^typedef struct /!s/\bstruct (twal_[a-z]+ )/\1/g' | cat -s > $(1) && test -s $(1)
+
+header:
+	$(call say,GEN,include/twal.h)
+	@mkdir -p $(BUILD)
+	@$(call generate-header,$(BUILD)/twal.h.new)
+	@if cmp -s $(BUILD)/twal.h.new '$(SRC)/include/twal.h'; then rm $(BUILD)/twal.h.new; \
+	    else mv $(BUILD)/twal.h.new '$(SRC)/include/twal.h'; fi
+
+# cargo prints the settings that make it look there, and what it copies on stderr.
+vendor:
+	$(call say,VENDOR,vendor/)
+	@mkdir -p $(BUILD) '$(SRC)/.cargo'
+	@$(CARGO) vendor --locked --manifest-path '$(SRC)/Cargo.toml' '$(SRC)/vendor' > $(BUILD)/vendor.config 2> $(BUILD)/vendor.log || \
+	    { cat $(BUILD)/vendor.log >&2; exit 1; }
+	@sed 's|^directory = .*|directory = "vendor"|' $(BUILD)/vendor.config > '$(SRC)/.cargo/config.toml'
+	@rm $(BUILD)/vendor.config $(BUILD)/vendor.log
+
+# --- check -------------------------------------------------------------------
+
+check: lint check-rust check-drift check-header symbols check-install check-c
+	@echo 'all checks passed'
+
+lint:
+	$(call say,LINT,clippy rustfmt rustdoc)
+	@$(CARGO_RUN) fmt --check
+	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
+	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
+
+check-rust:
+	$(call say,TEST,cargo test)
+	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet
+
+check-drift:
+	$(call say,CHECK,include/twal.h is what src/ffi says)
+	@mkdir -p $(BUILD)
+	@$(call generate-header,$(BUILD)/twal.h.check)
+	@diff -u '$(SRC)/include/twal.h' $(BUILD)/twal.h.check || { echo 'run "make header" and commit' >&2; exit 1; }
+	@rm $(BUILD)/twal.h.check
+
+check-header:
+	@mkdir -p $(BUILD)
+	@sh '$(SRC)/tests/header.sh' '$(SRC)/include/twal.h' $(BUILD)/check-header \
+	    '$(CC)' '$(CXX)' '$(WARN)' '$(C_STANDARDS)' '$(CXX_STANDARDS)'
+
+symbols: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE)
+	@NM='$(NM)' READELF='$(READELF)' sh '$(SRC)/tests/symbols.sh' '$(SRC)' $(BUILD)/$(SOFILE) $(BUILD)/libtwal.a $(SONAME) $(NODE)
+
+# A small program against the installed copy, found through pkg-config's file.
+check-install: all
+	$(call say,CHECK,install and uninstall)
+	@+MAKE='$(MAKE)' CC='$(CC)' sh '$(SRC)/tests/install.sh' '$(SRC)' '$(abspath $(BUILD))'
+
+# The C programs, against both libraries.  c-tests/run.sh finds the libraries
+# in $$TWAL_BUILD and the header in $$TWAL_INCLUDE.
+check-c: all
+	@if [ -x '$(SRC)/c-tests/run.sh' ]; then \
+	    printf '  %-8s %s\n' TEST c-tests; \
+	    TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' CXX='$(CXX)' '$(SRC)/c-tests/run.sh'; \
+	else \
+	    printf '  %-8s %s\n' SKIP 'c-tests: there is no c-tests/run.sh'; \
+	fi
+
+# --- see it work -------------------------------------------------------------
+
+demo: all
+	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
+
+bench: all
+	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml
+
+clean:
+	$(call say,CLEAN,$(BUILD))
+	@rm -rf $(BUILD)

@@ -1,0 +1,1400 @@
+/*
+ * twal: a write-ahead log for Linux storage nodes.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Generated from src/ffi by "make header".  Do not edit.
+ *
+ * Records from many threads go to disk with O_DIRECT in group-committed
+ * frames.  What was acknowledged as durable survives the death of the process,
+ * of the kernel and of the power supply, on a device that honours flushes and
+ * a file system that journals or copies on write; after any crash the log
+ * gives back exactly that, or says what it cannot.
+ *
+ * Caveats first
+ *
+ *   fork     A log belongs to the process that opened it.  In a fork()ed child
+ *            every call on it returns TWAL_E_FORKED (a number: 0), except
+ *            twal_close() and twal_iter_close(), which free it there and touch
+ *            neither disk nor lock.  The child may open logs of its own.
+ *   signals  No function is async-signal-safe, except twal_strerror() and the
+ *            twal_version_*() ones.  twal installs no handlers, its threads
+ *            block all signals, and a signal does not end a wait.
+ *   threads  Do not cancel (pthread_cancel) or longjmp() out of a thread that
+ *            is inside twal.
+ *   close    twal_close() lets out who waits inside other calls
+ *            (TWAL_E_CLOSED), and frees the handle: no call may begin on it
+ *            afterwards.  A program that ends without it loses nothing that
+ *            was acknowledged as durable.
+ *   failure  After a failed write or flush the log is poisoned: every later
+ *            append is refused, reads go on.  TWAL_E_IO and TWAL_E_POISONED
+ *            from an append (and TWAL_E_PANIC, a bug) mean that its fate is
+ *            unknown until the next open.  After any other error nothing was
+ *            written.
+ *   growth   Nothing is ever removed that the program did not release with
+ *            twal_trim().
+ *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
+ *            read-only opens.
+ *   memory   Structs that start with struct_size may grow in later releases:
+ *            start from their _INIT macro.  twal_entry and twal_record never
+ *            change.
+ *
+ * The map
+ *
+ *   open and close       twal_open  twal_close
+ *   append               twal_append  twal_append_entry  twal_append_batch
+ *   durability           twal_sync  twal_wait  twal_durable_seq
+ *   what is there        twal_first_seq  twal_last_seq
+ *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
+ *   release              twal_trim  twal_roll
+ *   what happened        twal_recovery_get  twal_stats_get
+ *   errors               twal_strerror  twal_last_error
+ *   version              twal_version_number  twal_version_string
+ *
+ * The rules
+ *
+ *   Functions that can fail return an int: TWAL_OK is 0, a failure is one of
+ *   the negative TWAL_E_ numbers of twal_code, and twal_last_error() tells
+ *   more on the same thread.  (twal_iter_next() also returns 1.)  Out
+ *   parameters come last, end in _out, and are untouched on failure.  A
+ *   pointer that goes in is read during the call only.  A handle is not const
+ *   where the call changes the log.  Sequence numbers start at 1.
+ *
+ * An example
+ *
+ *   #include <stdio.h>
+ *   #include <twal.h>
+ *
+ *   static int failed(const char *what)
+ *   {
+ *       twal_error error = TWAL_ERROR_INIT;
+ *       twal_last_error(&error);
+ *       fprintf(stderr, "%s: %s: %s\n", what, twal_strerror(error.code),
+ *               error.text);
+ *       return 1;
+ *   }
+ *
+ *   int main(void)
+ *   {
+ *       twal_log *log;
+ *       twal_iter *iter;
+ *       twal_record record;
+ *       uint64_t seq;
+ *       int found;
+ *
+ *       if (twal_open("log", NULL, &log))
+ *           return failed("open");
+ *       if (twal_append(log, "hello", 5, &seq))
+ *           return failed("append");
+ *       printf("record %llu is durable\n", (unsigned long long)seq);
+ *
+ *       if (twal_recover_iter(log, 0, &iter))
+ *           return failed("read");
+ *       while ((found = twal_iter_next(iter, &record)) == 1)
+ *           printf("%llu: %zu bytes\n", (unsigned long long)record.seq,
+ *                  record.len);
+ *       if (found < 0)
+ *           return failed("read");
+ *       twal_iter_close(iter);
+ *       return twal_close(log) ? failed("close") : 0;
+ *   }
+ *
+ *   cc example.c $(pkg-config --cflags --libs twal)
+ */
+
+#ifndef TWAL_H
+#define TWAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#if !defined(__linux__) || !defined(__LP64__)
+#error "twal is for 64-bit Linux"
+#endif
+
+/* The version of this header; twal_version_number() is the library's. */
+#define TWAL_VERSION_MAJOR 0
+#define TWAL_VERSION_MINOR 1
+#define TWAL_VERSION_PATCH 0
+#define TWAL_VERSION_STRING "0.1.0"
+#define TWAL_VERSION_NUMBER \
+    (TWAL_VERSION_MAJOR * 1000000 + TWAL_VERSION_MINOR * 1000 + \
+     TWAL_VERSION_PATCH)
+
+/*
+ * Define TWAL_CHECK_RESULTS before including this header, and the compiler
+ * warns where the result of a call that must not be ignored is ignored.
+ */
+#if defined(TWAL_CHECK_RESULTS) && defined(__GNUC__)
+#define TWAL_CHECK __attribute__((__warn_unused_result__))
+#else
+#define TWAL_CHECK
+#endif
+
+/* A type that is cast to without a warning in C++ too. */
+#ifdef __cplusplus
+#define TWAL_CAST_(type, value) static_cast<type>(value)
+#else
+#define TWAL_CAST_(type, value) ((type)(value))
+#endif
+
+/* A stream of two halves: a tenant (32 bits) and a shard of it (32 bits). */
+#define TWAL_STREAM(tenant32, shard32) \
+    ((TWAL_CAST_(uint64_t, TWAL_CAST_(uint32_t, (tenant32))) << 32) | \
+     TWAL_CAST_(uint64_t, TWAL_CAST_(uint32_t, (shard32))))
+
+/* entry.timestamp: a logical clock that never goes back, also over restarts. */
+#define TWAL_TIMESTAMP_LOGICAL INT64_MIN
+
+/* What a variable of each struct starts from. */
+#define TWAL_OPTIONS_INIT \
+    { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_ENTRY_INIT \
+    { NULL, 0, 0, TWAL_TIMESTAMP_LOGICAL, 0, 0, { 0, 0 } }
+#define TWAL_ERROR_INIT \
+    { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
+#define TWAL_STATS_INIT \
+    { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
+#define TWAL_RECOVERY_INIT \
+    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/**
+ * What a function returns: TWAL_OK, or one of these.
+ *
+ * The hundreds say who must act: -1xx the caller, -2xx nobody or later (the
+ * state forbids it now), -3xx the machine's owner, -4xx whoever has a good
+ * copy of the data, -5xx the makers of twal.  Numbers are never changed or
+ * used again; treat one you do not know like the others of its hundred.
+ *
+ * If several apply, the one returned is the first of INVAL, TOOBIG, FORKED,
+ * CLOSED, READ_ONLY, POISONED, then any other.
+ */
+typedef enum twal_code {
+    /**
+     * Done.
+     */
+    TWAL_OK = 0,
+    /**
+     * An argument that this call never accepts.  Nothing was done.
+     */
+    TWAL_E_INVAL = -101,
+    /**
+     * The payload is larger than options.record_size_max.
+     */
+    TWAL_E_TOOBIG = -102,
+    /**
+     * This process is a fork()ed child; the log is its parent's.
+     */
+    TWAL_E_FORKED = -103,
+    /**
+     * The log is being closed, or was closed under this reader.
+     */
+    TWAL_E_CLOSED = -104,
+    /**
+     * No room now, and TWAL_APPEND_NO_WAIT was set.
+     */
+    TWAL_E_AGAIN = -201,
+    /**
+     * The time given for waiting is over.
+     */
+    TWAL_E_TIMEOUT = -202,
+    /**
+     * Another process, or another handle here, has the log open for writing.
+     */
+    TWAL_E_LOCKED = -203,
+    /**
+     * The log was opened with TWAL_OPEN_READ_ONLY.
+     */
+    TWAL_E_READ_ONLY = -204,
+    /**
+     * An earlier write or flush failed; only closing and opening clears it.
+     */
+    TWAL_E_POISONED = -205,
+    /**
+     * What was asked for was released by a trim, or removed.
+     */
+    TWAL_E_TRIMMED = -206,
+    /**
+     * There is no such log or record.
+     */
+    TWAL_E_NOTFOUND = -207,
+    /**
+     * It exists already.
+     */
+    TWAL_E_EXISTS = -208,
+    /**
+     * Not allowed in the present state.
+     */
+    TWAL_E_STATE = -209,
+    /**
+     * Held by somebody else.
+     */
+    TWAL_E_BUSY = -210,
+    /**
+     * No memory, thread or file descriptor left.
+     */
+    TWAL_E_NOMEM = -301,
+    /**
+     * The device or the file system failed.
+     */
+    TWAL_E_IO = -302,
+    /**
+     * The device is full.
+     */
+    TWAL_E_NOSPC = -303,
+    /**
+     * This kernel, file system, device or release of twal cannot do it.
+     */
+    TWAL_E_UNSUPPORTED = -304,
+    /**
+     * The operating system refuses it to this process.
+     */
+    TWAL_E_PERM = -305,
+    /**
+     * The log is damaged where it must not be.
+     */
+    TWAL_E_CORRUPT = -401,
+    /**
+     * The log was written by a release that this one cannot read.
+     */
+    TWAL_E_VERSION = -402,
+    /**
+     * A key is missing or wrong.
+     */
+    TWAL_E_KEY = -403,
+    /**
+     * A bug in twal, caught.  The handle takes no more changes; close it.
+     */
+    TWAL_E_PANIC = -501,
+} twal_code;
+
+/**
+ * twal_options.durability: when an append returns.
+ */
+typedef enum twal_durability {
+    /**
+     * When its record is durable.  The default.
+     */
+    TWAL_SYNC = 1,
+    /**
+     * When it is accepted; nothing goes to the device until batch_records or
+     * batch_delay_us are reached, and then all of it with one flush.
+     */
+    TWAL_GROUP = 2,
+    /**
+     * When it is accepted; written in the background, flushed after
+     * flush_interval_ms.  A killed process may lose what was not yet written.
+     */
+    TWAL_ASYNC = 3,
+} twal_durability;
+
+/**
+ * twal_options.io_engine: how bytes go to the device.
+ */
+typedef enum twal_io_engine {
+    /**
+     * What suits the device and is allowed here; twal_stats tells which.
+     */
+    TWAL_IO_AUTO = 0,
+    /**
+     * io_uring; TWAL_E_UNSUPPORTED where the kernel or a policy forbids it.
+     */
+    TWAL_IO_URING = 1,
+    /**
+     * pwritev2() and fdatasync() on the thread that writes.
+     */
+    TWAL_IO_BLOCKING = 2,
+} twal_io_engine;
+
+/**
+ * twal_options.flags: bits.
+ */
+typedef enum twal_open_flags {
+    /**
+     * Read only: takes no writer's lock, changes nothing; implies NO_CREATE.
+     */
+    TWAL_OPEN_READ_ONLY = 1,
+    /**
+     * TWAL_E_NOTFOUND where there is no log, instead of making one.
+     */
+    TWAL_OPEN_NO_CREATE = 2,
+    /**
+     * Accept a file system that cannot keep the promise: network, 9p, FUSE,
+     * tmpfs, ramfs, a volatile overlay.  Else they are TWAL_E_UNSUPPORTED.
+     */
+    TWAL_OPEN_ALLOW_ANY_FS = 4,
+    /**
+     * Accept a file system without O_DIRECT.  Else TWAL_E_UNSUPPORTED.
+     */
+    TWAL_OPEN_ALLOW_BUFFERED = 8,
+    /**
+     * Validate every byte of the log, in parallel, not only the headers, the
+     * seals and the last segment.
+     */
+    TWAL_OPEN_VERIFY = 16,
+} twal_open_flags;
+
+/**
+ * twal_entry.flags: bits.
+ */
+typedef enum twal_append_flags {
+    /**
+     * Return when durable, whatever the log's durability is.
+     */
+    TWAL_APPEND_SYNC = 1,
+    /**
+     * Return when accepted, whatever the log's durability is.
+     */
+    TWAL_APPEND_NO_SYNC = 2,
+    /**
+     * Never wait for room: TWAL_E_AGAIN instead.  Durability is still waited
+     * for.
+     */
+    TWAL_APPEND_NO_WAIT = 4,
+    /**
+     * A reader that does not know this record's type must stop.
+     */
+    TWAL_APPEND_REQUIRED = 8,
+} twal_append_flags;
+
+/**
+ * twal_record.flags: bits.
+ */
+typedef enum twal_record_flags {
+    /**
+     * Stop if you do not know this record's type.
+     */
+    TWAL_RECORD_REQUIRED = 1,
+    /**
+     * The next record belongs to the same batch.
+     */
+    TWAL_RECORD_BATCH_CONTINUES = 2,
+} twal_record_flags;
+
+/**
+ * twal_recovery.tail: how the log ended when it was opened.
+ */
+typedef enum twal_tail {
+    /**
+     * Behind the last frame was nothing of this log's.
+     */
+    TWAL_TAIL_CLEAN = 1,
+    /**
+     * A frame that nothing had acknowledged was half there; it was cut off.
+     */
+    TWAL_TAIL_TORN = 2,
+    /**
+     * Acknowledged data is damaged; only a read-only open goes on.
+     */
+    TWAL_TAIL_DAMAGED = 3,
+} twal_tail;
+
+/**
+ * A reader of one log.
+ *
+ * From twal_recover_iter() to twal_iter_close(), which may come before or
+ * after twal_close().  One thread at a time; any number of readers at once,
+ * none of them stops a writer.
+ */
+typedef struct twal_iter twal_iter;
+
+/**
+ * An open log.
+ *
+ * From twal_open() to twal_close().  Any thread may use it at any time,
+ * together with others.
+ */
+typedef struct twal_log twal_log;
+
+/**
+ * The detail of a failure.  A number that is not known is 0.
+ */
+typedef struct twal_error {
+    /**
+     * sizeof(twal_error), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * What the call returned: one of twal_code.
+     */
+    int32_t code;
+    /**
+     * The operating system's errno, 0 if none was involved.
+     */
+    int32_t os_errno;
+    /**
+     * Index of the segment concerned.
+     */
+    uint64_t segment;
+    /**
+     * Offset in that segment's file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * Sequence number concerned.
+     */
+    uint64_t seq;
+    /**
+     * What happened, in English, for people; ends with a NUL.  Its wording
+     * may change in any release.
+     */
+    char text[256];
+} twal_error;
+
+/**
+ * How a log is opened.  A field that is 0 has its default, so start from
+ * TWAL_OPTIONS_INIT and set what you need.
+ *
+ * Sizes and times may differ from one open to the next; new segments follow
+ * the new ones.
+ */
+typedef struct twal_options {
+    /**
+     * sizeof(twal_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Bits of twal_open_flags.
+     */
+    uint32_t flags;
+    /**
+     * One of twal_durability.  0: TWAL_SYNC.
+     */
+    uint32_t durability;
+    /**
+     * One of twal_io_engine.
+     */
+    uint32_t io_engine;
+    /**
+     * Bytes of a block, the unit of all writes: a power of two from 512 to
+     * 65536 that the device accepts.  Fixed when a log is made; another one
+     * than the log's is TWAL_E_INVAL.  0: the log's own; for a new log 4096.
+     */
+    uint32_t block_size;
+    /**
+     * Bytes of a segment file, at least 64 KiB and a multiple of block_size.
+     * 0: 64 MiB.
+     */
+    uint64_t segment_size;
+    /**
+     * Records after which a segment is full.  0: no limit by count.
+     */
+    uint64_t segment_records_max;
+    /**
+     * Bytes of records accepted and not yet written; address space, touched
+     * only as used.  0: 32 MiB.
+     */
+    uint64_t ring_size;
+    /**
+     * Bytes of payload of the largest record, and of the largest batch in
+     * sum.  0: 16 MiB, or what an empty segment holds if that is less; more
+     * than a segment holds is TWAL_E_INVAL.
+     */
+    uint64_t record_size_max;
+    /**
+     * TWAL_GROUP: records that make a flush due.  0: 64.
+     */
+    uint64_t batch_records;
+    /**
+     * TWAL_GROUP: microseconds that make a flush due.  0: 1000.
+     */
+    uint64_t batch_delay_us;
+    /**
+     * Milliseconds after which what was accepted without a wait is durable,
+     * without any call.  0: 1000.
+     */
+    uint64_t flush_interval_ms;
+    /**
+     * Archived segments kept.  0: 64; UINT64_MAX: never remove one.
+     */
+    uint64_t max_retained_segments;
+    /**
+     * Microseconds without a write after which the end of the log is marked
+     * on the device, so that damage to the last record can be told from a
+     * torn write.  0: 10000.
+     */
+    uint64_t idle_mark_us;
+    /**
+     * Microseconds that an append waits for room before TWAL_E_TIMEOUT.
+     * 0: without limit.
+     */
+    uint64_t append_timeout_us;
+    /**
+     * Segment files prepared ahead of need.  0: 1.
+     */
+    uint64_t spares;
+} twal_options;
+
+/**
+ * A record to be appended.  Start from TWAL_ENTRY_INIT.
+ */
+typedef struct twal_entry {
+    /**
+     * The payload, which twal never looks into.  NULL only if len is 0.
+     */
+    const void *data;
+    /**
+     * Bytes of payload; 0 is an empty record, which is allowed.
+     */
+    size_t len;
+    /**
+     * A tag of yours, such as TWAL_STREAM(tenant, shard).
+     */
+    uint64_t stream;
+    /**
+     * Kept as given, in any order; or TWAL_TIMESTAMP_LOGICAL for a logical
+     * clock, which never goes back, also over restarts.
+     */
+    int64_t timestamp;
+    /**
+     * A type of yours, from 0x0100 to 0xFFFF.  0: 0x0100.
+     */
+    uint32_t type;
+    /**
+     * Bits of twal_append_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint64_t reserved[2];
+} twal_entry;
+
+/**
+ * A record read back.
+ */
+typedef struct twal_record {
+    /**
+     * Its number.
+     */
+    uint64_t seq;
+    /**
+     * Its tag.
+     */
+    uint64_t stream;
+    /**
+     * The writer's timestamp, or the logical clock's.
+     */
+    int64_t timestamp;
+    /**
+     * Its type.
+     */
+    uint32_t type;
+    /**
+     * Bits of twal_record_flags; ignore those you do not know.
+     */
+    uint32_t flags;
+    /**
+     * The payload: never NULL, 8-byte aligned, valid until the next call on
+     * the same iterator.
+     */
+    const void *data;
+    /**
+     * Bytes of payload.
+     */
+    size_t len;
+    /**
+     * 0.
+     */
+    uint64_t reserved[2];
+} twal_record;
+
+/**
+ * What an open log has counted since it was opened, and how it works here.
+ * Every field is a number of its own: taken one by one, not at one instant.
+ */
+typedef struct twal_stats {
+    /**
+     * sizeof(twal_stats), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Records appended.
+     */
+    uint64_t records;
+    /**
+     * Bytes of their payloads.
+     */
+    uint64_t record_bytes;
+    /**
+     * Batches appended with twal_append_batch().
+     */
+    uint64_t batches;
+    /**
+     * Frames written: what one group commit writes.
+     */
+    uint64_t frames;
+    /**
+     * Of these, written by an appending thread itself.
+     */
+    uint64_t frames_by_appender;
+    /**
+     * Of these, written by the log's writer thread.
+     */
+    uint64_t frames_by_writer;
+    /**
+     * Marks written: empty frames that say what is durable.
+     */
+    uint64_t marks;
+    /**
+     * Flushes of the device, durable writes included.
+     */
+    uint64_t flushes;
+    /**
+     * Bytes written to the device.
+     */
+    uint64_t device_bytes;
+    /**
+     * Always 0: no acknowledged block is ever written again.
+     */
+    uint64_t bytes_written_twice;
+    /**
+     * Segments made.
+     */
+    uint64_t segments_created;
+    /**
+     * Segments finished.
+     */
+    uint64_t segments_sealed;
+    /**
+     * Segments released.
+     */
+    uint64_t segments_archived;
+    /**
+     * Segments removed.
+     */
+    uint64_t segments_removed;
+    /**
+     * Segments whose file was used again.
+     */
+    uint64_t segments_recycled;
+    /**
+     * Times the log waited for a segment to be prepared.
+     */
+    uint64_t spare_waits;
+    /**
+     * Times an append waited for room.
+     */
+    uint64_t ring_waits;
+    /**
+     * Bytes accepted and not yet written, now.
+     */
+    uint64_t ring_bytes;
+    /**
+     * Appends refused with TWAL_E_AGAIN.
+     */
+    uint64_t refused_again;
+    /**
+     * Appends refused with TWAL_E_TIMEOUT.
+     */
+    uint64_t refused_timeout;
+    /**
+     * Appends refused with TWAL_E_NOSPC.
+     */
+    uint64_t refused_nospace;
+    /**
+     * Damaged records met by readers.
+     */
+    uint64_t corrupted_records;
+    /**
+     * Recoveries of what was there: 0 for a new log, else 1.
+     */
+    uint64_t recoveries;
+    /**
+     * 1 if a write or flush has failed, else 0.
+     */
+    uint64_t poisoned;
+    /**
+     * Bytes of a block.
+     */
+    uint64_t block_size;
+    /**
+     * Bytes of a new segment.
+     */
+    uint64_t segment_size;
+    /**
+     * Bytes of the ring.
+     */
+    uint64_t ring_size;
+    /**
+     * Bytes of payload of the largest record or batch.
+     */
+    uint64_t record_size_max;
+    /**
+     * The engine in use, such as "io_uring" or "blocking"; ends with a NUL.
+     */
+    char engine[16];
+    /**
+     * Why this engine and this way to make writes durable; ends with a NUL.
+     */
+    char engine_reason[256];
+    /**
+     * The file system, such as "ext4"; ends with a NUL.
+     */
+    char file_system[32];
+} twal_stats;
+
+/**
+ * What twal_open() found.
+ */
+typedef struct twal_recovery {
+    /**
+     * sizeof(twal_recovery), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Oldest number that can be read; last_seq + 1 if there is none.
+     */
+    uint64_t first_seq;
+    /**
+     * Newest number.
+     */
+    uint64_t last_seq;
+    /**
+     * Records from first_seq to last_seq.
+     */
+    uint64_t records;
+    /**
+     * Highest number that the log itself proves was durable: no damage up to
+     * it can pass for a torn write.
+     */
+    uint64_t witnessed_seq;
+    /**
+     * Segments that are not archived.
+     */
+    uint64_t segments;
+    /**
+     * Bytes behind the end that held something and were cut off.
+     */
+    uint64_t bytes_cut;
+    /**
+     * Frames that nothing proved durable; written again before this report.
+     */
+    uint64_t frames_rewritten;
+    /**
+     * Index of the segment where the log ends.
+     */
+    uint64_t end_segment;
+    /**
+     * Offset of the end in it, bytes.
+     */
+    uint64_t end_offset;
+    /**
+     * How long opening took, microseconds.
+     */
+    uint64_t duration_us;
+    /**
+     * 1 if twal_open() made a new log, else 0.
+     */
+    uint32_t created;
+    /**
+     * One of twal_tail.
+     */
+    uint32_t tail;
+} twal_recovery;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is running: 1000000 * major + 1000 * minor
+ * + patch, so that later releases compare greater.
+ *
+ * TWAL_VERSION_NUMBER is the version of the header that was compiled against.
+ * A library is good for a program if it has the same major number (below 1.0:
+ * the same minor number too) and is not older.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: async-signal-safe.
+ * Since:   0.1
+ */
+uint32_t twal_version_number(void);
+
+/**
+ * The same version as text, such as "0.1.0".
+ *
+ * The text is constant; never NULL, never freed.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: async-signal-safe.
+ * Since:   0.1
+ */
+const char *twal_version_string(void);
+
+/**
+ * What a code means, in a few words of English.
+ *
+ * The text is constant; never NULL, never freed; "unknown code" for a number
+ * that is none of twal_code.  twal_last_error() tells more about a failure.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: async-signal-safe.
+ * Since:   0.1
+ */
+const char *twal_strerror(int code);
+
+/**
+ * Tells what the last failed twal call of this thread failed of.
+ *
+ * Every failure of every function is noted here, a success changes nothing:
+ * ask only after a failure, on the same thread, before the next call fails.
+ * What failed on one of twal's own threads is noted for each thread that
+ * waited for it.  If nothing has failed on this thread yet, code is TWAL_OK
+ * and the text is empty.
+ *
+ *   error_out  receives the detail; its struct_size must be set, as
+ *              TWAL_ERROR_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL  error_out is NULL, or its struct_size is no size that a
+ *                 release of twal ever had; this is then the last failure
+ *
+ * Blocks:  no.
+ * Threads: any; each sees its own failures only.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_last_error(twal_error *error_out);
+
+/**
+ * Opens the log in a directory, or makes one.
+ *
+ * When this returns TWAL_OK the log is recovered: every record that was ever
+ * acknowledged as durable is there, nothing behind it, and what
+ * twal_recovery_get() reports will not change any more, whatever happens.
+ * Only the last component of dir is created (mode 0700; files 0600; less the
+ * umask).  Files not named twal-* are left alone.
+ *
+ *   dir      path of the directory
+ *   options  how to open; NULL: all defaults
+ *   log_out  receives the handle; give it back with twal_close().
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        dir or log_out is NULL, dir is empty or not a
+ *                       directory, an option is out of its range or an
+ *                       unknown flag, or block_size is not the log's
+ *   TWAL_E_LOCKED       another process, or another handle of this one, has
+ *                       the log open for writing; or a killed process' last
+ *                       write was still in flight after 2 seconds
+ *   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
+ *                       and NO_CREATE or READ_ONLY was set
+ *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_NOSPC        no space for a new log
+ *   TWAL_E_NOMEM        no memory, thread or file descriptor left
+ *   TWAL_E_IO           the device failed, or bytes could not be read
+ *   TWAL_E_UNSUPPORTED  the file system cannot keep the promise or has no
+ *                       O_DIRECT (see twal_open_flags); the engine asked for
+ *                       is not available; or options say something that this
+ *                       release does not know
+ *   TWAL_E_CORRUPT      acknowledged data is damaged; TWAL_OPEN_READ_ONLY
+ *                       opens it and yields everything before the damage
+ *   TWAL_E_VERSION      written by a release that this one cannot read
+ *   TWAL_E_KEY          it is encrypted, and the key is missing or wrong
+ *
+ * After TWAL_E_INVAL nothing was created.
+ *
+ * Blocks:  on the device, for as long as recovery reads; up to 2 seconds for
+ *          a lock.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_open(const char *dir,
+              const twal_options *options,
+              twal_log **log_out);
+
+/**
+ * Makes everything accepted durable, then closes the log and frees the handle.
+ *
+ * Always frees, whatever it returns: the handle must not be used again.
+ * Callers that wait inside other functions get TWAL_E_CLOSED and are let out
+ * first; no new call may begin on the handle once this one has.  Returns only
+ * when every write ever issued has completed and the lock is given back.
+ * Iterators stay valid; they answer TWAL_E_CLOSED until they are closed.
+ *
+ *   log  the log; NULL does nothing
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_IO        a write or flush failed: the fate of what was not yet
+ *                    acknowledged as durable is unknown until the next open
+ *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
+ *
+ * In a fork()ed child it frees, touches neither disk nor lock, and returns
+ * TWAL_OK.
+ *
+ * Blocks:  on the device.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_close(twal_log *log);
+
+/**
+ * Appends one record of type 0x0100 and stream 0, stamped by the logical
+ * clock, as the log's durability says.
+ *
+ * With TWAL_SYNC the record is durable when this returns; with TWAL_GROUP and
+ * TWAL_ASYNC it is accepted, and becomes durable by itself (batch_delay_us,
+ * flush_interval_ms), by twal_sync(), or by what others append.  The payload
+ * is copied: the buffer is yours again at once.  If one append returned
+ * before another began, its number is smaller.  Numbers start at 1 and have
+ * no gaps.
+ *
+ *   log      an open log
+ *   data     the payload; NULL only if len is 0
+ *   len      bytes of payload; 0 makes an empty record, which is allowed
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log is NULL, or data is NULL and len is not 0
+ *   TWAL_E_TOOBIG     len is above options.record_size_max
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_IO         this record's write or flush failed
+ *   TWAL_E_NOSPC      the device is full; append again when there is space
+ *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
+ * unknown until the next open: it is there or it is not.  After any other
+ * error nothing was written and no number was used.
+ *
+ * Blocks:  with TWAL_SYNC until the record is durable; else only while there
+ *          is no room for it.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_append(twal_log *log,
+                const void *data,
+                size_t len,
+                uint64_t *seq_out);
+
+/**
+ * Appends one record that says its stream, timestamp, type and how to append.
+ *
+ * As twal_append(); entry.flags overrides the log's durability for this call.
+ *
+ *   log      an open log
+ *   entry    the record; start from TWAL_ENTRY_INIT
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_append() returns, and
+ *
+ *   TWAL_E_INVAL  also: entry is NULL; type is 1 to 0x00FF, which are twal's,
+ *                 or above 0xFFFF; flags has unknown bits, or both
+ *                 TWAL_APPEND_SYNC and TWAL_APPEND_NO_SYNC; reserved is not 0
+ *   TWAL_E_AGAIN  no room now, and TWAL_APPEND_NO_WAIT is set; nothing was
+ *                 written, no number was used
+ *
+ * Blocks:  as twal_append(), with entry.flags: TWAL_APPEND_SYNC until the
+ *          record is durable; TWAL_APPEND_NO_WAIT never for room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_append_entry(twal_log *log,
+                      const twal_entry *entry,
+                      uint64_t *seq_out);
+
+/**
+ * Appends several records as one: all of them or none, now and after any
+ * crash, with numbers that follow each other.
+ *
+ * As twal_append_entry().  No reader sees a part of a batch as the log's end.
+ *
+ *   log            an open log
+ *   entries        the records
+ *   count          how many, at least 1
+ *   first_seq_out  receives the first one's number, the last one's is
+ *                  count - 1 above; NULL if you do not need it.  Untouched on
+ *                  failure.
+ *
+ * Returns what twal_append_entry() returns, and
+ *
+ *   TWAL_E_INVAL   also: entries is NULL, count is 0, or flags is not the
+ *                  same in all of them
+ *   TWAL_E_TOOBIG  the payloads in sum are above options.record_size_max
+ *
+ * Blocks:  as twal_append_entry().
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_append_batch(twal_log *log,
+                      const twal_entry *entries,
+                      size_t count,
+                      uint64_t *first_seq_out);
+
+/**
+ * Makes every record up to a number durable.
+ *
+ *   log  an open log
+ *   seq  the last number that must be durable when this returns; 0: all that
+ *        were accepted when the call began
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log is NULL, or seq is above twal_last_seq()
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_IO         the write or flush failed
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  on the device, unless seq is durable already.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sync(twal_log *log,
+              uint64_t seq);
+
+/**
+ * Waits until every record up to a number is durable, without asking for it.
+ *
+ * Starts no flush of its own: what makes the records durable is the log's
+ * durability, other appends, or twal_sync().
+ *
+ *   log         an open log
+ *   seq         the number to wait for
+ *   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
+ *
+ * Returns TWAL_OK, also on a poisoned log if seq was durable before, or
+ *
+ *   TWAL_E_INVAL     log is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_IO        the write or flush failed while this waited
+ *   TWAL_E_TIMEOUT   not durable yet
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  for up to timeout_ns.
+ * Threads: any.
+ * Signals: not async-signal-safe; a handled signal does not end the wait.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_wait(twal_log *log,
+              uint64_t seq,
+              int64_t timeout_ns);
+
+/**
+ * The oldest number that can be read; twal_last_seq() + 1 if there is none.
+ *
+ *   log  an open log
+ *
+ * Returns the number; 0 if log is NULL, is being closed, or belongs to this
+ * process' parent, as twal_last_error() then tells.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_first_seq(const twal_log *log);
+
+/**
+ * The newest number that was accepted; 0 if there is none yet.
+ *
+ *   log  an open log
+ *
+ * Returns the number; 0 also if log is NULL, is being closed, or belongs to
+ * this process' parent, as twal_last_error() then tells.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_last_seq(const twal_log *log);
+
+/**
+ * The newest number that is durable, with all before it; 0 if there is none.
+ *
+ * Never falls, and is always the end of a batch.  Cheap enough to be asked in
+ * a loop: one load.
+ *
+ *   log  an open log; unlike with other calls, twal_close() does not wait for
+ *        a thread that is in this one
+ *
+ * Returns the number; 0 also if log is NULL or belongs to this process'
+ * parent, as twal_last_error() then tells.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_durable_seq(const twal_log *log);
+
+/**
+ * Releases the records below a number: they are not needed any more.
+ *
+ * Whole segments only, and never past a hold: what is released is archived,
+ * leaves reading, and is removed or used again once there are more than
+ * options.max_retained_segments such segments.  twal_first_seq() tells how
+ * far it went.  Without a call like this nothing is ever removed.
+ *
+ *   log        an open log
+ *   below_seq  the oldest number still needed; up to twal_last_seq() + 1
+ *
+ * Returns TWAL_OK, also if nothing could be released, or
+ *
+ *   TWAL_E_INVAL      log is NULL, or below_seq is above twal_last_seq() + 1
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_IO         the directory could not be changed
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Works on a full device.
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_trim(twal_log *log,
+              uint64_t below_seq);
+
+/**
+ * Seals the active segment now and begins the next one.
+ *
+ * What was accepted before is durable and in sealed segments when this
+ * returns, so that it can be archived, shipped or released.
+ *
+ *   log  an open log
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log is NULL
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_IO         a write or flush failed
+ *   TWAL_E_NOSPC      no space for the next segment
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_roll(twal_log *log);
+
+/**
+ * Begins to read at a number.
+ *
+ *   log       an open log, also a poisoned or a read-only one
+ *   from_seq  the first number wanted; 0: the oldest.  twal_last_seq() + 1 is
+ *             allowed: nothing yet.
+ *   iter_out  receives the reader; give it back with twal_iter_close().
+ *             Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or iter_out is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_TRIMMED   from_seq is below twal_first_seq()
+ *   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
+ *   TWAL_E_IO        a file could not be opened or read
+ *   TWAL_E_NOMEM     no memory or file descriptor left
+ *   TWAL_E_CORRUPT   the log is damaged at that place
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_recover_iter(twal_log *log,
+                      uint64_t from_seq,
+                      twal_iter **iter_out);
+
+/**
+ * Reads the next record.
+ *
+ * Delivers what is durable at the time of the call, every byte of it checked.
+ * 0 is not final: call again when there is more.  An error is final for this
+ * reader, except TWAL_E_INVAL.
+ *
+ *   iter        a reader
+ *   record_out  receives the record; its data is valid until the next call
+ *               on iter.  Untouched if the answer is not 1.
+ *
+ * Returns 1 with a record, 0 at the end of what is durable, or
+ *
+ *   TWAL_E_INVAL    iter or record_out is NULL
+ *   TWAL_E_FORKED   this process is a fork()ed child
+ *   TWAL_E_CLOSED   the log was closed
+ *   TWAL_E_TRIMMED  what comes next was released and is gone
+ *   TWAL_E_IO       bytes could not be read; they may be readable later
+ *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
+ *   TWAL_E_NOMEM    no memory or file descriptor left
+ *   TWAL_E_PANIC    a bug in twal was caught
+ *
+ * Blocks:  on the device; never for a writer.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_iter_next(twal_iter *iter,
+                   twal_record *record_out);
+
+/**
+ * Ends a reader; what its last record's data pointed to is gone.
+ *
+ * Works before and after twal_close(), and in a fork()ed child.
+ *
+ *   iter  a reader; NULL does nothing
+ *
+ * Blocks:  no.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+void twal_iter_close(twal_iter *iter);
+
+/**
+ * Copies out what the log has counted.
+ *
+ *   log        an open log
+ *   stats_out  receives the numbers; its struct_size must be set, as
+ *              TWAL_STATS_INIT does.  Fields that this release does not know
+ *              become 0.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or stats_out is NULL, or struct_size is no size that a
+ *                  release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_stats_get(const twal_log *log,
+                   twal_stats *stats_out);
+
+/**
+ * Copies out what twal_open() found.
+ *
+ *   log         an open log
+ *   report_out  receives the report; its struct_size must be set, as
+ *               TWAL_RECOVERY_INIT does.  Fields that this release does not
+ *               know become 0.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or report_out is NULL, or struct_size is no size that
+ *                  a release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_recovery_get(const twal_log *log,
+                      twal_recovery *report_out);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* TWAL_H */
+
+#ifndef TWAL_LAYOUT_CHECKED_
+#define TWAL_LAYOUT_CHECKED_
+/* What every program was compiled against.  (C99 cannot say it without names.) */
+#if defined(__cplusplus)
+#define TWAL_ASSERT_(name, condition) static_assert(condition, #name)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define TWAL_ASSERT_(name, condition) _Static_assert(condition, #name)
+#else
+#define TWAL_ASSERT_(name, condition) \
+    typedef char twal_assert_##name[(condition) ? 1 : -1]
+#endif
+#define TWAL_OFFSET_(type, field, offset) \
+    TWAL_ASSERT_(type##_##field, offsetof(type, field) == (offset))
+#define TWAL_SIZE_(type, size) \
+    TWAL_ASSERT_(size_of_##type, sizeof(type) == (size))
+
+TWAL_SIZE_(twal_entry, 56);
+TWAL_OFFSET_(twal_entry, data, 0);
+TWAL_OFFSET_(twal_entry, len, 8);
+TWAL_OFFSET_(twal_entry, stream, 16);
+TWAL_OFFSET_(twal_entry, timestamp, 24);
+TWAL_OFFSET_(twal_entry, type, 32);
+TWAL_OFFSET_(twal_entry, flags, 36);
+TWAL_OFFSET_(twal_entry, reserved, 40);
+
+TWAL_SIZE_(twal_record, 64);
+TWAL_OFFSET_(twal_record, seq, 0);
+TWAL_OFFSET_(twal_record, stream, 8);
+TWAL_OFFSET_(twal_record, timestamp, 16);
+TWAL_OFFSET_(twal_record, type, 24);
+TWAL_OFFSET_(twal_record, flags, 28);
+TWAL_OFFSET_(twal_record, data, 32);
+TWAL_OFFSET_(twal_record, len, 40);
+TWAL_OFFSET_(twal_record, reserved, 48);
+
+TWAL_SIZE_(twal_options, 112);
+TWAL_OFFSET_(twal_options, flags, 8);
+TWAL_OFFSET_(twal_options, block_size, 20);
+TWAL_OFFSET_(twal_options, segment_size, 24);
+TWAL_OFFSET_(twal_options, spares, 104);
+
+TWAL_SIZE_(twal_error, 296);
+TWAL_OFFSET_(twal_error, code, 8);
+TWAL_OFFSET_(twal_error, os_errno, 12);
+TWAL_OFFSET_(twal_error, segment, 16);
+TWAL_OFFSET_(twal_error, text, 40);
+
+TWAL_SIZE_(twal_stats, 536);
+TWAL_OFFSET_(twal_stats, poisoned, 192);
+TWAL_OFFSET_(twal_stats, record_size_max, 224);
+TWAL_OFFSET_(twal_stats, engine, 232);
+TWAL_OFFSET_(twal_stats, engine_reason, 248);
+TWAL_OFFSET_(twal_stats, file_system, 504);
+
+TWAL_SIZE_(twal_recovery, 96);
+TWAL_OFFSET_(twal_recovery, duration_us, 80);
+TWAL_OFFSET_(twal_recovery, created, 88);
+TWAL_OFFSET_(twal_recovery, tail, 92);
+
+#undef TWAL_SIZE_
+#undef TWAL_OFFSET_
+#undef TWAL_ASSERT_
+#endif /* TWAL_LAYOUT_CHECKED_ */

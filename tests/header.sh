@@ -1,0 +1,66 @@
+#!/bin/sh
+# Does the header compile alone, in every standard it promises, without one
+# warning?  And the example in it, and its macros?
+#
+#   header.sh twal.h scratch-dir cc c++ warnings c-standards c++-standards
+set -eu
+header=$1 dir=$2 cc=$3 cxx=$4 warn=$5 c_standards=$6 cxx_standards=$7
+rm -rf "$dir"
+mkdir -p "$dir"
+trap 'rm -rf "$dir"' EXIT
+include=$(cd "$(dirname "$header")" && pwd)
+
+# Nothing but the header, twice.
+printf '#include <twal.h>\n#include <twal.h>\nextern int nothing_else;\n' > "$dir/alone.c"
+
+# Every macro that makes a value.
+cat > "$dir/macros.c" <<'C'
+#define TWAL_CHECK_RESULTS
+#include <twal.h>
+extern uint64_t use_macros(uint32_t tenant, int shard);
+uint64_t use_macros(uint32_t tenant, int shard)
+{
+    twal_options options = TWAL_OPTIONS_INIT;
+    twal_entry entry = TWAL_ENTRY_INIT;
+    twal_error error = TWAL_ERROR_INIT;
+    twal_stats stats = TWAL_STATS_INIT;
+    twal_recovery recovery = TWAL_RECOVERY_INIT;
+    options.flags |= TWAL_OPEN_READ_ONLY | TWAL_OPEN_VERIFY;
+    options.durability = TWAL_GROUP;
+    options.io_engine = TWAL_IO_URING;
+    entry.flags = TWAL_APPEND_SYNC | TWAL_APPEND_REQUIRED;
+    entry.stream = TWAL_STREAM(tenant, shard);
+    if (error.code == TWAL_E_INVAL || recovery.tail == TWAL_TAIL_TORN || stats.engine[0])
+        return TWAL_STREAM(1, 2);
+    return entry.timestamp == TWAL_TIMESTAMP_LOGICAL && TWAL_VERSION_NUMBER >= 1000
+               ? options.struct_size + entry.stream : 0;
+}
+C
+
+# The example of the header's first comment.
+awk '/^ \* An example$/ {on = 1; next} / cc example\.c/ {on = 0} on {sub(/^ \*( {3})?/, ""); print}' "$header" \
+    > "$dir/example.c"
+grep -q 'int main' "$dir/example.c"
+
+for file in alone macros example; do
+    # The header itself casts as C++ does; the example is C.
+    casts=-Wold-style-cast
+    [ $file != example ] || casts=
+    for std in $c_standards; do
+        printf '  %-8s %s\n' CC "$file.c -std=$std"
+        # shellcheck disable=SC2086
+        $cc -std="$std" $warn -I"$include" -c -o /dev/null "$dir/$file.c"
+    done
+    for std in $cxx_standards; do
+        printf '  %-8s %s\n' CXX "$file.c -std=$std"
+        # shellcheck disable=SC2086
+        $cxx -x c++ -std="$std" $warn $casts -I"$include" -c -o /dev/null "$dir/$file.c"
+    done
+done
+
+# 64-bit Linux only, and it says so.
+if $cc -U__LP64__ -I"$include" -fsyntax-only "$dir/alone.c" 2> "$dir/said"; then
+    echo 'the header compiles where it must not' >&2
+    exit 1
+fi
+grep -q 'twal is for 64-bit Linux' "$dir/said"
