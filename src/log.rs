@@ -162,7 +162,7 @@ struct Inner {
 
 enum Side {
     Writer(Arc<Commit>),
-    Reader(Reader),
+    Reader(Box<Reader>),
 }
 
 /// What a log that is open for reading only knows of its end.
@@ -588,7 +588,7 @@ fn open_to_read(directory: Arc<Directory>, config: Config, clock: &Clock) -> Res
         config,
         counters,
         report,
-        side: Side::Reader(reader),
+        side: Side::Reader(Box::new(reader)),
         closed: AtomicBool::new(false),
     })
 }

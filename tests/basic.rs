@@ -42,8 +42,8 @@ fn what_was_appended_is_there_after_reopening() {
                     log => log.unwrap(),
                 };
                 assert_eq!(contents(&log), expected, "{engine:?} {mode:?} life {life}");
-                for n in 0..200u64 {
-                    let data = format!("life {life} record {n} {}", "x".repeat(n as usize * 13 % 4000)).into_bytes();
+                for n in 0..200usize {
+                    let data = format!("life {life} record {n} {}", "x".repeat(n * 13 % 4000)).into_bytes();
                     let seq = log.append(&entry(&data), How::default()).unwrap();
                     expected.push(data);
                     assert_eq!(seq, expected.len() as u64);

@@ -157,6 +157,8 @@ impl Commit {
         flying.progress = if durable { Progress::Durable } else { Progress::Written };
         flying.says_durable = says_durable;
         flying.frame = frame;
+        // A leader whose elder is still in flight waits for it: it is this frame's waiter from here on.
+        flying.waiters += u32::from(leader && at > 0);
         if !durable && queue.oldest_unflushed_ns.is_none() {
             queue.oldest_unflushed_ns = Some(now_ns);
         }

@@ -31,9 +31,11 @@
 //!   end     the log ends before the spot
 //!
 //! How D comes about: frames 7 and 8 are in flight together.
+//!
 //!   1. The device finishes 8 first.
 //!   2. Frame 8 was composed when only 6 was durable, so it says 6.
-//!   3! Power fails: half of 7 is on the device, all of 8.
+//!   3. (fatal) Power fails: half of 7 is on the device, all of 8.
+//!
 //! Nobody was told that 7 or 8 is safe, so both may go.
 //!
 //! What this cannot see: rot in the very last frame, before a mark follows it,
@@ -70,8 +72,11 @@ pub enum Verdict {
     End,
 }
 
-/// The rows A–F: (spot, follower, it says durable) → verdict; None = any.
-const TABLE: [(Option<Spot>, Option<bool>, Option<bool>, Verdict); 8] = [
+/// The spot, whether there is a follower, whether one says durable (None: any), and what that means.
+type Row = (Option<Spot>, Option<bool>, Option<bool>, Verdict);
+
+/// The rows A–F; C, D and E–F stand once for each of their spots.
+const TABLE: [Row; 8] = [
     (Some(Spot::Next), None, None, Verdict::Take),
     (Some(Spot::Unreadable), None, None, Verdict::Refuse),
     (Some(Spot::OurHeader), Some(true), Some(true), Verdict::Rot),
@@ -84,7 +89,7 @@ const TABLE: [(Option<Spot>, Option<bool>, Option<bool>, Verdict); 8] = [
 
 /// The verdict on a spot of the newest segment.
 pub fn verdict(spot: Spot, follower: bool, says_durable: bool) -> Verdict {
-    let fits = |row: &&(Option<Spot>, Option<bool>, Option<bool>, Verdict)| {
+    let fits = |row: &&Row| {
         row.0.is_none_or(|wanted| wanted == spot)
             && row.1.is_none_or(|wanted| wanted == follower)
             && row.2.is_none_or(|wanted| wanted == says_durable)
