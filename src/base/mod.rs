@@ -8,6 +8,7 @@ pub mod crc;
 pub mod error;
 pub mod limits;
 pub mod options;
+pub mod random;
 pub mod thread;
 
 pub use error::{Code, Error, Result};

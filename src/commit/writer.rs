@@ -6,10 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::queue::{Progress, Step};
 use super::Commit;
-use crate::base::{Code, Error, Result};
+use crate::base::{random, Code, Error, Result};
 use crate::disk::{Durable, LockByte};
 use crate::format::SegmentHeader;
-use crate::recover::create;
 use crate::segment::{SegmentName, State};
 
 impl Commit {
@@ -167,7 +166,7 @@ impl Commit {
             created_ns: self.clock.wall_ns(),
             segment_size: self.config.segment_size,
             first_seq: name.first_seq,
-            salt: create::random_id()?,
+            salt: random::id()?,
             generation: 0,
             before: chain,
             before_offset: seal_offset,

@@ -5,20 +5,12 @@ use std::sync::Arc;
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::options::Config;
-use crate::base::{Code, Error, Result};
+use crate::base::{random, Error, Result};
 use crate::disk::Durable;
-use crate::format::{Chain, Id, SegmentHeader};
+use crate::format::{Chain, SegmentHeader};
 use crate::mem::AlignedBuf;
 use crate::read::segment::OpenSegment;
 use crate::segment::{spare, Directory, SegmentName, Spare, State};
-
-/// 16 random bytes.
-pub fn random_id() -> Result<Id> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)
-        .map_err(|error| Error::new(Code::NoMem, format!("the kernel gives no random bytes: {error}")))?;
-    Ok(id)
-}
 
 /// The header's block, as it is written.
 pub fn header_block(header: &SegmentHeader) -> Result<AlignedBuf> {
@@ -30,7 +22,7 @@ pub fn header_block(header: &SegmentHeader) -> Result<AlignedBuf> {
 /// Makes the first segment of a new log.  Until the last step there is no log,
 /// only a spare; a crash before it leaves nothing that would be taken for one.
 pub fn first_segment(directory: &Directory, config: &Config, clock: &Clock) -> Result<OpenSegment> {
-    let log_id = random_id()?;
+    let log_id = random::id()?;
     let header = SegmentHeader {
         index: 1,
         created_ns: clock.wall_ns(),
@@ -39,7 +31,7 @@ pub fn first_segment(directory: &Directory, config: &Config, clock: &Clock) -> R
         first_seq: 1,
         log_id,
         history_id: log_id,
-        salt: random_id()?,
+        salt: random::id()?,
         generation: 0,
         before: Chain::default(),
         before_offset: 0,

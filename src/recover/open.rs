@@ -23,7 +23,7 @@ use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::{BLOCK_SIZE_DEFAULT, FRAME_SIZE_CAP};
 use crate::base::options::Config;
-use crate::base::{Code, Error, Result};
+use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Durable, File, LockKind};
 use crate::format::Id;
 use crate::mem::AlignedBuf;
@@ -84,7 +84,7 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
     let frames_rewritten = rewrite(&examined)?;
     Ok(Opened {
         epoch: examined.epoch_max + 1,
-        epoch_id: create::random_id()?,
+        epoch_id: random::id()?,
         created: false,
         frames_rewritten,
         config,
@@ -124,7 +124,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
         frames_rewritten: 0,
         config,
         epoch: 1,
-        epoch_id: create::random_id()?,
+        epoch_id: random::id()?,
         to_seal: None,
         spares,
     })
