@@ -20,7 +20,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{hex, lines_of, options, read_only, scratch, segments_of, write_files};
+use common::{from_text, hex, lines_of, options, read_only, scratch, segments_of, write_files};
 use twal::base::crc::crc32c;
 use twal::format::frame::{Seal, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
@@ -332,23 +332,6 @@ fn to_text(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-fn from_text(text: &str) -> Vec<u8> {
-    let (mut bytes, mut at) = (Vec::new(), 0);
-    for line in text.lines() {
-        if let Some(size) = line.strip_prefix("size ") {
-            bytes.resize(size.parse().unwrap(), 0);
-        } else if let Some(offset) = line.strip_prefix("block ") {
-            at = offset.parse().unwrap();
-        } else {
-            for pair in line.as_bytes().chunks(2) {
-                bytes[at] = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-                at += 1;
-            }
-        }
-    }
-    bytes
 }
 
 /// The committed segments of a log, by name, as they were on disk.

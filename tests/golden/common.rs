@@ -76,3 +76,21 @@ pub fn write_files(dir: &Path, files: &[(String, Vec<u8>)]) {
         std::fs::write(dir.join(name), bytes).unwrap();
     }
 }
+
+/// A segment file from its text: see tests/golden.rs.
+pub fn from_text(text: &str) -> Vec<u8> {
+    let (mut bytes, mut at) = (Vec::new(), 0);
+    for line in text.lines() {
+        if let Some(size) = line.strip_prefix("size ") {
+            bytes.resize(size.parse().unwrap(), 0);
+        } else if let Some(offset) = line.strip_prefix("block ") {
+            at = offset.parse().unwrap();
+        } else {
+            for pair in line.as_bytes().chunks(2) {
+                bytes[at] = u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+                at += 1;
+            }
+        }
+    }
+    bytes
+}
