@@ -18,6 +18,9 @@ use twal::{Entry, How, Log, Options, Tail};
 
 const BLOCK: usize = 4096;
 
+/// Names and bytes of a directory's segments.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// What the script says of a directory: its records, and its end.
 fn script(dir: &Path) -> (Vec<String>, String) {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/format_reader.py");
@@ -66,8 +69,8 @@ fn assert_alike(dir: &Path, what: &str) -> Tail {
 }
 
 fn entry(data: &[u8], n: u64) -> Entry<'_> {
-    let timestamp = (n % 3 == 0).then_some(-(n as i64));
-    Entry { data, stream: n << 32 | 1, timestamp, kind: 0x0100 + (n % 7) as u16, required: n % 5 == 0 }
+    let timestamp = n.is_multiple_of(3).then_some(-(n as i64));
+    Entry { data, stream: n << 32 | 1, timestamp, kind: 0x0100 + (n % 7) as u16, required: n.is_multiple_of(5) }
 }
 
 /// Four lives of a log: segments that filled up and one that was rolled, batches, marks, all sizes of payload.
@@ -131,7 +134,7 @@ fn a_log_reads_alike_whole_and_damaged() {
     let whole = segments_of(&killed);
     assert!(whole.len() >= 6, "{} segments", whole.len());
     assert!(whole.iter().any(|(name, _)| name.ends_with(".archived")));
-    let damaged = |what: &str, expected: Option<Tail>, damage: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let damaged = |what: &str, expected: Option<Tail>, damage: &dyn Fn(&mut Files)| {
         let dir = scratch("format-reader-damaged");
         let mut files = whole.clone();
         damage(&mut files);
