@@ -261,6 +261,18 @@ fn the_record_and_the_seal_are_as_documented() {
     assert_fields("Seal", SEAL_LEN, &bytes, &expected);
 }
 
+/// The alarm rings: a byte that is not what the table says fails the comparison.
+#[test]
+#[should_panic(expected = "Seal: first_seq")]
+fn canary_fields() {
+    let seal = Seal { record_count: 1, first_seq: 2, frame_count: 3 };
+    let mut bytes = vec![0; SEAL_LEN];
+    seal.encode(&mut bytes);
+    bytes.swap(8, 9);
+    let expected = [("record_count", le(1u64)), ("first_seq", le(2u64)), ("frame_count", le(3u64))];
+    assert_fields("Seal", SEAL_LEN, &bytes, &expected);
+}
+
 #[test]
 fn the_flags_are_as_documented() {
     let flags = |section, header| -> Vec<(String, u32)> {
