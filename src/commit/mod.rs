@@ -335,7 +335,7 @@ impl Commit {
             let mut queue = self.lock();
             self.check_open(&queue)?;
             if queue.tail.records == 0 {
-                break queue.tail.segment;
+                return Ok(());
             }
             queue.close_open();
             match queue.ready.pop_front() {
@@ -354,7 +354,9 @@ impl Commit {
                 return Some(Ok(()));
             }
             self.latch.first().map(Err)
-        })
+        })?;
+        // The keeper would do it soon; whoever asked for the roll sees it done.
+        self.directory.seal(target - 1)
     }
 
     fn check_open(&self, queue: &Queue) -> Result<()> {

@@ -171,6 +171,10 @@ pub struct Chores {
     pub to_seal: Option<u64>,
     /// The tail's file while part of it is not zeroed.
     pub zeroing: Option<Arc<dyn File>>,
+    /// An append waits until the tail's file is zeroed up to here.
+    pub zero_wanted: u64,
+    /// Segments begun since the last trim: what the next one recycles will be used as fast.
+    pub rolls_since_trim: u64,
     pub stop: bool,
 }
 
@@ -231,7 +235,11 @@ impl Queue {
                 && open.records.checked_add(u32::try_from(records).unwrap_or(u32::MAX)).is_some();
             if fits {
                 let ready = self.tail.offset + len <= self.tail.ready_end;
-                return Ok(if ready { Place::Here } else { Place::NotZeroed });
+                if !ready {
+                    self.keeper.zero_wanted = self.tail.offset + len;
+                    return Ok(Place::NotZeroed);
+                }
+                return Ok(Place::Here);
             }
             self.close_open();
         }
@@ -245,6 +253,7 @@ impl Queue {
             }
         }
         if self.tail.offset + len > self.tail.ready_end {
+            self.keeper.zero_wanted = self.tail.offset + len;
             return Ok(Place::NotZeroed);
         }
         if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
@@ -273,6 +282,8 @@ impl Queue {
         // A spare is written up to its end; only a log's very first segment is not.
         self.tail = Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
         self.keeper.zeroing = None;
+        self.keeper.zero_wanted = 0;
+        self.keeper.rolls_since_trim += 1;
     }
 
     /// Ends the growth of the open frame and gives it its place.
