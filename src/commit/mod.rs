@@ -165,6 +165,7 @@ impl Commit {
         queue.last_frame_ns = now_ns;
         if leader {
             queue.leaders -= 1;
+            queue.mark_wanted |= self.marks_follow_flushes();
         }
         self.settle(queue, leader);
     }
@@ -356,7 +357,7 @@ impl Commit {
             self.latch.first().map(Err)
         })?;
         // The keeper would do it soon; whoever asked for the roll sees it done.
-        self.directory.seal(target - 1)
+        self.latch.run(|| self.directory.seal(target - 1))
     }
 
     fn check_open(&self, queue: &Queue) -> Result<()> {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::bytes::{len_u64, usize_of};
+use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::options::{Config, Durability};
 use crate::base::{Error, Result};
@@ -225,7 +226,7 @@ impl Queue {
 
     /// Looks for a place for `need` bytes of `records` records that belong together.
     /// After [`Place::Here`] there is an open frame with room, and the room is taken on disk.
-    pub fn place(&mut self, need: usize, records: u64, config: &Config, now_ns: u64) -> Result<Place> {
+    pub fn place(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
         if let Some(open) = &self.open {
             let len = self.pad(open.frame.len() + need);
             let fits = open.frame.room() >= need
@@ -271,7 +272,7 @@ impl Queue {
             last_seq: self.next_seq - 1,
             records: 0,
             waiters: 0,
-            opened_ns: now_ns,
+            opened_ns: clock.now_ns(),
         });
         Ok(Place::Here)
     }
@@ -412,7 +413,11 @@ impl Queue {
                 self.close_open();
                 return self.next_step(config, now_ns);
             }
-            // The seal is all that still fits; it will be the witness.
+            if self.tail.segment != self.active_segment {
+                // A roll is planned already: its seal is the witness.
+                return Step::Roll;
+            }
+            // Only the seal still fits, and it waits for a spare; what is here was marked when it was written.
             self.mark_wanted = false;
             self.witnessed_seq = self.durable_seq;
         }
