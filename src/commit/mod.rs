@@ -157,6 +157,10 @@ impl Commit {
         flying.progress = if durable { Progress::Durable } else { Progress::Written };
         flying.says_durable = says_durable;
         flying.frame = frame;
+        if durable {
+            // A witness by itself, whatever becomes of the frames before it.
+            queue.witnessed_seq = queue.witnessed_seq.max(says_durable);
+        }
         if !durable && queue.oldest_unflushed_ns.is_none() {
             queue.oldest_unflushed_ns = Some(now_ns);
         }
