@@ -159,6 +159,10 @@ impl Commit {
         flying.frame = frame;
         // A leader whose elder is still in flight waits for it: it is this frame's waiter from here on.
         flying.waiters += u32::from(leader && at > 0);
+        if durable {
+            // A witness by itself, whatever becomes of the frames before it.
+            queue.witnessed_seq = queue.witnessed_seq.max(says_durable);
+        }
         if !durable && queue.oldest_unflushed_ns.is_none() {
             queue.oldest_unflushed_ns = Some(now_ns);
         }

@@ -425,8 +425,9 @@ impl Queue {
             return Step::Stop;
         }
         let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
-        let mark_ns =
-            (self.durable_seq > self.witnessed_seq).then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
+        // What is in flight wakes the writer when it has come back: a time that may have passed would not let it sleep.
+        let mark_due = self.durable_seq > self.witnessed_seq && !self.in_flight();
+        let mark_ns = mark_due.then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
         Step::Wait([open_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
     }
 
@@ -462,8 +463,9 @@ impl Queue {
     }
 
     fn wants_mark(&self, config: &Config, now_ns: u64) -> bool {
-        if self.in_flight() || self.flying.iter().any(|frame| frame.progress != Progress::Durable) {
-            return self.mark_wanted && !self.in_flight();
+        // Not beside a frame in flight; behind one that no flush covered yet it is as good a witness.
+        if self.in_flight() {
+            return false;
         }
         let unwitnessed = self.durable_seq > self.witnessed_seq;
         self.mark_wanted
