@@ -25,7 +25,7 @@ static void expect_place(const twal_error *error, const t_frame *frame)
 }
 
 /* Frame `seq` of the last segment is damaged: rot. */
-static void last_segment(uint64_t count, uint64_t seq, uint64_t at)
+static void last_segment(uint64_t seq, uint64_t at)
 {
     copy_log();
     t_frame frame = t_find_frame(dir, seq, LEN);
@@ -39,7 +39,6 @@ static void last_segment(uint64_t count, uint64_t seq, uint64_t at)
     t_close(log);
     twal_error error = t_damaged_reads(dir, seq - 1, seq - 1, LEN);
     expect_place(&error, &frame);
-    (void)count;
 }
 
 static void in_the_last_segment(void)
@@ -50,16 +49,16 @@ static void in_the_last_segment(void)
     original = t_path("crashed");
     t_make_crashed(original, 10, LEN, 0);
     for (uint64_t seq = 1; seq <= 9; seq++) {
-        last_segment(10, seq, 0);
-        last_segment(10, seq, 4096);
-        last_segment(10, seq, t_random_below(&random, LEN));
+        last_segment(seq, 0);
+        last_segment(seq, 4096);
+        last_segment(seq, t_random_below(&random, LEN));
     }
     /* Closed: a mark witnesses the last one too. */
     original = t_path("closed");
     t_make_closed(original, 10, LEN, 0);
     for (uint64_t seq = 1; seq <= 10; seq++) {
-        last_segment(10, seq, 0);
-        last_segment(10, seq, t_random_below(&random, LEN));
+        last_segment(seq, 0);
+        last_segment(seq, t_random_below(&random, LEN));
     }
     /* Several spots, and a run of zeros over several frames. */
     copy_log();

@@ -280,6 +280,7 @@ twal_options t_options_small(void)
 twal_options t_options_quiet(void)
 {
     twal_options options = t_options();
+    options.segment_size = T_MIB;
     options.idle_mark_us = UINT64_C(3600) * 1000 * 1000;
     options.batch_delay_us = UINT64_C(3600) * 1000 * 1000;
     options.batch_records = 1000000;

@@ -127,7 +127,7 @@ twal_options t_options(void);
 twal_options t_options_small(void);
 
 /* Nothing is written but what the test asks for: no idle marks, no flush by
- * time in the next hour. */
+ * time in the next hour.  Segments of 1 MiB. */
 twal_options t_options_quiet(void);
 
 twal_log *t_open(const char *dir, const twal_options *options);

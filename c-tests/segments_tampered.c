@@ -29,9 +29,7 @@ static const char *named(uint64_t index, uint64_t first_seq, const char *state)
 
 static const char *at(uint64_t index)
 {
-    char name[64];
     t_segment segment = t_segment_at(dir, index);
-    (void)name;
     return named(segment.index, segment.first_seq, segment.state);
 }
 

@@ -70,8 +70,10 @@ int main(void)
     /* Every byte of the headers in front of the payload. */
     for (uint64_t at = 0;; at++) {
         copy_log(&frame);
-        if (frame.block + at >= frame.payload)
+        if (frame.block + at >= frame.payload) {
+            t_dir_remove(dir);
             break;
+        }
         t_file_flip(frame.segment.path, frame.block + at, 1);
         expect_cut();
     }
