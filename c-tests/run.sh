@@ -288,19 +288,29 @@ run_all() {
         fi
         queue+=("$name shared" "$name static")
     done
-    # As many at once as there are jobs; shown in order of their ends.
-    local -A running=()
-    local pid
+    # As many at once as there are jobs; shown in order of their ends.  (Their
+    # ends are read off files: "wait -n" can miss one that was quick.)
+    local -a running=() left=()
+    local one ended
     for name in ${queue[@]+"${queue[@]}"} ""; do
         while [ ${#running[@]} -ge "$jobs" ] || { [ -z "$name" ] && [ ${#running[@]} -gt 0 ]; }; do
-            wait -n -p pid
-            show_one ${running[$pid]}
-            unset "running[$pid]"
+            left=() ended=0
+            for one in "${running[@]}"; do
+                if [ -e "$results/${one/ /.}.done" ]; then
+                    show_one $one
+                    ended=1
+                else
+                    left+=("$one")
+                fi
+            done
+            running=(${left[@]+"${left[@]}"})
+            [ $ended -eq 1 ] || sleep 0.02
         done
         [ -n "$name" ] || break
-        run_one $name &
-        running[$!]=$name
+        { run_one $name; touch "$results/${name/ /.}.done"; } &
+        running+=("$name")
     done
+    wait
 }
 
 # The alarm must ring: each fault has to be noticed.
