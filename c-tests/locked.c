@@ -36,7 +36,7 @@ int main(void)
 {
     t_begin();
     char *dir = (char *)(uintptr_t)t_path("log");
-    twal_options options = t_options_small();
+    twal_options options = t_options_quiet();
     char buffer[1024], byte;
 
     twal_log *log = t_open(dir, &options);
