@@ -217,15 +217,15 @@ check-install: all
 	$(call say,CHECK,install and uninstall)
 	@+MAKE='$(MAKE)' CC='$(CC)' sh '$(SRC)/tests/install.sh' '$(SRC)' '$(abspath $(BUILD))'
 
-# The C programs, against both libraries.  c-tests/run.sh finds the libraries
-# in $$TWAL_BUILD and the header in $$TWAL_INCLUDE.
+# The C programs, against both libraries: as they are, with sanitizers on the C
+# side, under valgrind, and from an installed copy.
+C_MODES ?= plain asan valgrind install
 check-c: all
-	@if [ -x '$(SRC)/c-tests/run.sh' ]; then \
-	    printf '  %-8s %s\n' TEST c-tests; \
-	    TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' CXX='$(CXX)' '$(SRC)/c-tests/run.sh'; \
-	else \
-	    printf '  %-8s %s\n' SKIP 'c-tests: there is no c-tests/run.sh'; \
-	fi
+	@for mode in $(C_MODES); do \
+	    printf '  %-8s %s\n' TEST "c-tests, $$mode"; \
+	    TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' \
+	        '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))' $$mode || exit 1; \
+	done
 
 # --- see it work -------------------------------------------------------------
 

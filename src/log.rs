@@ -284,6 +284,11 @@ impl Log {
     /// As `twal_trim`.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
         let commit = self.writer()?;
+        let last_seq = commit.last_seq();
+        if below_seq > last_seq + 1 {
+            let text = format!("a trim below {below_seq}: the last record is {last_seq}");
+            return Err(Error::new(Code::Inval, text).about_seq(below_seq));
+        }
         if let Some(first) = commit.poison() {
             return Err(Error::poisoned_by(&first));
         }
@@ -626,9 +631,7 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
 /// Of a damaged log: whatever segment still says it.
 fn any_log_id(directory: &Directory) -> Id {
     let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
-    let segments = directory.segments();
-    let live = &segments[retain::first_live(&segments)..];
-    live.iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
+    directory.segments().iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
 }
 
 fn live_segments(directory: &Directory) -> u64 {

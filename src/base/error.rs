@@ -92,7 +92,12 @@ impl Error {
     /// a colon: "cannot rename twal-spare-1".
     pub fn os(doing: impl fmt::Display, error: &std::io::Error) -> Self {
         let os_errno = error.raw_os_error().unwrap_or(0);
-        Error { os_errno, ..Error::new(code_of_errno(os_errno), format!("{doing}: {error}")) }
+        let code = match error.kind() {
+            // What the disk layer refuses by itself has a text, but no number.
+            std::io::ErrorKind::Unsupported => Code::Unsupported,
+            _ => code_of_errno(os_errno),
+        };
+        Error { os_errno, ..Error::new(code, format!("{doing}: {error}")) }
     }
 
     /// The same error, at a segment.
@@ -164,6 +169,12 @@ mod tests {
         let error = Error::new(Code::Corrupt, "bad header").at(3, 8192).about_seq(77);
         assert_eq!(error.to_string(), "bad header (segment 3, offset 8192, seq 77)");
         assert_eq!(Error::new(Code::Inval, "x").about_seq(5).to_string(), "x (seq 5)");
+    }
+
+    #[test]
+    fn what_the_disk_layer_refuses_is_unsupported() {
+        let refused = std::io::Error::new(std::io::ErrorKind::Unsupported, "tmpfs");
+        assert_eq!(Error::os("cannot open x", &refused).code, Code::Unsupported);
     }
 
     #[test]

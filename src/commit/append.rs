@@ -114,8 +114,7 @@ impl Commit {
         loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            let now_ns = if queue.open.is_some() { 0 } else { self.clock.now_ns() };
-            match queue.place(need, records, &self.config, now_ns)? {
+            match queue.place(need, records, &self.config, &self.clock)? {
                 Place::Here => return Ok(self.give_number(queue, need, records, wait)),
                 full => {
                     let turn = turn.get_or_insert_with(|| {

@@ -14,6 +14,9 @@ use crate::segment::spare;
 /// How far ahead of the tail the first segment's file is kept zeroed, bytes.
 const ZERO_AHEAD: u64 = 8 << 20;
 
+/// Most ready spares that recycling adds up to, unless more are asked for.
+const RECYCLED_MAX: u64 = 8;
+
 enum Chore {
     Seal(u64),
     Zero { file: Arc<dyn File>, segment: u64, from: u64, to: u64 },
@@ -115,7 +118,13 @@ impl Commit {
     pub fn trim(&self, below_seq: u64) -> Result<()> {
         let archived = self.directory.archive(below_seq)?;
         self.counters.segments_archived.add(archived);
-        let wanted = self.config.spares.saturating_sub(crate::base::bytes::len_u64(self.lock().ready.len()));
+        let wanted = {
+            let mut queue = self.lock();
+            let ready = crate::base::bytes::len_u64(queue.ready.len());
+            let rolls = std::mem::take(&mut queue.keeper.rolls_since_trim);
+            // An old file is ready as it is, a new one has to be zeroed: keep as many as are soon used.
+            rolls.min(RECYCLED_MAX).max(2 * self.config.spares).saturating_sub(ready)
+        };
         let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
         for spare in spares {
@@ -145,8 +154,10 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
     let tail = &queue.tail;
     if let Some(file) = keeper.zeroing.as_ref().filter(|_| !keeper.stop) {
         let ahead = ZERO_AHEAD.min(tail.size / 4).max(ZERO_PIECE);
-        if tail.ready_end < tail.size && tail.ready_end < tail.offset.saturating_add(ahead) {
-            let to = tail.ready_end.saturating_add(2 * ahead).min(tail.size);
+        let wanted_end = tail.offset.saturating_add(ahead).max(keeper.zero_wanted).min(tail.size);
+        if tail.ready_end < wanted_end {
+            // One step beyond what is needed now, so that this is not done for every frame.
+            let to = wanted_end.saturating_add(ahead).min(tail.size);
             return Some(Chore::Zero { file: Arc::clone(file), segment: tail.segment, from: tail.ready_end, to });
         }
     }
@@ -154,7 +165,7 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
         return Some(Chore::Seal(index));
     }
     // A spare costs as much disk as a segment: not before the log is being used.
-    let in_use = tail.segment > 1 || tail.offset >= tail.size / 4;
+    let in_use = tail.segment > 1 || tail.offset >= tail.size / 4 || tail.size <= ZERO_AHEAD;
     let short = crate::base::bytes::len_u64(queue.ready.len()) < config.spares;
     let ahead = in_use && short && keeper.spare_failed.is_none();
     let wanted = keeper.spare_wanted && queue.ready.is_empty();

@@ -159,12 +159,17 @@ impl Commit {
         flying.frame = frame;
         // A leader whose elder is still in flight waits for it: it is this frame's waiter from here on.
         flying.waiters += u32::from(leader && at > 0);
+        if durable {
+            // A witness by itself, whatever becomes of the frames before it.
+            queue.witnessed_seq = queue.witnessed_seq.max(says_durable);
+        }
         if !durable && queue.oldest_unflushed_ns.is_none() {
             queue.oldest_unflushed_ns = Some(now_ns);
         }
         queue.last_frame_ns = now_ns;
         if leader {
             queue.leaders -= 1;
+            queue.mark_wanted |= self.marks_follow_flushes();
         }
         self.settle(queue, leader);
     }
@@ -335,7 +340,7 @@ impl Commit {
             let mut queue = self.lock();
             self.check_open(&queue)?;
             if queue.tail.records == 0 {
-                break queue.tail.segment;
+                return Ok(());
             }
             queue.close_open();
             match queue.ready.pop_front() {
@@ -354,7 +359,9 @@ impl Commit {
                 return Some(Ok(()));
             }
             self.latch.first().map(Err)
-        })
+        })?;
+        // The keeper would do it soon; whoever asked for the roll sees it done.
+        self.latch.run(|| self.directory.seal(target - 1))
     }
 
     fn check_open(&self, queue: &Queue) -> Result<()> {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::bytes::{len_u64, usize_of};
+use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::options::{Config, Durability};
 use crate::base::{Error, Result};
@@ -171,6 +172,10 @@ pub struct Chores {
     pub to_seal: Option<u64>,
     /// The tail's file while part of it is not zeroed.
     pub zeroing: Option<Arc<dyn File>>,
+    /// An append waits until the tail's file is zeroed up to here.
+    pub zero_wanted: u64,
+    /// Segments begun since the last trim: what the next one recycles will be used as fast.
+    pub rolls_since_trim: u64,
     pub stop: bool,
 }
 
@@ -221,7 +226,7 @@ impl Queue {
 
     /// Looks for a place for `need` bytes of `records` records that belong together.
     /// After [`Place::Here`] there is an open frame with room, and the room is taken on disk.
-    pub fn place(&mut self, need: usize, records: u64, config: &Config, now_ns: u64) -> Result<Place> {
+    pub fn place(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
         if let Some(open) = &self.open {
             let len = self.pad(open.frame.len() + need);
             let fits = open.frame.room() >= need
@@ -231,7 +236,11 @@ impl Queue {
                 && open.records.checked_add(u32::try_from(records).unwrap_or(u32::MAX)).is_some();
             if fits {
                 let ready = self.tail.offset + len <= self.tail.ready_end;
-                return Ok(if ready { Place::Here } else { Place::NotZeroed });
+                if !ready {
+                    self.keeper.zero_wanted = self.tail.offset + len;
+                    return Ok(Place::NotZeroed);
+                }
+                return Ok(Place::Here);
             }
             self.close_open();
         }
@@ -245,6 +254,7 @@ impl Queue {
             }
         }
         if self.tail.offset + len > self.tail.ready_end {
+            self.keeper.zero_wanted = self.tail.offset + len;
             return Ok(Place::NotZeroed);
         }
         if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
@@ -262,7 +272,7 @@ impl Queue {
             last_seq: self.next_seq - 1,
             records: 0,
             waiters: 0,
-            opened_ns: now_ns,
+            opened_ns: clock.now_ns(),
         });
         Ok(Place::Here)
     }
@@ -273,6 +283,8 @@ impl Queue {
         // A spare is written up to its end; only a log's very first segment is not.
         self.tail = Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
         self.keeper.zeroing = None;
+        self.keeper.zero_wanted = 0;
+        self.keeper.rolls_since_trim += 1;
     }
 
     /// Ends the growth of the open frame and gives it its place.
@@ -401,7 +413,11 @@ impl Queue {
                 self.close_open();
                 return self.next_step(config, now_ns);
             }
-            // The seal is all that still fits; it will be the witness.
+            if self.tail.segment != self.active_segment {
+                // A roll is planned already: its seal is the witness.
+                return Step::Roll;
+            }
+            // Only the seal still fits, and it waits for a spare; what is here was marked when it was written.
             self.mark_wanted = false;
             self.witnessed_seq = self.durable_seq;
         }
@@ -409,8 +425,9 @@ impl Queue {
             return Step::Stop;
         }
         let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
-        let mark_ns =
-            (self.durable_seq > self.witnessed_seq).then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
+        // What is in flight wakes the writer when it has come back: a time that may have passed would not let it sleep.
+        let mark_due = self.durable_seq > self.witnessed_seq && !self.in_flight();
+        let mark_ns = mark_due.then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
         Step::Wait([open_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
     }
 
@@ -446,8 +463,9 @@ impl Queue {
     }
 
     fn wants_mark(&self, config: &Config, now_ns: u64) -> bool {
-        if self.in_flight() || self.flying.iter().any(|frame| frame.progress != Progress::Durable) {
-            return self.mark_wanted && !self.in_flight();
+        // Not beside a frame in flight; behind one that no flush covered yet it is as good a witness.
+        if self.in_flight() {
+            return false;
         }
         let unwitnessed = self.durable_seq > self.witnessed_seq;
         self.mark_wanted

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::queue::{Progress, Step};
 use super::Commit;
+use crate::base::options::Durability;
 use crate::base::{random, Code, Error, Result};
-use crate::disk::{Durable, LockByte};
+use crate::disk::{self, LockByte};
 use crate::format::SegmentHeader;
 use crate::segment::{SegmentName, State};
 
@@ -39,18 +40,18 @@ impl Commit {
             queue.writer_busy = !matches!(step, Step::Wait(_) | Step::Stop);
             let done = match step {
                 Step::Write(closed, durable) => {
+                    // A frame that goes out durably because a mark is wanted is itself the mark.
+                    let acknowledges = durable && !queue.mark_wanted;
                     queue.mark_wanted &= !durable;
                     let waiters = closed.waiters;
                     drop(queue);
                     self.counters.frames_by_writer.one();
-                    let group_commit = durable && waiters == 0;
-                    let durable = if durable { Durable::Yes } else { Durable::No };
+                    let durable = if durable { disk::Durable::Yes } else { disk::Durable::No };
                     let written = self.write_frame(closed, durable, false);
                     let mut queue = self.lock();
                     queue.judge_charge(waiters);
-                    if group_commit && self.config.durability == crate::base::options::Durability::Group {
-                        queue.mark_wanted = queue.closed.is_empty();
-                    }
+                    // In GROUP a closed frame goes out durably too, and says the same.
+                    queue.mark_wanted |= acknowledges && self.marks_follow_flushes() && queue.closed.is_empty();
                     written
                 }
                 Step::Flush => {
@@ -108,10 +109,14 @@ impl Commit {
                 flying.progress = Progress::Durable;
             }
         }
-        // A flush acknowledges many frames at once, and nothing on the device says so yet.
-        queue.mark_wanted |= self.config.durability != crate::base::options::Durability::Sync;
+        queue.mark_wanted |= self.marks_follow_flushes();
         self.settle(queue, false);
         Ok(())
+    }
+
+    /// In GROUP and ASYNC a flush acknowledges many frames, and nothing on the device says so until a mark does.
+    pub(super) fn marks_follow_flushes(&self) -> bool {
+        self.config.durability != Durability::Sync
     }
 
     fn write_mark(&self, order: u64, offset: u64) -> Result<()> {
@@ -126,7 +131,7 @@ impl Commit {
         };
         self.turn.open();
         self.latch.run(|| {
-            file.write_at(&block, offset, Durable::Yes)
+            file.write_at(&block, offset, disk::Durable::Yes)
                 .map_err(|error| Error::os("cannot write a mark", &error).at(index, offset))
         })?;
         self.counters.marks.one();
@@ -177,7 +182,7 @@ impl Commit {
         self.latch.run(|| {
             spare
                 .file
-                .write_at(&block, 0, Durable::Yes)
+                .write_at(&block, 0, disk::Durable::Yes)
                 .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(name.index))?;
             // At most two files are named active: the one before the old must be renamed by now.
             let unsealed = self.lock().keeper.to_seal.take();
@@ -219,7 +224,7 @@ impl Commit {
             (Arc::clone(&composer.file), composer.header.index, offset)
         };
         self.latch.run(|| {
-            file.write_at(block, offset, Durable::Yes)
+            file.write_at(block, offset, disk::Durable::Yes)
                 .map_err(|error| Error::os("cannot write the seal", &error).at(index, offset))
         })?;
         self.counters.frames.one();

@@ -185,7 +185,7 @@ pub(super) struct Choice<R> {
 /// | io_uring | write-through or FUA | yes | io_uring, RWF_DSYNC |
 /// | io_uring | volatile or unknown | yes | io_uring, write linked to flush |
 /// | io_uring | any | no | refused |
-/// | auto | volatile or unknown | not tried | blocking, RWF_DSYNC |
+/// | auto | volatile or unknown | any | blocking, RWF_DSYNC |
 /// | auto | write-through or FUA | yes | io_uring, RWF_DSYNC |
 /// | auto | write-through or FUA | no | blocking, RWF_DSYNC |
 ///
@@ -207,7 +207,11 @@ pub(super) fn choose<R>(
         |why: String| Choice { rings: None, reason: format!("blocking, pwritev2 with RWF_DSYNC: {why}; {device}") };
     match asked {
         IoEngine::Blocking => Ok(blocking("asked for".into())),
-        IoEngine::Auto if !forced => Ok(blocking("the fastest on such a device".into())),
+        // Not the first choice here; but whoever wonders is told if it could not even be chosen.
+        IoEngine::Auto if !forced => Ok(blocking(match rings(Primitive::WriteThenFlush) {
+            Ok(_) => "the fastest on such a device".into(),
+            Err(why) => why,
+        })),
         IoEngine::Auto | IoEngine::Uring => {
             let (primitive, how) = match forced {
                 true => (Primitive::WriteDsync, "write with RWF_DSYNC"),
@@ -448,7 +452,7 @@ mod tests {
                         }
                     };
                     assert_eq!(got, expected, "{asked:?} {cache:?} {available}");
-                    let policy_matters = got == Got::Refused || (asked == Auto && forced && !available);
+                    let policy_matters = got == Got::Refused || (asked == Auto && !available);
                     assert_eq!(text.contains("POLICY"), policy_matters, "{text}");
                 }
             }

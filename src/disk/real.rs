@@ -26,6 +26,7 @@ use super::blocking::{off_t, Blocking, Engine, Patience};
 use super::uring::{self, Uring};
 use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind};
 use crate::base::bytes::{len_u64, usize_of};
+use crate::base::limits;
 use crate::base::options::IoEngine;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -53,12 +54,7 @@ impl RealDisk {
             return Err(no_direct_io(&file_system.name));
         }
         let block = usize_of(alignment.block.into());
-        let choice = probe::choose(self.asked, probe::cache(dir), |primitive| {
-            Uring::new(block, primitive).map_err(|error| {
-                let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-                uring::refusal(&error, sysctl.as_deref())
-            })
-        })?;
+        let choice = self.choose(dir, block)?;
         let (name, engine): (_, Arc<dyn Engine>) = match choice.rings {
             Some(rings) => ("io_uring", Arc::new(rings)),
             None => ("blocking", Arc::new(Blocking::new(block))),
@@ -72,6 +68,15 @@ impl RealDisk {
             direct: alignment.direct,
         };
         Ok((facts, engine))
+    }
+
+    fn choose(&self, dir: BorrowedFd<'_>, block: usize) -> io::Result<probe::Choice<Uring>> {
+        probe::choose(self.asked, probe::cache(dir), |primitive| {
+            Uring::new(block, primitive).map_err(|error| {
+                let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+                uring::refusal(&error, sysctl.as_deref())
+            })
+        })
     }
 }
 
@@ -103,8 +108,9 @@ impl RealDisk {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT.into()) };
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let parent = nix::fcntl::open(parent, DIRECTORY, Mode::empty())?;
-        // Before anything is created: a refused file system stays as it was.
+        // Before anything is created: what refuses leaves everything as it was.
         probe::file_system(parent.as_fd(), self.allow_any_fs)?;
+        self.choose(parent.as_fd(), limits::BLOCK_SIZE_DEFAULT as usize)?;
         match nix::sys::stat::mkdirat(&parent, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),

@@ -8,7 +8,7 @@
 //!   2. [`OpenFrame::claim`] gives an appender the next `n` bytes of it.  Claims
 //!      of one frame are filled by many threads at the same time.
 //!   3. Dropping a [`Claim`] publishes it.
-//!   4. [`OpenFrame::close`] ends the growth and zeroes the rest of the block.
+//!   4. [`Space::close`] ends the growth and zeroes the rest of the block.
 //!   5. [`ClosedFrame::wait_filled`] waits for the last claim;
 //!      then [`ClosedFrame::bytes_mut`] is everything.
 //!   6. [`Space::free`] takes the piece back, oldest first.

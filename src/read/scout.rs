@@ -108,7 +108,8 @@ impl Scout {
         if self.directory.segment(index).is_none() {
             self.directory.scan()?;
         }
-        if self.directory.segment(index).is_none() {
+        // A newer one without it is no end: it was released before we came, and opening it says so.
+        if self.directory.segments().last().is_none_or(|newest| newest.index < index) {
             return Ok(false);
         }
         let opened = open_to_read(&self.directory, index, &self.log_id)?;

@@ -54,7 +54,8 @@ impl Walker {
             place: header.place(),
             block_size,
             segment_size: header.segment_size,
-            buf: AlignedBuf::zeroed(read_ahead.max(usize_of(block_size)))?,
+            // A small segment does not need a large buffer.
+            buf: AlignedBuf::zeroed(read_ahead.min(usize_of(header.segment_size)).max(usize_of(block_size)))?,
             buf_offset: 0,
             buf_len: 0,
             offset,

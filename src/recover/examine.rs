@@ -5,7 +5,7 @@
 
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
 use crate::read::segment::{self, OpenSegment};
@@ -35,7 +35,7 @@ pub struct Examined {
     pub witnessed_seq: u64,
     /// How far the newest segment is witnessed to have been durable.
     pub durable_end: u64,
-    /// Frames behind that.
+    /// Frames with records behind that.
     pub frames_unwitnessed: u64,
     /// Highest epoch of any frame, taken or not.
     pub epoch_max: u64,
@@ -226,7 +226,9 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
                 found.witnessed_seq = found.witnessed_seq.max(frame.durable_seq);
                 found.durable_end = found.durable_end.max(frame.durable_end.min(walker.offset()));
                 offsets_behind.retain(|&offset| offset >= found.durable_end);
-                offsets_behind.push(walker.offset());
+                if frame.has(FLAG_DATA) {
+                    offsets_behind.push(walker.offset());
+                }
                 found.end = Chain::after(frame, *identity);
                 found.epoch_max = found.epoch_max.max(frame.epoch);
                 found.records_in_newest += u64::from(frame.record_count);

@@ -5,11 +5,18 @@
 use super::{SegmentName, State};
 
 /// Sealed segments wholly below `below_seq`, oldest first.  `segments` is in order of index.
+///
+/// One in front of an archived segment is released already: power failed while
+/// several were renamed, and the younger one's new name alone was durable.  It
+/// becomes archived before anything is removed; else removing its archived elders
+/// would leave an oldest file that is neither the first ever nor archived.
 pub fn releasable(segments: &[SegmentName], below_seq: u64) -> Vec<SegmentName> {
+    let first_live = first_live(segments);
     segments
         .windows(2)
-        .filter(|pair| pair[0].state == State::Sealed && pair[1].first_seq <= below_seq)
-        .map(|pair| pair[0])
+        .enumerate()
+        .filter(|(at, pair)| pair[0].state == State::Sealed && (*at < first_live || pair[1].first_seq <= below_seq))
+        .map(|(_, pair)| pair[0])
         .collect()
 }
 
@@ -124,6 +131,18 @@ mod tests {
         assert_eq!(releasable(&segments, 30).len(), 2);
         assert_eq!(releasable(&segments, u64::MAX).len(), 3);
         assert!(releasable(&names("aa"), u64::MAX).is_empty());
+    }
+
+    /// A crash among the renames of one trim, then a trim for less, then the removal.
+    #[test]
+    fn what_lies_in_front_of_an_archived_segment_is_released() {
+        let mut segments = names("rsrsa");
+        let releasable = releasable(&segments, 0);
+        assert_eq!(releasable, segments[1..2]);
+        segments[1].state = State::Archived;
+        for gone in 0..=removable(&segments, 1).len() {
+            assert_eq!(check(&segments[gone..]), Ok(()));
+        }
     }
 
     #[test]

@@ -1,0 +1,144 @@
+/*
+ * Goal: what programs outside are built against: names, numbers, sizes, offsets
+ * and function types, as the documentation fixes them.  Written out here on its
+ * own: if the header moves, this file must not move with it.
+ */
+#include "helpers.h"
+
+#define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
+#define FIELD(type, field, offset, field_type) \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field); \
+    _Static_assert(_Generic(((type *)0)->field, field_type: 1, default: 0), #type "." #field " type")
+#define VALUE(name, value) _Static_assert((name) == (value), #name)
+#define CALL(name, type) _Static_assert(_Generic(&name, type: 1, default: 0), #name)
+
+SIZE(twal_entry, 56);
+FIELD(twal_entry, data, 0, const void *);
+FIELD(twal_entry, len, 8, size_t);
+FIELD(twal_entry, stream, 16, uint64_t);
+FIELD(twal_entry, timestamp, 24, int64_t);
+FIELD(twal_entry, type, 32, uint32_t);
+FIELD(twal_entry, flags, 36, uint32_t);
+_Static_assert(offsetof(twal_entry, reserved) == 40, "twal_entry.reserved");
+
+SIZE(twal_record, 64);
+FIELD(twal_record, seq, 0, uint64_t);
+FIELD(twal_record, stream, 8, uint64_t);
+FIELD(twal_record, timestamp, 16, int64_t);
+FIELD(twal_record, type, 24, uint32_t);
+FIELD(twal_record, flags, 28, uint32_t);
+FIELD(twal_record, data, 32, const void *);
+FIELD(twal_record, len, 40, size_t);
+_Static_assert(offsetof(twal_record, reserved) == 48, "twal_record.reserved");
+
+/* May grow at the end; never below, and no field moves. */
+_Static_assert(sizeof(twal_options) >= 112 && sizeof(twal_options) % 8 == 0, "twal_options");
+FIELD(twal_options, struct_size, 0, uint64_t);
+FIELD(twal_options, flags, 8, uint32_t);
+FIELD(twal_options, durability, 12, uint32_t);
+FIELD(twal_options, io_engine, 16, uint32_t);
+FIELD(twal_options, block_size, 20, uint32_t);
+FIELD(twal_options, segment_size, 24, uint64_t);
+FIELD(twal_options, segment_records_max, 32, uint64_t);
+FIELD(twal_options, ring_size, 40, uint64_t);
+FIELD(twal_options, record_size_max, 48, uint64_t);
+FIELD(twal_options, batch_records, 56, uint64_t);
+FIELD(twal_options, batch_delay_us, 64, uint64_t);
+FIELD(twal_options, flush_interval_ms, 72, uint64_t);
+FIELD(twal_options, max_retained_segments, 80, uint64_t);
+FIELD(twal_options, idle_mark_us, 88, uint64_t);
+FIELD(twal_options, append_timeout_us, 96, uint64_t);
+FIELD(twal_options, spares, 104, uint64_t);
+
+_Static_assert(sizeof(twal_error) >= 296 && sizeof(twal_error) % 8 == 0, "twal_error");
+FIELD(twal_error, struct_size, 0, uint64_t);
+FIELD(twal_error, code, 8, int32_t);
+FIELD(twal_error, os_errno, 12, int32_t);
+FIELD(twal_error, segment, 16, uint64_t);
+FIELD(twal_error, offset, 24, uint64_t);
+FIELD(twal_error, seq, 32, uint64_t);
+_Static_assert(offsetof(twal_error, text) == 40 && sizeof(((twal_error *)0)->text) == 256, "text");
+FIELD(twal_stats, struct_size, 0, uint64_t);
+FIELD(twal_recovery, struct_size, 0, uint64_t);
+
+VALUE(TWAL_SYNC, 1);
+VALUE(TWAL_GROUP, 2);
+VALUE(TWAL_ASYNC, 3);
+VALUE(TWAL_IO_AUTO, 0);
+VALUE(TWAL_IO_URING, 1);
+VALUE(TWAL_IO_BLOCKING, 2);
+VALUE(TWAL_OPEN_READ_ONLY, 1);
+VALUE(TWAL_OPEN_NO_CREATE, 2);
+VALUE(TWAL_OPEN_ALLOW_ANY_FS, 4);
+VALUE(TWAL_OPEN_ALLOW_BUFFERED, 8);
+VALUE(TWAL_OPEN_VERIFY, 16);
+VALUE(TWAL_APPEND_SYNC, 1);
+VALUE(TWAL_APPEND_NO_SYNC, 2);
+VALUE(TWAL_APPEND_NO_WAIT, 4);
+VALUE(TWAL_APPEND_REQUIRED, 8);
+VALUE(TWAL_RECORD_REQUIRED, 1);
+VALUE(TWAL_RECORD_BATCH_CONTINUES, 2);
+VALUE(TWAL_TIMESTAMP_LOGICAL, INT64_MIN);
+
+VALUE(TWAL_OK, 0);
+VALUE(TWAL_E_INVAL, -101);
+VALUE(TWAL_E_TOOBIG, -102);
+VALUE(TWAL_E_FORKED, -103);
+VALUE(TWAL_E_CLOSED, -104);
+VALUE(TWAL_E_AGAIN, -201);
+VALUE(TWAL_E_TIMEOUT, -202);
+VALUE(TWAL_E_LOCKED, -203);
+VALUE(TWAL_E_READ_ONLY, -204);
+VALUE(TWAL_E_POISONED, -205);
+VALUE(TWAL_E_TRIMMED, -206);
+VALUE(TWAL_E_NOTFOUND, -207);
+VALUE(TWAL_E_EXISTS, -208);
+VALUE(TWAL_E_STATE, -209);
+VALUE(TWAL_E_BUSY, -210);
+VALUE(TWAL_E_NOMEM, -301);
+VALUE(TWAL_E_IO, -302);
+VALUE(TWAL_E_NOSPC, -303);
+VALUE(TWAL_E_UNSUPPORTED, -304);
+VALUE(TWAL_E_PERM, -305);
+VALUE(TWAL_E_CORRUPT, -401);
+VALUE(TWAL_E_VERSION, -402);
+VALUE(TWAL_E_KEY, -403);
+VALUE(TWAL_E_PANIC, -501);
+
+CALL(twal_open, int (*)(const char *, const twal_options *, twal_log **));
+CALL(twal_close, int (*)(twal_log *));
+CALL(twal_append, int (*)(twal_log *, const void *, size_t, uint64_t *));
+CALL(twal_append_entry, int (*)(twal_log *, const twal_entry *, uint64_t *));
+CALL(twal_append_batch, int (*)(twal_log *, const twal_entry *, size_t, uint64_t *));
+CALL(twal_sync, int (*)(twal_log *, uint64_t));
+CALL(twal_wait, int (*)(twal_log *, uint64_t, int64_t));
+CALL(twal_first_seq, uint64_t (*)(const twal_log *));
+CALL(twal_last_seq, uint64_t (*)(const twal_log *));
+CALL(twal_durable_seq, uint64_t (*)(const twal_log *));
+CALL(twal_trim, int (*)(twal_log *, uint64_t));
+CALL(twal_roll, int (*)(twal_log *));
+CALL(twal_recover_iter, int (*)(twal_log *, uint64_t, twal_iter **));
+CALL(twal_iter_next, int (*)(twal_iter *, twal_record *));
+CALL(twal_iter_close, void (*)(twal_iter *));
+CALL(twal_strerror, const char *(*)(int));
+CALL(twal_last_error, int (*)(twal_error *));
+CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));
+CALL(twal_stats_get, int (*)(const twal_log *, twal_stats *));
+CALL(twal_version_string, const char *(*)(void));
+
+int main(void)
+{
+    t_begin();
+    /* What each _INIT starts from. */
+    twal_options options = TWAL_OPTIONS_INIT, zero_options = { .struct_size = sizeof zero_options };
+    twal_entry entry = TWAL_ENTRY_INIT, zero_entry = { .timestamp = TWAL_TIMESTAMP_LOGICAL };
+    twal_error error = TWAL_ERROR_INIT;
+    twal_stats stats = TWAL_STATS_INIT;
+    twal_recovery report = TWAL_RECOVERY_INIT;
+    t_check(memcmp(&options, &zero_options, sizeof options) == 0);
+    t_check(memcmp(&entry, &zero_entry, sizeof entry) == 0);
+    t_equal(error.struct_size, sizeof error);
+    t_equal(stats.struct_size, sizeof stats);
+    t_equal(report.struct_size, sizeof report);
+    return t_end();
+}

@@ -1,0 +1,96 @@
+/*
+ * t:valgrind no, it does not know io_uring
+ *
+ * Goal: an engine asked for by name is the one in use, or UNSUPPORTED; only AUTO
+ * falls back, and says why.  A log written with one engine is read with another.
+ * Method: a child under a seccomp filter that forbids io_uring.
+ */
+#include "helpers.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+static const char *dir;
+
+static void forbid_io_uring(void)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, SYS_io_uring_setup, 0, 2),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, SYS_io_uring_register, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        _exit(77);
+    t_check(syscall(SYS_io_uring_setup, 1, NULL) == -1 && errno == EPERM);
+}
+
+static void forbidden(void *arg)
+{
+    twal_options options = TWAL_OPTIONS_INIT;
+    twal_log *log = NULL;
+    (void)arg;
+    forbid_io_uring();
+    options.segment_size = 64 * T_KIB;
+    options.io_engine = TWAL_IO_URING;
+    t_code(twal_open(dir, &options, &log), TWAL_E_UNSUPPORTED);
+    t_check(!log);
+    t_code(twal_open(t_path("new"), &options, &log), TWAL_E_UNSUPPORTED);
+    t_check(!t_exists(t_path("new")));
+    options.io_engine = TWAL_IO_AUTO;
+    log = t_open(dir, &options);
+    twal_stats stats = t_stats(log);
+    t_check(!strcmp(stats.engine, "blocking"));
+    /* The reason names the policy, not only the fact. */
+    printf("under the filter: %s: %s\n", stats.engine, stats.engine_reason);
+    t_check(strstr(stats.engine_reason, "seccomp"));
+    t_append_many(log, 20, 1000);
+    t_close(log);
+}
+
+int main(void)
+{
+    t_begin();
+    dir = t_path("log");
+    static const uint32_t order[] = { TWAL_IO_BLOCKING, TWAL_IO_URING, TWAL_IO_AUTO, TWAL_IO_BLOCKING,
+                                      TWAL_IO_URING };
+    bool uring = t_engine_works(TWAL_IO_URING);
+    uint64_t last = 0;
+
+    for (size_t n = 0; n < sizeof order / sizeof *order; n++) {
+        twal_options options = TWAL_OPTIONS_INIT;
+        options.segment_size = 64 * T_KIB;
+        options.io_engine = order[n];
+        if (order[n] == TWAL_IO_URING && !uring) {
+            printf("no io_uring here\n");
+            continue;
+        }
+        twal_log *log = t_open(dir, &options);
+        twal_stats stats = t_stats(log);
+        printf("%s: %s: %s\n", t_engine_name(order[n]), stats.engine, stats.engine_reason);
+        if (order[n] != TWAL_IO_AUTO)
+            t_check(!strcmp(stats.engine, t_engine_name(order[n])));
+        t_expect_many(log, 1, last, 1000);
+        t_append_many(log, 30, 1000);
+        last += 30;
+        t_expect_many(log, 1, last, 1000);
+        t_close(log);
+        options.flags = TWAL_OPEN_READ_ONLY;
+        log = t_open(dir, &options);
+        t_expect_many(log, 1, last, 1000);
+        t_close(log);
+    }
+
+    int status = t_wait_child(t_fork(forbidden, NULL), T_PATIENCE_MS);
+    if (status == 77 << 8) {
+        printf("no seccomp filter here\n");
+        return t_end();
+    }
+    t_equal(status, 0);
+    t_expect_log(dir, 1, last + 20, 1000);
+    return t_end();
+}

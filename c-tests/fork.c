@@ -1,0 +1,122 @@
+/*
+ * Goal: a forked child gets TWAL_E_FORKED from every call on its parent's log,
+ * except the two closes, which free and touch neither disk nor lock; the parent
+ * goes on undisturbed; the child may open logs of its own; and a child that
+ * lives on with the parent's descriptors does not keep the log locked.
+ */
+#include "helpers.h"
+
+static twal_log *parents;
+static twal_iter *iter, *fresh_iter;
+static const char *dir;
+
+static void call_everything(void *arg)
+{
+    twal_entry entry = TWAL_ENTRY_INIT;
+    twal_record record;
+    twal_stats stats = TWAL_STATS_INIT;
+    twal_recovery report = TWAL_RECOVERY_INIT;
+    twal_iter *another = NULL;
+    uint64_t seq = 77;
+    (void)arg;
+
+    t_code(twal_append(parents, "x", 1, &seq), TWAL_E_FORKED);
+    t_code(twal_append_entry(parents, &entry, &seq), TWAL_E_FORKED);
+    t_code(twal_append_batch(parents, &entry, 1, &seq), TWAL_E_FORKED);
+    t_code(twal_sync(parents, 0), TWAL_E_FORKED);
+    t_code(twal_wait(parents, 1, 0), TWAL_E_FORKED);
+    t_code(twal_wait(parents, 1, -1), TWAL_E_FORKED);
+    t_code(twal_trim(parents, 1), TWAL_E_FORKED);
+    t_code(twal_roll(parents), TWAL_E_FORKED);
+    t_code(twal_recover_iter(parents, 0, &another), TWAL_E_FORKED);
+    t_code(twal_iter_next(iter, &record), TWAL_E_FORKED);
+    t_code(twal_iter_next(fresh_iter, &record), TWAL_E_FORKED);
+    t_code(twal_stats_get(parents, &stats), TWAL_E_FORKED);
+    t_code(twal_recovery_get(parents, &report), TWAL_E_FORKED);
+    t_equal(twal_first_seq(parents), 0);
+    t_equal(twal_last_seq(parents), 0);
+    t_equal(twal_durable_seq(parents), 0);
+    t_equal(seq, 77);
+    t_check(!another);
+    /* What is wrong by itself comes first. */
+    char big = 0;
+    t_code(twal_append(parents, NULL, 1, NULL), TWAL_E_INVAL);
+    t_code(twal_append(parents, &big, SIZE_MAX, NULL), TWAL_E_TOOBIG);
+    t_code(twal_recover_iter(parents, 0, NULL), TWAL_E_INVAL);
+    t_code(twal_iter_next(iter, NULL), TWAL_E_INVAL);
+}
+
+static void call_and_close(void *arg)
+{
+    uint64_t before = t_segments_sum(dir);
+    call_everything(arg);
+    twal_iter_close(iter);
+    t_close(parents);
+    twal_iter_close(fresh_iter);
+    /* The log is still its parent's. */
+    twal_options options = t_options_small();
+    twal_log *log = NULL;
+    t_code(twal_open(dir, &options, &log), TWAL_E_LOCKED);
+    t_equal(t_segments_sum(dir), before);
+    /* Logs of its own work. */
+    const char *own = t_path("childs-own");
+    log = t_open(own, &options);
+    t_append_many(log, 20, 1000);
+    t_expect_many(log, 1, 20, 1000);
+    t_close(log);
+    t_dir_remove(own);
+}
+
+static int go[2];
+
+static void outlive(void *arg)
+{
+    char byte;
+    (void)arg;
+    t_check(read(go[0], &byte, 1) == 1);
+    call_everything(NULL);
+    t_close(parents);
+    twal_iter_close(iter);
+    twal_iter_close(fresh_iter);
+}
+
+int main(void)
+{
+    t_begin();
+    dir = t_path("log");
+    twal_options options = t_options_quiet();
+    twal_record record;
+    options.segment_size = T_MIB;
+
+    t_check(pipe(go) == 0);
+    parents = t_open(dir, &options);
+    t_append_many(parents, 30, 1000);
+    t_ok(twal_recover_iter(parents, 1, &iter));
+    t_equal(twal_iter_next(iter, &record), 1);
+    t_ok(twal_recover_iter(parents, 5, &fresh_iter));
+
+    t_wait_child_ok(t_fork(call_everything, NULL));
+    t_wait_child_ok(t_fork(call_and_close, NULL));
+
+    /* The parent's own log and readers are as they were. */
+    t_equal(twal_iter_next(iter, &record), 1);
+    t_equal(record.seq, 2);
+    t_append_many(parents, 30, 1000);
+    t_expect_many(parents, 1, 60, 1000);
+
+    /* A child that keeps the descriptors does not keep the locks. */
+    pid_t child = t_fork(outlive, NULL);
+    t_close(parents);
+    twal_log *log = t_open(dir, &options);
+    t_expect_many(log, 1, 60, 1000);
+    t_append_many(log, 10, 1000);
+    t_check(write(go[1], "g", 1) == 1);
+    t_wait_child_ok(child);
+    t_append_many(log, 10, 1000);
+    t_expect_many(log, 1, 80, 1000);
+    t_close(log);
+    twal_iter_close(iter);
+    twal_iter_close(fresh_iter);
+    t_expect_log(dir, 1, 80, 1000);
+    return t_end();
+}

@@ -1,0 +1,36 @@
+/*
+ * t:timeout 300
+ * t:valgrind no, it kills by the clock
+ *
+ * Goal: in ASYNC, what durable_seq has said is durable survives SIGKILL, and what is
+ * left of the rest has no gap.
+ * Method: kill_rounds.h.
+ */
+#include "kill_rounds.h"
+
+int main(void)
+{
+    t_begin();
+    static const uint32_t engines[] = { TWAL_IO_URING, TWAL_IO_BLOCKING };
+    for (int n = 0; n < 2; n++) {
+        if (!t_engine_works(engines[n])) {
+            printf("no %s here\n", t_engine_name(engines[n]));
+            continue;
+        }
+        t_kill_plan plan = {
+            .name = "log",
+            .engine = engines[n],
+            .durability = TWAL_ASYNC,
+            .rounds = 50,
+            .lives = 5,
+            .threads = 3,
+            .segment_size = T_MIB,
+            .record_len_max = 1000,
+            .batch_max = 8,
+            .trim = false,
+            .kill_us_max = 30000,
+        };
+        t_kill_rounds(&plan);
+    }
+    return t_end();
+}

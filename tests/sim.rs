@@ -1,0 +1,36 @@
+//! The whole log on the simulated disk: whatever a crash leaves, what was
+//! acknowledged is there.
+//!
+//! Method: random callers' lives from a seed, judged by a model that knows only
+//! what was handed in and what was promised (`sim/model.rs`).  Every crash is
+//! followed by more than one recovery.  `TWAL_SEED=n` plays one seed and tells
+//! its story, `TWAL_SIM_SEEDS=n` sets how many the main test plays.
+#![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+
+#[path = "sim/model.rs"]
+mod model;
+#[path = "sim/rng.rs"]
+mod rng;
+#[path = "sim/run.rs"]
+mod run;
+#[path = "sim/world.rs"]
+mod world;
+
+use run::{Plan, Run, PLAN};
+use world::{play, play_one, DEFAULT_SEEDS};
+
+#[test]
+fn random_lives_lose_nothing() {
+    play("random_lives_lose_nothing", DEFAULT_SEEDS, |seed, story| Run::new(seed, PLAN, story).play());
+}
+
+/// The alarm rings: no log can survive a disk that lies about its flushes.
+#[test]
+fn canary_lying_flushes_are_caught() {
+    let plan = Plan { lies: true, ..PLAN };
+    let caught = (0..20)
+        .find(|&seed| play_one("canary", seed, false, |seed, story| Run::new(seed, plan, story).play()).is_err());
+    println!("caught by seed {caught:?}");
+    assert!(caught.is_some(), "a disk that never flushes passes for a good one");
+}
