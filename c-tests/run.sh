@@ -3,7 +3,7 @@
 #
 #   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|install|headers] [test...]
 #
-# BUILD_DIR holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
+# BUILD_DIR (or, without any argument, $TWAL_BUILD) holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
 # built against the shared and against the static library, run in a process and
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
@@ -25,6 +25,7 @@ usage() {
     sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
     exit 2
 }
+[ $# -ge 1 ] || { [ -n "${TWAL_BUILD:-}" ] && set -- "$TWAL_BUILD"; }
 [ $# -ge 1 ] && [ -d "$1" ] || usage
 
 here=$(cd "$(dirname "$0")" && pwd)
