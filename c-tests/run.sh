@@ -63,6 +63,7 @@ valgrind)
 *) usage ;;
 esac
 
+[ "$mode" = install ] || [ -e "$include/twal.h" ] || { echo "no twal.h in $include"; exit 2; }
 mkdir -p "$out" "$TWAL_TEST_DIR"
 results=$out/results
 rm -rf "$results" && mkdir -p "$results"
