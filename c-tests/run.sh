@@ -10,7 +10,8 @@
 #   plain     all tests; the header in every standard comes first
 #   asan      the C side with AddressSanitizer and UBSan
 #   valgrind  all tests but those that say why not, in their first comment:
-#             "t:valgrind no, <reason>"
+#             "t:valgrind no, <reason>"; without its leak check where they say
+#             "t:leaks no, <reason>"
 #   install   "make install" into an empty directory; a C++ and a Zig program
 #             are built from there, through pkg-config, and run
 #   headers   only the header
@@ -247,6 +248,7 @@ run_one() { # name linkage: leaves result, reason, time and output in $results
     seconds=$(tag timeout "$here/$name.c")
     seconds=${seconds:-60}
     case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; esac
+    [ "$mode" = valgrind ] && [ -n "$(tag leaks "$here/$name.c")" ] && wrapper+=(--leak-check=no)
     began=$EPOCHREALTIME
     timeout --signal=TERM --kill-after=5 "$seconds" ${wrapper[@]+"${wrapper[@]}"} "$out/$name.$linkage" >"$mark.log" 2>&1
     status=$?
