@@ -401,6 +401,10 @@ impl Queue {
                 self.close_open();
                 return self.next_step(config, now_ns);
             }
+            if self.tail.segment > self.active_segment {
+                // The tail moved on for an append that then found no room: the next header is the witness.
+                return Step::Roll;
+            }
             // The seal is all that still fits; it will be the witness.
             self.mark_wanted = false;
             self.witnessed_seq = self.durable_seq;
