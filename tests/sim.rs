@@ -18,6 +18,8 @@ mod rng;
 mod rot;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/threads.rs"]
+mod threads;
 #[path = "sim/world.rs"]
 mod world;
 
@@ -47,6 +49,11 @@ fn every_call_may_fail() {
 #[test]
 fn a_crash_at_every_step() {
     play("a_crash_at_every_step", 4, faults::every_step_stops);
+}
+
+#[test]
+fn many_threads_and_a_crash() {
+    play("many_threads_and_a_crash", 60, threads::many_threads);
 }
 
 /// The alarm rings: no log can survive a disk that lies about its flushes.
