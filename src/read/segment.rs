@@ -37,7 +37,7 @@ pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSeg
 }
 
 /// The same for a reader, who keeps the content from being recycled while the
-/// file is open.  Trimmed: it is gone already.
+/// file is open.  Trimmed: it is gone already; Busy: it is not there quite yet.
 pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
     let trimmed = || Error::new(Code::Trimmed, format!("segment {index} was released")).in_segment(index);
     let released = || {
@@ -55,7 +55,14 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
         .try_lock(LockByte::Reader, LockKind::Shared)
         .map_err(|error| Error::os(format_args!("cannot lock {name}"), &error).in_segment(index))?;
     if !locked {
-        return Err(trimmed());
+        // Taken out of the log; or on its way into it: the writer gives the lock back after the name is durable.
+        directory.scan()?;
+        return Err(match directory.segment(index) {
+            Some(name) if name.state != State::Archived => {
+                Error::new(Code::Busy, format!("segment {index} is being begun")).in_segment(index)
+            }
+            _ => trimmed(),
+        });
     }
     // Between the open and the lock the file may have become another segment.
     let header = match read_header(directory, file.as_ref(), index, Access::Read) {
