@@ -626,7 +626,12 @@ impl<'story> Run<'story> {
         } else if !self.poisoned {
             require!(next - 1 == self.model.last_seq(), "a reader of a closed log ends at {}", next - 1);
         }
-        require!(next > self.model.witnessed, "a reader ends before {next}, witnessed is {}", self.model.witnessed);
+        require!(
+            next > self.model.witnessed,
+            "a reader ends before {next}, witnessed is {}\n{}",
+            self.model.witnessed,
+            self.machine.disk.trace()
+        );
         self.tail = Some((reader, iter, next));
         Ok(())
     }
