@@ -1,4 +1,6 @@
 /*
+ * t:leaks no, a forked child has lost the threads whose memory it inherits
+ *
  * Goal: a forked child gets TWAL_E_FORKED from every call on its parent's log,
  * except the two closes, which free and touch neither disk nor lock; the parent
  * goes on undisturbed; the child may open logs of its own; and a child that

@@ -1,4 +1,6 @@
 /*
+ * t:leaks no, a forked child has lost the threads whose memory it inherits
+ *
  * Goal: one writer a log: a second open for writing is TWAL_E_LOCKED, from the
  * same process and from another, by any spelling of the path; readers get in;
  * a close or the holder's death lets the next one in.

@@ -24,11 +24,21 @@ static twal_log *make(const char *dir, uint64_t retained, uint64_t segments)
     return log;
 }
 
+static uint64_t seen_elsewhere(const char *dir)
+{
+    twal_log *log = t_open_read_only(dir);
+    uint64_t last = twal_last_seq(log);
+    t_close(log);
+    return last;
+}
+
 static void expect_both(const char *dir, twal_log *log, uint64_t first, uint64_t last)
 {
     t_expect_many(log, first, last, LEN);
     if (first > 1)
         t_code(t_read(log, first - 1, NULL, NULL, NULL), TWAL_E_TRIMMED);
+    /* A reader elsewhere sees the last record when a mark witnesses it. */
+    t_await(seen_elsewhere(dir) == last, 5000);
     t_expect_log(dir, first, last, LEN);
 }
 

@@ -3,14 +3,15 @@
 #
 #   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|install|headers] [test...]
 #
-# BUILD_DIR holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
+# BUILD_DIR (or, without any argument, $TWAL_BUILD) holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
 # built against the shared and against the static library, run in a process and
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
 #   plain     all tests; the header in every standard comes first
 #   asan      the C side with AddressSanitizer and UBSan
 #   valgrind  all tests but those that say why not, in their first comment:
-#             "t:valgrind no, <reason>"
+#             "t:valgrind no, <reason>"; without its leak check where they say
+#             "t:leaks no, <reason>"
 #   install   "make install" into an empty directory; a C++ and a Zig program
 #             are built from there, through pkg-config, and run
 #   headers   only the header
@@ -25,6 +26,7 @@ usage() {
     sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
     exit 2
 }
+[ $# -ge 1 ] || { [ -n "${TWAL_BUILD:-}" ] && set -- "$TWAL_BUILD"; }
 [ $# -ge 1 ] && [ -d "$1" ] || usage
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -62,6 +64,7 @@ valgrind)
 *) usage ;;
 esac
 
+[ "$mode" = install ] || [ -e "$include/twal.h" ] || { echo "no twal.h in $include"; exit 2; }
 mkdir -p "$out" "$TWAL_TEST_DIR"
 results=$out/results
 rm -rf "$results" && mkdir -p "$results"
@@ -245,6 +248,7 @@ run_one() { # name linkage: leaves result, reason, time and output in $results
     seconds=$(tag timeout "$here/$name.c")
     seconds=${seconds:-60}
     case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; esac
+    [ "$mode" = valgrind ] && [ -n "$(tag leaks "$here/$name.c")" ] && wrapper+=(--leak-check=no)
     began=$EPOCHREALTIME
     timeout --signal=TERM --kill-after=5 "$seconds" ${wrapper[@]+"${wrapper[@]}"} "$out/$name.$linkage" >"$mark.log" 2>&1
     status=$?

@@ -14,6 +14,7 @@ use crate::disk::{Access, Disk, LockKind};
 use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::Id;
 use crate::read::scout::Scout;
+use crate::read::segment::open_to_read as open_segment_to_read;
 use crate::read::Cursor;
 use crate::recover::examine::{self, Asked, Damage, Examined};
 use crate::recover::open as recover;
@@ -623,7 +624,17 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
         match examine::examine(directory, &listing, asked) {
             Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
             Err(_) if tries > 0 => {}
-            examined => return Ok(examined),
+            Err(damage) => return Ok(Err(damage)),
+            // Kept from being recycled from now on, and still what was looked at.
+            Ok(mut found) => match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
+                Ok(opened) if opened.header == found.newest.header => {
+                    found.newest = opened;
+                    return Ok(Ok(found));
+                }
+                Err(error) if tries == 0 => return Err(error),
+                _ if tries == 0 => return Err(Error::new(Code::Busy, "the log changes too fast to be opened")),
+                _ => {}
+            },
         }
     }
 }

@@ -8,12 +8,18 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
+#[path = "sim/faults.rs"]
+mod faults;
 #[path = "sim/model.rs"]
 mod model;
 #[path = "sim/rng.rs"]
 mod rng;
+#[path = "sim/rot.rs"]
+mod rot;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/threads.rs"]
+mod threads;
 #[path = "sim/world.rs"]
 mod world;
 
@@ -23,6 +29,31 @@ use world::{play, play_one, DEFAULT_SEEDS};
 #[test]
 fn random_lives_lose_nothing() {
     play("random_lives_lose_nothing", DEFAULT_SEEDS, |seed, story| Run::new(seed, PLAN, story).play());
+}
+
+#[test]
+fn rot_is_refused_and_never_shortens() {
+    play("rot_is_refused_and_never_shortens", 20, rot::rot);
+}
+
+#[test]
+fn a_spot_that_does_not_read_is_not_the_end() {
+    play("a_spot_that_does_not_read_is_not_the_end", 20, rot::bad_reads);
+}
+
+#[test]
+fn every_call_may_fail() {
+    play("every_call_may_fail", 28, faults::every_call_fails);
+}
+
+#[test]
+fn a_crash_at_every_step() {
+    play("a_crash_at_every_step", 4, faults::every_step_stops);
+}
+
+#[test]
+fn many_threads_and_a_crash() {
+    play("many_threads_and_a_crash", 60, threads::many_threads);
 }
 
 /// The alarm rings: no log can survive a disk that lies about its flushes.

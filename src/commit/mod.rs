@@ -340,7 +340,11 @@ impl Commit {
             let mut queue = self.lock();
             self.check_open(&queue)?;
             if queue.tail.records == 0 {
-                return Ok(());
+                // An append that then found no room may have moved the tail on, and nobody else rolls for it.
+                let target = queue.tail.segment;
+                queue.roll_target = queue.roll_target.max(target);
+                self.kick(queue);
+                break target;
             }
             queue.close_open();
             match queue.ready.pop_front() {

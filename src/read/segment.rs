@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::bytes::len_u64;
-use crate::base::limits::BLOCK_SIZE_MAX;
+use crate::base::limits::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File, LockByte, LockKind};
 use crate::format::{Id, SegmentHeader};
@@ -25,7 +25,7 @@ pub struct OpenSegment {
 /// if this library may also write such a log.
 pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSegment> {
     let (name, file) = directory.open_segment(index, access)?;
-    let header = read_header(file.as_ref(), index, access)?;
+    let header = read_header(directory, file.as_ref(), index, access)?;
     if header.index != name.index || header.first_seq != name.first_seq {
         return Err(Error::new(
             Code::Corrupt,
@@ -37,7 +37,7 @@ pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSeg
 }
 
 /// The same for a reader, who keeps the content from being recycled while the
-/// file is open.  Trimmed: it is gone already.
+/// file is open.  Trimmed: it is gone already; Busy: it is not there quite yet.
 pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
     let trimmed = || Error::new(Code::Trimmed, format!("segment {index} was released")).in_segment(index);
     let released = || {
@@ -55,10 +55,17 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
         .try_lock(LockByte::Reader, LockKind::Shared)
         .map_err(|error| Error::os(format_args!("cannot lock {name}"), &error).in_segment(index))?;
     if !locked {
-        return Err(trimmed());
+        // Taken out of the log; or on its way into it: the writer gives the lock back after the name is durable.
+        directory.scan()?;
+        return Err(match directory.segment(index) {
+            Some(name) if name.state != State::Archived => {
+                Error::new(Code::Busy, format!("segment {index} is being begun")).in_segment(index)
+            }
+            _ => trimmed(),
+        });
     }
     // Between the open and the lock the file may have become another segment.
-    let header = match read_header(file.as_ref(), index, Access::Read) {
+    let header = match read_header(directory, file.as_ref(), index, Access::Read) {
         Err(_) if released() => return Err(trimmed()),
         other => other?,
     };
@@ -71,13 +78,20 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
     Ok(OpenSegment { name, file, header })
 }
 
-fn read_header(file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
+fn read_header(directory: &Directory, file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
     let failed =
         |error| Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index);
     let size = file.size().map_err(failed)?;
     // The largest block there can be: the log's own block size is only in the header.
     let mut block = AlignedBuf::zeroed(BLOCK_SIZE_MAX as usize)?;
-    let read = file.read_at(&mut block, 0).map_err(failed)?;
+    let read = match file.read_at(&mut block, 0) {
+        Ok(read) => read,
+        // A bad sector behind the header must not hide it.
+        Err(_) => {
+            let least = directory.facts().block_align.clamp(BLOCK_SIZE_MIN, BLOCK_SIZE_MAX);
+            file.read_at(&mut block[..least as usize], 0).map_err(failed)?
+        }
+    };
     let header =
         SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))?;
     if size < header.segment_size {

@@ -208,7 +208,7 @@ pub fn play(name: &str, seeds: u64, run: impl Fn(u64, &mut Story) -> Verdict) {
 }
 
 /// Seeds of the main test: TWAL_SIM_SEEDS is in its measure, other tests take their share.
-pub const DEFAULT_SEEDS: u64 = 400;
+pub const DEFAULT_SEEDS: u64 = 2000;
 
 /// One seed: what it explored, or how it failed, with its story.
 pub fn play_one(
