@@ -116,6 +116,15 @@ impl Commit {
     /// Releases sealed segments wholly below `below_seq`, and takes out of the log
     /// what retention no longer keeps; as many as spares are wanted become spares.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
+        self.trim_names(below_seq).inspect_err(|error| {
+            // A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
+            if error.code == Code::Io {
+                self.poison_by(error.clone());
+            }
+        })
+    }
+
+    fn trim_names(&self, below_seq: u64) -> Result<()> {
         let archived = self.directory.archive(below_seq)?;
         self.counters.segments_archived.add(archived);
         let wanted = {

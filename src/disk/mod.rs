@@ -2,7 +2,7 @@
 //!
 //! [`Disk`], [`Dir`] and [`File`] say what a call has done when it returns; the
 //! two engines (`uring.rs`, `blocking.rs`, over the common `real.rs`) and the
-//! simulated disk (`sim.rs`) keep that promise alike, so everything above runs
+//! simulated disk (`sim/`) keep that promise alike, so everything above runs
 //! unchanged on any of them.  A disk does not know what it stores.
 //!
 //! What "durable" means below: on a device that honours flushes it is there

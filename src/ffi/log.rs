@@ -54,6 +54,7 @@ pub struct twal_log {
 ///   TWAL_E_NOSPC        no space for a new log
 ///   TWAL_E_NOMEM        no memory, thread or file descriptor left
 ///   TWAL_E_IO           the device failed, or bytes could not be read
+///   TWAL_E_BUSY         read-only: a writer changes the log too fast; try again
 ///   TWAL_E_UNSUPPORTED  the file system cannot keep the promise or has no
 ///                       O_DIRECT (see twal_open_flags); the engine asked for
 ///                       is not available; or options say something that this

@@ -79,7 +79,10 @@ impl Scout {
     }
 
     fn walk(&mut self, alone: bool) -> Result<()> {
-        if alone {
+        self.walker.forget();
+        let more = matches!(self.walker.look(), Look::Whole(frame, _) if self.chain.continues_in(&frame));
+        if alone && more {
+            // Before anything of it is delivered.
             self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
             self.directory.sync()?;
         }

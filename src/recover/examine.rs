@@ -140,7 +140,13 @@ fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<()> {
     match walker.look() {
         Look::Whole(frame, identity) if frame.has(FLAG_SEAL) && Chain::after(&frame, identity) == header.before => {
             let seal = Seal::decode(walker.body(&frame));
-            if seal.is_none_or(|seal| seal.first_seq != before.header.first_seq) {
+            let records = header.first_seq - before.header.first_seq;
+            let agrees = |seal: &Seal| {
+                let counted =
+                    seal.record_count == records || (before.header.generation > 0 && seal.record_count < records);
+                seal.first_seq == before.header.first_seq && counted
+            };
+            if !seal.as_ref().is_some_and(agrees) {
                 return wrong("the segment's seal contradicts its header");
             }
             Ok(())

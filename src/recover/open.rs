@@ -36,7 +36,7 @@ pub struct Opened {
     pub examined: Examined,
     /// Made by this call.
     pub created: bool,
-    /// Bytes that were behind the end and get overwritten.
+    /// Frames with records that nothing witnessed, written again.
     pub frames_rewritten: u64,
     /// Config with the log's own block size.
     pub config: Config,

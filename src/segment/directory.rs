@@ -80,6 +80,8 @@ impl Directory {
 
     /// Reads the directory anew.
     pub fn scan(&self) -> Result<Listing> {
+        // Against the writer of this process: a list read before its change must not replace what it noted after.
+        let mut next = lock(&self.names);
         let names = self.dir.list().map_err(|error| Error::os("cannot read the log's directory", &error))?;
         let mut listing = Listing::default();
         for name in names {
@@ -93,7 +95,6 @@ impl Directory {
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
         listing.spares.sort_unstable();
         if let Some(&n) = listing.spares.last() {
-            let mut next = lock(&self.names);
             next.0 = next.0.max(n + 1);
         }
         lock(&self.segments).clone_from(&listing.segments);
@@ -136,8 +137,6 @@ impl Directory {
     }
 
     fn find_again(&self, index: u64) -> Result<Option<SegmentName>> {
-        // The writer itself changes name and catalogue under one lock: wait for it.
-        drop(lock(&self.names));
         self.scan()?;
         Ok(self.segment(index))
     }
@@ -206,6 +205,11 @@ impl Directory {
     pub fn take_out(&self, retained: u64, mut wanted: u64) -> Result<(Vec<Spare>, u64)> {
         let mut next = lock(&self.names);
         let removable = retain::removable(&self.segments(), retained);
+        if !removable.is_empty() {
+            // An earlier flush of archived names may have failed or been interrupted; with the elders gone and
+            // those names lost, the oldest file would be one that is neither the first nor archived.
+            self.sync()?;
+        }
         let (mut spares, mut removed) = (Vec::new(), 0);
         for name in &removable {
             let file_name = name.to_string();
