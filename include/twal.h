@@ -1167,7 +1167,11 @@ uint64_t twal_durable_seq(const twal_log *log);
  *   TWAL_E_CLOSED     twal_close() has begun
  *   TWAL_E_READ_ONLY  the log is open for reading only
  *   TWAL_E_POISONED   an earlier write or flush failed
- *   TWAL_E_IO         the directory could not be changed
+ *   TWAL_E_IO         the directory could not be read or flushed; the log is
+ *                     poisoned
+ *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM
+ *                     a name could not be changed; what was not released is
+ *                     still there, and the call can be made again
  *   TWAL_E_PANIC      a bug in twal was caught
  *
  * Works on a full device.
@@ -1225,6 +1229,8 @@ int twal_roll(twal_log *log);
  *   TWAL_E_IO        a file could not be opened or read
  *   TWAL_E_NOMEM     no memory or file descriptor left
  *   TWAL_E_CORRUPT   the log is damaged at that place
+ *   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
+ *                    again
  *   TWAL_E_PANIC     a bug in twal was caught
  *
  * Blocks:  on the device.
@@ -1242,7 +1248,7 @@ int twal_recover_iter(twal_log *log,
  *
  * Delivers what is durable at the time of the call, every byte of it checked.
  * 0 is not final: call again when there is more.  An error is final for this
- * reader, except TWAL_E_INVAL.
+ * reader, except TWAL_E_INVAL and TWAL_E_NOMEM.
  *
  *   iter        a reader
  *   record_out  receives the record; its data is valid until the next call
@@ -1256,7 +1262,7 @@ int twal_recover_iter(twal_log *log,
  *   TWAL_E_TRIMMED  what comes next was released and is gone
  *   TWAL_E_IO       bytes could not be read; they may be readable later
  *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
- *   TWAL_E_NOMEM    no memory or file descriptor left
+ *   TWAL_E_NOMEM    no memory or file descriptor left; call again when there is
  *   TWAL_E_PANIC    a bug in twal was caught
  *
  * Blocks:  on the device; never for a writer.

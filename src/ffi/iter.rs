@@ -39,6 +39,8 @@ pub struct twal_iter {
 ///   TWAL_E_IO        a file could not be opened or read
 ///   TWAL_E_NOMEM     no memory or file descriptor left
 ///   TWAL_E_CORRUPT   the log is damaged at that place
+///   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
+///                    again
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
 /// Blocks:  on the device.
@@ -67,7 +69,7 @@ pub unsafe extern "C" fn twal_recover_iter(log: *mut twal_log, from_seq: u64, it
 ///
 /// Delivers what is durable at the time of the call, every byte of it checked.
 /// 0 is not final: call again when there is more.  An error is final for this
-/// reader, except TWAL_E_INVAL.
+/// reader, except TWAL_E_INVAL and TWAL_E_NOMEM.
 ///
 ///   iter        a reader
 ///   record_out  receives the record; its data is valid until the next call
@@ -81,7 +83,7 @@ pub unsafe extern "C" fn twal_recover_iter(log: *mut twal_log, from_seq: u64, it
 ///   TWAL_E_TRIMMED  what comes next was released and is gone
 ///   TWAL_E_IO       bytes could not be read; they may be readable later
 ///   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
-///   TWAL_E_NOMEM    no memory or file descriptor left
+///   TWAL_E_NOMEM    no memory or file descriptor left; call again when there is
 ///   TWAL_E_PANIC    a bug in twal was caught
 ///
 /// Blocks:  on the device; never for a writer.

@@ -32,6 +32,8 @@ pub struct Cursor {
     chain: Chain,
     /// The frame being read: its header and identity.
     frame: Option<(FrameHeader, u64)>,
+    /// The frame before was its segment's seal, and the next segment is not open yet.
+    sealed: bool,
     /// In that frame's body: where the present record begins, and the next one.
     present: usize,
     next: usize,
@@ -55,7 +57,18 @@ impl Cursor {
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, present: 0, next: 0, failed })
+        Ok(Cursor {
+            walker,
+            chain,
+            directory,
+            log_id,
+            from_seq,
+            frame: None,
+            sealed: false,
+            present: 0,
+            next: 0,
+            failed,
+        })
     }
 
     /// Goes to the next record that is not above `bound`; false: there is none yet.
@@ -89,9 +102,15 @@ impl Cursor {
                 self.frame = None;
                 self.chain = Chain::after(&frame, identity);
                 self.walker().pass(&frame);
-                if frame.has(FLAG_SEAL) {
-                    self.next_segment()?;
+                self.sealed = frame.has(FLAG_SEAL);
+            }
+            if self.sealed {
+                match self.next_segment() {
+                    // Its name is there a moment before it can be read, and before it holds a durable record.
+                    Err(error) if error.code == Code::Busy => return Ok(false),
+                    opened => opened?,
                 }
+                self.sealed = false;
             }
             if self.chain.last_seq >= bound {
                 return Ok(false);

@@ -115,7 +115,11 @@ impl Scout {
         if self.directory.segments().last().is_none_or(|newest| newest.index < index) {
             return Ok(false);
         }
-        let opened = open_to_read(&self.directory, index, &self.log_id)?;
+        let opened = match open_to_read(&self.directory, index, &self.log_id) {
+            // Its name is there a moment before it can be read.
+            Err(error) if error.code == Code::Busy => return Ok(false),
+            opened => opened?,
+        };
         if opened.header.before != self.chain {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
