@@ -1,8 +1,11 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod reader;
+mod report;
+
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -10,115 +13,16 @@ use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
-use crate::disk::{Access, Disk, LockKind};
+use crate::disk::Disk;
 use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::Id;
-use crate::read::scout::Scout;
-use crate::read::segment::open_to_read as open_segment_to_read;
 use crate::read::Cursor;
-use crate::recover::examine::{self, Asked, Damage, Examined};
 use crate::recover::open as recover;
-use crate::segment::{retain, Directory, State};
+use crate::segment::Directory;
 
 pub use crate::commit::{Entry, How};
-
-/// One record read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// Its number.
-    pub seq: u64,
-    /// Its tag.
-    pub stream: u64,
-    /// The caller's, or the logical clock's.
-    pub timestamp: i64,
-    /// Its type.
-    pub kind: u16,
-    /// A reader that does not know the type must stop.
-    pub required: bool,
-    /// More records of the same batch follow.
-    pub batch_continues: bool,
-    /// The payload, at an 8-byte aligned address.
-    pub data: &'a [u8],
-}
-
-/// How the log ended when it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tail {
-    /// Behind the last frame was nothing of this log's.
-    #[default]
-    Clean,
-    /// A frame that nothing acknowledged was half there; it was cut off.
-    Torn,
-    /// Acknowledged data is damaged (read-only open; a writer is refused).
-    Damaged,
-}
-
-/// What open found.
-#[derive(Debug, Clone, Default)]
-pub struct RecoveryReport {
-    /// Open made a new log.
-    pub created: bool,
-    /// Oldest number that can be read; last_seq + 1 if there is none.
-    pub first_seq: u64,
-    /// Newest number.
-    pub last_seq: u64,
-    /// Records from first_seq to last_seq.
-    pub records: u64,
-    /// Highest number that a frame or header of the log says was durable.
-    pub witnessed_seq: u64,
-    /// Segments that are not archived.
-    pub segments: u64,
-    /// Bytes behind the end that held something and were cut off.
-    pub bytes_cut: u64,
-    /// Frames that nothing witnessed, written again before this report.
-    pub frames_rewritten: u64,
-    /// How the log ended.
-    pub tail: Tail,
-    /// Index of the segment where it ends.
-    pub end_segment: u64,
-    /// Offset of the end in it, bytes.
-    pub end_offset: u64,
-    /// How long open took, microseconds.
-    pub duration_us: u64,
-}
-
-/// What an open log has counted since it was opened.
-#[derive(Debug, Clone, Default)]
-#[allow(missing_docs)] // each is documented in the C header: twal_stats
-pub struct Stats {
-    pub records: u64,
-    pub record_bytes: u64,
-    pub batches: u64,
-    pub frames: u64,
-    pub frames_by_appender: u64,
-    pub frames_by_writer: u64,
-    pub marks: u64,
-    pub flushes: u64,
-    pub device_bytes: u64,
-    /// Always 0: no acknowledged block is ever written again.
-    pub bytes_written_twice: u64,
-    pub segments_created: u64,
-    pub segments_sealed: u64,
-    pub segments_archived: u64,
-    pub segments_removed: u64,
-    pub segments_recycled: u64,
-    pub spare_waits: u64,
-    pub ring_waits: u64,
-    pub ring_bytes: u64,
-    pub refused_again: u64,
-    pub refused_timeout: u64,
-    pub refused_nospace: u64,
-    pub corrupted_records: u64,
-    pub recoveries: u64,
-    pub poisoned: bool,
-    pub engine: &'static str,
-    pub engine_reason: String,
-    pub file_system: String,
-    pub block_size: u64,
-    pub segment_size: u64,
-    pub ring_size: u64,
-    pub record_size_max: u64,
-}
+use reader::Reader;
+pub use report::{Record, RecoveryReport, Stats, Tail};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
 ///
@@ -166,18 +70,6 @@ enum Side {
     Reader(Box<Reader>),
 }
 
-/// What a log that is open for reading only knows of its end.
-struct Reader {
-    /// Everything up to here can be delivered.  Written under `scout`.
-    bound: AtomicU64,
-    scout: Mutex<Scouting>,
-}
-
-struct Scouting {
-    scout: Option<Scout>,
-    damage: Option<Damage>,
-}
-
 impl Log {
     /// Opens the log in directory `dir`, or makes one.
     ///
@@ -204,7 +96,7 @@ impl Log {
         let start_ns = clock.now_ns();
         let directory = Arc::new(Directory::open(disk, dir, !config.no_create)?);
         let mut inner = if config.read_only {
-            open_to_read(directory, config, &clock)?
+            reader::open(directory, config, &clock)?
         } else {
             open_to_write(directory, &config, &clock, threads)?
         };
@@ -478,40 +370,12 @@ impl Iter {
     }
 }
 
-impl Reader {
-    fn lock(&self) -> MutexGuard<'_, Scouting> {
-        self.scout.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How far can be read now, and what ends it if it is damage.
-    fn look_on(&self) -> (u64, Option<Damage>) {
-        let mut scouting = self.lock();
-        let mut bound = self.bound.load(Ordering::Acquire);
-        if scouting.damage.is_none() {
-            if let Some(scout) = &mut scouting.scout {
-                match scout.look_on() {
-                    Ok(seen) => bound = bound.max(seen),
-                    Err(error) => {
-                        bound = bound.max(scout.last_seq());
-                        // Memory and descriptors come back; what the device says of the log stays.
-                        if matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed) {
-                            scouting.damage = Some(Damage { error, last_good_seq: bound });
-                        }
-                    }
-                }
-            }
-        }
-        self.bound.store(bound, Ordering::Release);
-        (bound, scouting.damage.clone())
-    }
-}
-
 fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, threads: Threads) -> Result<Inner> {
     recover::lock(&directory, clock)?;
     let counters = Arc::new(Counters::default());
     let opened = recover::open(&directory, config, clock)?;
     let found = &opened.examined;
-    let mut report = report(&directory, found);
+    let mut report = report::of_examined(&directory, found);
     report.created = opened.created;
     report.frames_rewritten = opened.frames_rewritten;
     let log_id = found.log_id;
@@ -543,127 +407,4 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
     })
-}
-
-fn open_to_read(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
-    let alone = directory.try_lock(LockKind::Shared)?;
-    let examined = examine_to_read(&directory, &config, alone);
-    if alone {
-        directory.unlock()?;
-    }
-    let counters = Arc::new(Counters::default());
-    let (report, log_id, config, reader) = match examined? {
-        Ok(found) => {
-            let bound = if alone { found.end.last_seq } else { found.witnessed_seq };
-            let mut report = report(&directory, &found);
-            report.last_seq = bound;
-            report.records = (bound + 1).saturating_sub(report.first_seq);
-            let config = config.for_log(found.newest.header.block_size)?;
-            let scout = Scout::new(
-                Arc::clone(&directory),
-                clock.clone(),
-                (Arc::clone(&found.newest.file), found.newest.header),
-                (found.end, found.end_offset, found.sealed),
-                found.witnessed_seq,
-            )?;
-            let scouting = Scouting { scout: Some(scout), damage: None };
-            (report, found.log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
-        }
-        Err(damage) => {
-            let first_seq = directory.first_seq();
-            let bound = damage.last_good_seq.max(first_seq - 1);
-            let report = RecoveryReport {
-                first_seq,
-                last_seq: bound,
-                records: bound + 1 - first_seq,
-                witnessed_seq: bound,
-                segments: live_segments(&directory),
-                tail: Tail::Damaged,
-                end_segment: damage.error.segment,
-                end_offset: damage.error.offset,
-                ..RecoveryReport::default()
-            };
-            let log_id = any_log_id(&directory);
-            let scouting = Scouting { scout: None, damage: Some(damage) };
-            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
-        }
-    };
-    Ok(Inner {
-        directory,
-        log_id,
-        config,
-        counters,
-        report,
-        side: Side::Reader(Box::new(reader)),
-        closed: AtomicBool::new(false),
-    })
-}
-
-/// Damage is a value here: what lies before it can be read.
-fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Result<Result<Examined, Damage>> {
-    let asked = Asked { access: Access::Read, verify: config.verify };
-    // Beside a writer names change while they are read: what looks broken once may only have been in between.
-    let mut tries = if alone { 1 } else { 20 };
-    loop {
-        tries -= 1;
-        let listing = directory.scan()?;
-        if listing.segments.is_empty() {
-            if tries > 0 {
-                continue;
-            }
-            return Err(Error::new(Code::NotFound, "there is no log in the directory"));
-        }
-        if alone {
-            for name in listing.segments.iter().filter(|name| name.state == State::Active) {
-                let (_, file) = directory.open_segment(name.index, Access::Read)?;
-                file.sync()
-                    .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
-            }
-            directory.sync()?;
-        }
-        match examine::examine(directory, &listing, asked) {
-            Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
-            Err(_) if tries > 0 => {}
-            Err(damage) => return Ok(Err(damage)),
-            // Kept from being recycled from now on, and still what was looked at.
-            Ok(mut found) => match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
-                Ok(opened) if opened.header == found.newest.header => {
-                    found.newest = opened;
-                    return Ok(Ok(found));
-                }
-                Err(error) if tries == 0 => return Err(error),
-                _ if tries == 0 => return Err(Error::new(Code::Busy, "the log changes too fast to be opened")),
-                _ => {}
-            },
-        }
-    }
-}
-
-/// Of a damaged log: whatever segment still says it.
-fn any_log_id(directory: &Directory) -> Id {
-    let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
-    directory.segments().iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
-}
-
-fn live_segments(directory: &Directory) -> u64 {
-    let segments = directory.segments();
-    crate::base::bytes::len_u64(segments.len() - retain::first_live(&segments))
-}
-
-fn report(directory: &Directory, found: &Examined) -> RecoveryReport {
-    let first_seq = directory.first_seq();
-    RecoveryReport {
-        created: false,
-        first_seq,
-        last_seq: found.end.last_seq,
-        records: found.end.last_seq + 1 - first_seq,
-        witnessed_seq: found.witnessed_seq,
-        segments: live_segments(directory),
-        bytes_cut: found.bytes_cut,
-        frames_rewritten: 0,
-        tail: if found.torn { Tail::Torn } else { Tail::Clean },
-        end_segment: found.newest.name.index,
-        end_offset: found.end_offset,
-        duration_us: 0,
-    }
 }

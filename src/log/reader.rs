@@ -1,0 +1,159 @@
+//! A log that is open for reading only: where it ends is what its own frames
+//! say (`read/scout.rs`), and damage is a value: what lies before it is read.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::report::{live_segments, of_examined, RecoveryReport, Tail};
+use super::{Inner, Side};
+use crate::base::clock::Clock;
+use crate::base::counters::Counters;
+use crate::base::options::Config;
+use crate::base::{Code, Error, Result};
+use crate::disk::{Access, LockKind};
+use crate::format::Id;
+use crate::read::scout::Scout;
+use crate::read::segment::open_to_read as open_segment_to_read;
+use crate::recover::examine::{self, Asked, Damage, Examined};
+use crate::segment::{Directory, State};
+
+/// What a log that is open for reading only knows of its end.
+pub(super) struct Reader {
+    /// Everything up to here can be delivered.  Written under `scout`.
+    pub(super) bound: AtomicU64,
+    scout: Mutex<Scouting>,
+}
+
+struct Scouting {
+    scout: Option<Scout>,
+    damage: Option<Damage>,
+}
+
+impl Reader {
+    fn lock(&self) -> MutexGuard<'_, Scouting> {
+        self.scout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far can be read now, and what ends it if it is damage.
+    pub(super) fn look_on(&self) -> (u64, Option<Damage>) {
+        let mut scouting = self.lock();
+        let mut bound = self.bound.load(Ordering::Acquire);
+        if scouting.damage.is_none() {
+            if let Some(scout) = &mut scouting.scout {
+                match scout.look_on() {
+                    Ok(seen) => bound = bound.max(seen),
+                    Err(error) => {
+                        bound = bound.max(scout.last_seq());
+                        // Memory and descriptors come back; what the device says of the log stays.
+                        if matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed) {
+                            scouting.damage = Some(Damage { error, last_good_seq: bound });
+                        }
+                    }
+                }
+            }
+        }
+        self.bound.store(bound, Ordering::Release);
+        (bound, scouting.damage.clone())
+    }
+}
+
+/// Opens what is there, damaged or not.
+pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
+    let alone = directory.try_lock(LockKind::Shared)?;
+    let examined = examine_to_read(&directory, &config, alone);
+    if alone {
+        directory.unlock()?;
+    }
+    let counters = Arc::new(Counters::default());
+    let (report, log_id, config, reader) = match examined? {
+        Ok(found) => {
+            let bound = if alone { found.end.last_seq } else { found.witnessed_seq };
+            let mut report = of_examined(&directory, &found);
+            report.last_seq = bound;
+            report.records = (bound + 1).saturating_sub(report.first_seq);
+            let config = config.for_log(found.newest.header.block_size)?;
+            let scout = Scout::new(
+                Arc::clone(&directory),
+                clock.clone(),
+                (Arc::clone(&found.newest.file), found.newest.header),
+                (found.end, found.end_offset, found.sealed),
+                found.witnessed_seq,
+            )?;
+            let scouting = Scouting { scout: Some(scout), damage: None };
+            (report, found.log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+        }
+        Err(damage) => {
+            let first_seq = directory.first_seq();
+            let bound = damage.last_good_seq.max(first_seq - 1);
+            let report = RecoveryReport {
+                first_seq,
+                last_seq: bound,
+                records: bound + 1 - first_seq,
+                witnessed_seq: bound,
+                segments: live_segments(&directory),
+                tail: Tail::Damaged,
+                end_segment: damage.error.segment,
+                end_offset: damage.error.offset,
+                ..RecoveryReport::default()
+            };
+            let log_id = any_log_id(&directory);
+            let scouting = Scouting { scout: None, damage: Some(damage) };
+            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+        }
+    };
+    Ok(Inner {
+        directory,
+        log_id,
+        config,
+        counters,
+        report,
+        side: Side::Reader(Box::new(reader)),
+        closed: AtomicBool::new(false),
+    })
+}
+
+/// Damage is a value here: what lies before it can be read.
+fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Result<Result<Examined, Damage>> {
+    let asked = Asked { access: Access::Read, verify: config.verify };
+    // Beside a writer names change while they are read: what looks broken once may only have been in between.
+    let mut tries = if alone { 1 } else { 20 };
+    loop {
+        tries -= 1;
+        let listing = directory.scan()?;
+        if listing.segments.is_empty() {
+            if tries > 0 {
+                continue;
+            }
+            return Err(Error::new(Code::NotFound, "there is no log in the directory"));
+        }
+        if alone {
+            for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+                let (_, file) = directory.open_segment(name.index, Access::Read)?;
+                file.sync()
+                    .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+            }
+            directory.sync()?;
+        }
+        match examine::examine(directory, &listing, asked) {
+            Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
+            Err(_) if tries > 0 => {}
+            Err(damage) => return Ok(Err(damage)),
+            // Kept from being recycled from now on, and still what was looked at.
+            Ok(mut found) => match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
+                Ok(opened) if opened.header == found.newest.header => {
+                    found.newest = opened;
+                    return Ok(Ok(found));
+                }
+                Err(error) if tries == 0 => return Err(error),
+                _ if tries == 0 => return Err(Error::new(Code::Busy, "the log changes too fast to be opened")),
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Of a damaged log: whatever segment still says it.
+fn any_log_id(directory: &Directory) -> Id {
+    let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
+    directory.segments().iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
+}

@@ -1,0 +1,127 @@
+//! What a log tells: records, how it was found, what was counted.
+
+use crate::recover::examine::Examined;
+use crate::segment::{retain, Directory};
+
+/// One record read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its number.
+    pub seq: u64,
+    /// Its tag.
+    pub stream: u64,
+    /// The caller's, or the logical clock's.
+    pub timestamp: i64,
+    /// Its type.
+    pub kind: u16,
+    /// A reader that does not know the type must stop.
+    pub required: bool,
+    /// More records of the same batch follow.
+    pub batch_continues: bool,
+    /// The payload, at an 8-byte aligned address.
+    pub data: &'a [u8],
+}
+
+/// How the log ended when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tail {
+    /// Behind the last frame was nothing of this log's.
+    #[default]
+    Clean,
+    /// A frame that nothing acknowledged was half there; it was cut off.
+    Torn,
+    /// Acknowledged data is damaged (read-only open; a writer is refused).
+    Damaged,
+}
+
+/// What open found.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryReport {
+    /// Open made a new log.
+    pub created: bool,
+    /// Oldest number that can be read; last_seq + 1 if there is none.
+    pub first_seq: u64,
+    /// Newest number.
+    pub last_seq: u64,
+    /// Records from first_seq to last_seq.
+    pub records: u64,
+    /// Highest number that a frame or header of the log says was durable.
+    pub witnessed_seq: u64,
+    /// Segments that are not archived.
+    pub segments: u64,
+    /// Bytes behind the end that held something and were cut off.
+    pub bytes_cut: u64,
+    /// Frames that nothing witnessed, written again before this report.
+    pub frames_rewritten: u64,
+    /// How the log ended.
+    pub tail: Tail,
+    /// Index of the segment where it ends.
+    pub end_segment: u64,
+    /// Offset of the end in it, bytes.
+    pub end_offset: u64,
+    /// How long open took, microseconds.
+    pub duration_us: u64,
+}
+
+/// What an open log has counted since it was opened.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)] // each is documented in the C header: twal_stats
+pub struct Stats {
+    pub records: u64,
+    pub record_bytes: u64,
+    pub batches: u64,
+    pub frames: u64,
+    pub frames_by_appender: u64,
+    pub frames_by_writer: u64,
+    pub marks: u64,
+    pub flushes: u64,
+    pub device_bytes: u64,
+    /// Always 0: no acknowledged block is ever written again.
+    pub bytes_written_twice: u64,
+    pub segments_created: u64,
+    pub segments_sealed: u64,
+    pub segments_archived: u64,
+    pub segments_removed: u64,
+    pub segments_recycled: u64,
+    pub spare_waits: u64,
+    pub ring_waits: u64,
+    pub ring_bytes: u64,
+    pub refused_again: u64,
+    pub refused_timeout: u64,
+    pub refused_nospace: u64,
+    pub corrupted_records: u64,
+    pub recoveries: u64,
+    pub poisoned: bool,
+    pub engine: &'static str,
+    pub engine_reason: String,
+    pub file_system: String,
+    pub block_size: u64,
+    pub segment_size: u64,
+    pub ring_size: u64,
+    pub record_size_max: u64,
+}
+
+/// Segments that are not archived.
+pub(super) fn live_segments(directory: &Directory) -> u64 {
+    let segments = directory.segments();
+    crate::base::bytes::len_u64(segments.len() - retain::first_live(&segments))
+}
+
+/// The report on a log that is whole.
+pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryReport {
+    let first_seq = directory.first_seq();
+    RecoveryReport {
+        created: false,
+        first_seq,
+        last_seq: found.end.last_seq,
+        records: found.end.last_seq + 1 - first_seq,
+        witnessed_seq: found.witnessed_seq,
+        segments: live_segments(directory),
+        bytes_cut: found.bytes_cut,
+        frames_rewritten: 0,
+        tail: if found.torn { Tail::Torn } else { Tail::Clean },
+        end_segment: found.newest.name.index,
+        end_offset: found.end_offset,
+        duration_us: 0,
+    }
+}
