@@ -18,6 +18,8 @@ mod rng;
 mod rot;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/stories.rs"]
+mod stories;
 #[path = "sim/threads.rs"]
 mod threads;
 #[path = "sim/world.rs"]
@@ -29,6 +31,11 @@ use world::{play, play_one, DEFAULT_SEEDS};
 #[test]
 fn random_lives_lose_nothing() {
     play("random_lives_lose_nothing", DEFAULT_SEEDS, |seed, story| Run::new(seed, PLAN, story).play());
+}
+
+#[test]
+fn cut_tails_never_come_back() {
+    play("cut_tails_never_come_back", 1000, run::cut_tails);
 }
 
 #[test]
@@ -54,6 +61,13 @@ fn a_crash_at_every_step() {
 #[test]
 fn many_threads_and_a_crash() {
     play("many_threads_and_a_crash", 60, threads::many_threads);
+}
+
+#[test]
+fn stories() {
+    play("roll_after_a_refused_append", 80, stories::roll_after_a_refused_append);
+    play("a_reader_is_told_that_its_segment_went", 1, stories::a_reader_is_told_that_its_segment_went);
+    play("an_idle_log_is_witnessed_and_sleeps", 1, stories::an_idle_log_is_witnessed_and_sleeps);
 }
 
 /// The alarm rings: no log can survive a disk that lies about its flushes.
