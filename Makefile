@@ -233,7 +233,7 @@ demo: all
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
 
 bench: all
-	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml
+	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml -- $(BENCH_ARGS)
 
 clean:
 	$(call say,CLEAN,$(BUILD))
