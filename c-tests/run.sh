@@ -109,11 +109,6 @@ headers() {
         try "header in $std" "$CC" -std=$std $warnings -Wconversion -Wstrict-prototypes \
             -I"$include" -fsyntax-only "$here/header_c.c"
     done
-    for std in c++11 c++14 c++17 c++20; do
-        try "header in $std" "$CXX" -std=$std $warnings -Wconversion -Wold-style-cast \
-            -Wzero-as-null-pointer-constant -Wno-error=zero-as-null-pointer-constant \
-            -I"$include" -fsyntax-only "$here/header_cxx.cc"
-    done
     # Anything but 64-bit Linux is an #error, with words.
     if "$CC" -std=c11 -I"$include" -ffreestanding -U__LP64__ -fsyntax-only "$here/header_c.c" \
         >"$out/header.log" 2>&1; then
@@ -123,12 +118,20 @@ headers() {
     else
         report FAIL "no word of 64-bit" "header without LP64" ""
     fi
+    command -v "${CXX%% *}" >/dev/null || { report skipped "there is no $CXX" "header in C++" ""; return; }
+    for std in c++11 c++14 c++17 c++20; do
+        try "header in $std" "$CXX" -std=$std $warnings -Wconversion -Wold-style-cast \
+            -Wzero-as-null-pointer-constant -Wno-error=zero-as-null-pointer-constant \
+            -I"$include" -fsyntax-only "$here/header_cxx.cc"
+    done
 }
 
 # ---- the installed library ----
 
 install_mode() {
     local root=$out/root log=$out/install.log zig
+    command -v pkg-config >/dev/null || { report skipped "there is no pkg-config" "install" ""; return; }
+    command -v "${CXX%% *}" >/dev/null || { report skipped "there is no $CXX" "install" ""; return; }
     rm -rf "$root"
     if ! make -C "$here/.." install DESTDIR="$root" PREFIX=/usr >"$log" 2>&1; then
         tail -n 20 "$log"

@@ -42,6 +42,11 @@ awk '/^ \* An example$/ {on = 1; next} / cc example\.c/ {on = 0} on {sub(/^ \*( 
     > "$dir/example.c"
 grep -q 'int main' "$dir/example.c"
 
+if ! command -v "${cxx%% *}" > /dev/null; then
+    printf '  %-8s %s\n' CXX "skipped: there is no $cxx"
+    cxx_standards=
+fi
+
 for file in alone macros example; do
     # The header itself casts as C++ does; the example is C.
     casts=-Wold-style-cast
