@@ -80,6 +80,9 @@ impl Directory {
 
     /// Reads the directory anew.
     pub fn scan(&self) -> Result<Listing> {
+        // Kept to the end: what a change of names, made meanwhile by the writer in this process, noted in the
+        // catalogue must not be replaced by what the directory looked like before it.
+        let mut next = lock(&self.names);
         let names = self.dir.list().map_err(|error| Error::os("cannot read the log's directory", &error))?;
         let mut listing = Listing::default();
         for name in names {
@@ -93,7 +96,6 @@ impl Directory {
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
         listing.spares.sort_unstable();
         if let Some(&n) = listing.spares.last() {
-            let mut next = lock(&self.names);
             next.0 = next.0.max(n + 1);
         }
         lock(&self.segments).clone_from(&listing.segments);
@@ -136,8 +138,7 @@ impl Directory {
     }
 
     fn find_again(&self, index: u64) -> Result<Option<SegmentName>> {
-        // The writer itself changes name and catalogue under one lock: wait for it.
-        drop(lock(&self.names));
+        // The writer changes name and catalogue under one lock, and this waits for it.
         self.scan()?;
         Ok(self.segment(index))
     }
