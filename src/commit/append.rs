@@ -141,8 +141,6 @@ impl Commit {
         open.last_seq = last_seq;
         open.records += u32::try_from(records).expect("place checked the count");
         let gate = open.gate;
-        let full_batch =
-            self.config.durability == Durability::Group && u64::from(open.records) >= self.config.batch_records;
         if wait {
             queue.demand_seq = queue.demand_seq.max(last_seq);
         }
@@ -160,7 +158,7 @@ impl Commit {
                 open.waiters += 1;
             }
         }
-        if full_batch {
+        if self.config.durability == Durability::Group && queue.batched() >= self.config.batch_records {
             queue.demand_seq = queue.demand_seq.max(last_seq);
             queue.close_open();
         }

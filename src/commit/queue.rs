@@ -59,6 +59,7 @@ pub struct Closed {
     pub last_seq: u64,
     pub records: u32,
     pub waiters: u32,
+    pub opened_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,12 @@ pub enum Step {
     Wait(Option<u64>),
     /// Closing, and nothing is left.
     Stop,
+}
+
+/// When frames that are not written yet go out.
+enum Due {
+    Now,
+    At(u64),
 }
 
 /// See the module.
@@ -249,7 +256,10 @@ impl Queue {
         let by_count = self.tail.records > 0 && self.tail.records.saturating_add(records) > config.segment_records_max;
         if by_count || self.tail.offset + len > self.data_end() {
             match self.ready.pop_front() {
-                None => return Ok(Place::NoSpare),
+                None => {
+                    self.demand_for_room(config);
+                    return Ok(Place::NoSpare);
+                }
                 Some(spare) => self.plan_roll(spare, config.segment_size),
             }
         }
@@ -258,9 +268,11 @@ impl Queue {
             return Ok(Place::NotZeroed);
         }
         if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
+            self.demand_for_room(config);
             return Ok(Place::RingFull);
         }
         let Some(mut frame) = self.space.open(least, least.max(usize_of(FRAME_SIZE_CAP)))? else {
+            self.demand_for_room(config);
             return Ok(Place::RingFull);
         };
         frame.skip(FRAME_HEADER_LEN);
@@ -275,6 +287,13 @@ impl Queue {
             opened_ns: clock.now_ns(),
         });
         Ok(Place::Here)
+    }
+
+    /// In GROUP a batch does not wait for more records while these wait for room.
+    fn demand_for_room(&mut self, config: &Config) {
+        if config.durability == Durability::Group {
+            self.demand_seq = self.demand_seq.max(self.next_seq - 1);
+        }
     }
 
     /// The tail moves on to a spare; the writer follows when it has written what comes before.
@@ -303,6 +322,7 @@ impl Queue {
             last_seq: open.last_seq,
             records: open.records,
             waiters: open.waiters,
+            opened_ns: open.opened_ns,
             frame,
         });
     }
@@ -347,26 +367,34 @@ impl Queue {
             && !self.is_dirty()
     }
 
-    /// Whether the open frame is to go out now; else when.
-    fn open_due(&self, config: &Config, now_ns: u64) -> Result<(), Option<u64>> {
-        let Some(open) = &self.open else { return Err(None) };
-        if config.durability != Durability::Group || self.demand_seq >= open.first_seq || self.closing {
-            return Ok(());
-        }
-        if self.space.used() + open.frame.len() >= self.space.size() / 2 {
-            return Ok(());
-        }
-        let due_ns = open.opened_ns.saturating_add(config.batch_delay_ns);
-        if now_ns >= due_ns {
-            Ok(())
-        } else {
-            Err(Some(due_ns))
-        }
+    /// Of the oldest frame still to be written, closed or open: its first number, and when it was opened.
+    fn oldest_unwritten(&self) -> Option<(u64, u64)> {
+        let closed = self.closed.front().map(|closed| (closed.first_seq, closed.opened_ns));
+        closed.or(self.open.as_ref().map(|open| (open.first_seq, open.opened_ns)))
     }
 
     /// First number that a frame still to be written holds, if any is closed or open.
     fn next_unwritten(&self) -> Option<u64> {
-        self.closed.front().map(|closed| closed.first_seq).or(self.open.as_ref().map(|open| open.first_seq))
+        self.oldest_unwritten().map(|(first_seq, _)| first_seq)
+    }
+
+    /// Records that wait for their batch to become full or old enough: not yet taken, and nobody wants them now.
+    pub fn batched(&self) -> u64 {
+        let before = self.next_unwritten().map_or(u64::MAX, |first_seq| first_seq - 1);
+        (self.next_seq - 1).saturating_sub(before.max(self.demand_seq))
+    }
+
+    /// Whether what is closed or open is to go out now; else when.  In GROUP a
+    /// batch may be several frames: none of them goes out before it is due.
+    fn due(&self, config: &Config) -> Option<Due> {
+        let (first_seq, opened_ns) = self.oldest_unwritten()?;
+        let open_len = self.open.as_ref().map_or(0, |open| open.frame.len());
+        let now = config.durability != Durability::Group
+            || self.demand_seq >= first_seq
+            || self.closing
+            || self.tail.segment != self.active_segment
+            || self.space.used() + open_len >= self.space.size() / 2;
+        Some(if now { Due::Now } else { Due::At(opened_ns.saturating_add(config.batch_delay_ns)) })
     }
 
     /// What the writer has to do now.  The one place that decides it.
@@ -381,35 +409,35 @@ impl Queue {
         if next_is_elsewhere || roll_now {
             return if self.in_flight() { Step::Wait(None) } else { Step::Roll };
         }
-        let mut open_due_ns = None;
-        if self.closed.is_empty() {
-            match self.open_due(config, now_ns) {
+        let mut batch_due_ns = None;
+        match self.due(config) {
+            Some(Due::At(due_ns)) if due_ns > now_ns => batch_due_ns = Some(due_ns),
+            Some(_) => {
+                if config.durability == Durability::Group
+                    && self.next_unwritten().is_some_and(|first_seq| first_seq > self.demand_seq)
+                {
+                    // Not asked for by anybody: the batch, all of it, is old enough or takes too much room.
+                    self.demand_seq = self.next_seq - 1;
+                }
+                if let Some(closed) = self.closed.pop_front() {
+                    let durable = self.goes_out_durable(&closed, dirty, config);
+                    self.take_off(&closed, 0);
+                    return Step::Write(closed, durable);
+                }
                 // Becomes closed, in this segment: `place` opened it in the tail's, which is the active one
                 // unless a roll is planned.
-                Ok(()) => {
-                    if config.durability == Durability::Group {
-                        let last_seq = self.open.as_ref().map_or(0, |open| open.last_seq);
-                        self.demand_seq = self.demand_seq.max(last_seq);
-                    }
-                    self.close_open();
-                    return self.next_step(config, now_ns);
-                }
-                Err(due_ns) => open_due_ns = due_ns,
+                self.close_open();
+                return self.next_step(config, now_ns);
             }
-        }
-        if let Some(closed) = self.closed.pop_front() {
-            let durable = self.goes_out_durable(&closed, dirty, config);
-            self.take_off(&closed, 0);
-            return Step::Write(closed, durable);
+            None => {}
         }
         if self.wants_mark(config, now_ns) {
             if self.mark_fits() {
                 return Step::Mark;
             }
-            if self.open.is_some() {
-                // No room for a mark in front of the open frame: that frame goes out durably in its stead.
-                let last_seq = self.open.as_ref().map_or(0, |open| open.last_seq);
-                self.demand_seq = self.demand_seq.max(last_seq);
+            if self.open.is_some() || !self.closed.is_empty() {
+                // No room for a mark in front of the next frame: that frame goes out durably in its stead.
+                self.demand_seq = self.demand_seq.max(self.next_seq - 1);
                 self.close_open();
                 return self.next_step(config, now_ns);
             }
@@ -428,7 +456,7 @@ impl Queue {
         // What is in flight wakes the writer when it has come back: a time that may have passed would not let it sleep.
         let mark_due = self.durable_seq > self.witnessed_seq && !self.in_flight();
         let mark_ns = mark_due.then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
-        Step::Wait([open_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
+        Step::Wait([batch_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
     }
 
     fn flush_due(&self, config: &Config, now_ns: u64) -> bool {
@@ -473,7 +501,7 @@ impl Queue {
     }
 
     fn mark_fits(&self) -> bool {
-        if self.tail.segment != self.active_segment {
+        if self.tail.segment != self.active_segment || !self.closed.is_empty() {
             return false;
         }
         match &self.open {
@@ -527,18 +555,13 @@ impl Queue {
             return false;
         }
         let sooner = |due_ns: u64| self.wakes_ns.is_none_or(|wakes_ns| due_ns < wakes_ns);
-        !self.closed.is_empty()
-            || self.mark_wanted
+        self.mark_wanted
             || self.roll_target > self.active_segment
             || self.closing
-            || match &self.open {
+            || match self.due(config) {
                 None => false,
-                Some(open) => {
-                    config.durability != Durability::Group
-                        || self.demand_seq >= open.first_seq
-                        || self.space.used() + open.frame.len() >= self.space.size() / 2
-                        || sooner(open.opened_ns.saturating_add(config.batch_delay_ns))
-                }
+                Some(Due::Now) => true,
+                Some(Due::At(due_ns)) => sooner(due_ns),
             }
             || (self.is_dirty()
                 && (self.demand_seq > self.durable_seq
