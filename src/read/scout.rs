@@ -62,27 +62,24 @@ impl Scout {
         })
     }
 
-    /// Number of the last record of the frames walked so far.
-    pub fn last_seq(&self) -> u64 {
-        self.chain.last_seq
-    }
-
-    /// The highest number that can be delivered now.
-    pub fn look_on(&mut self) -> Result<u64> {
+    /// The highest number that can be delivered now, and what stops there if it is not the end for now.
+    pub fn look_on(&mut self) -> Result<(u64, Option<Error>)> {
+        // Given back at once: while a reader holds it no writer can open the log.
         let alone = self.directory.try_lock(LockKind::Shared)?;
-        let walked = self.walk(alone);
         if alone {
             self.directory.unlock()?;
         }
-        walked?;
-        Ok(if alone { self.chain.last_seq } else { self.witnessed_seq })
+        let stopped = self.walk().err();
+        if !alone {
+            return Ok((self.witnessed_seq, stopped));
+        }
+        // After the walk: a writer may have come meanwhile, and what was walked is durable all the same.
+        self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+        self.directory.sync()?;
+        Ok((self.chain.last_seq, stopped))
     }
 
-    fn walk(&mut self, alone: bool) -> Result<()> {
-        if alone {
-            self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
-            self.directory.sync()?;
-        }
+    fn walk(&mut self) -> Result<()> {
         self.walker.forget();
         loop {
             if self.sealed && !self.next_segment()? {
