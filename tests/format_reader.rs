@@ -91,7 +91,7 @@ fn write_lives(dir: &Path) {
         }
         if life == 1 {
             log.roll().unwrap();
-            log.trim(40).unwrap();
+            log.trim(log.last_seq() / 2).unwrap();
         }
         log.sync(0).unwrap();
         if life == 2 {
