@@ -116,7 +116,14 @@ impl Commit {
     /// Releases sealed segments wholly below `below_seq`, and takes out of the log
     /// what retention no longer keeps; as many as spares are wanted become spares.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
-        let archived = self.directory.archive(below_seq)?;
+        // What a failed flush dropped of the names no later one brings back, and removals rely on them.
+        let poisons = |error: Error| {
+            if error.code == Code::Io {
+                self.poison_by(error.clone());
+            }
+            error
+        };
+        let archived = self.directory.archive(below_seq).map_err(poisons)?;
         self.counters.segments_archived.add(archived);
         let wanted = {
             let mut queue = self.lock();
@@ -125,7 +132,7 @@ impl Commit {
             // An old file is ready as it is, a new one has to be zeroed: keep as many as are soon used.
             rolls.min(RECYCLED_MAX).max(2 * self.config.spares).saturating_sub(ready)
         };
-        let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted)?;
+        let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted).map_err(poisons)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
