@@ -40,16 +40,12 @@ impl Reader {
         let mut bound = self.bound.load(Ordering::Acquire);
         if scouting.damage.is_none() {
             if let Some(scout) = &mut scouting.scout {
-                match scout.look_on() {
-                    Ok(seen) => bound = bound.max(seen),
-                    Err(error) => {
-                        bound = bound.max(scout.last_seq());
-                        // Memory and descriptors come back; what the device says of the log stays.
-                        if matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed) {
-                            scouting.damage = Some(Damage { error, last_good_seq: bound });
-                        }
-                    }
-                }
+                let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
+                bound = bound.max(seen);
+                // Memory and descriptors come back; what the device says of the log stays.
+                scouting.damage = stopped
+                    .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed))
+                    .map(|error| Damage { error, last_good_seq: bound });
             }
         }
         self.bound.store(bound, Ordering::Release);
@@ -59,11 +55,12 @@ impl Reader {
 
 /// Opens what is there, damaged or not.
 pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
+    // Given back at once: while a reader holds it no writer can open the log.
     let alone = directory.try_lock(LockKind::Shared)?;
-    let examined = examine_to_read(&directory, &config, alone);
     if alone {
         directory.unlock()?;
     }
+    let examined = examine_to_read(&directory, &config, alone);
     let counters = Arc::new(Counters::default());
     let (report, log_id, config, reader) = match examined? {
         Ok(found) => {
@@ -116,19 +113,23 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
 fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Result<Result<Examined, Damage>> {
     let asked = Asked { access: Access::Read, verify: config.verify };
     // Beside a writer names change while they are read: what looks broken once may only have been in between.
-    let mut tries = if alone { 1 } else { 20 };
+    // With nobody there it is looked at twice: a writer may just have come, or gone.
+    let (mut tries, mut damages) = (20, 0);
     loop {
         tries -= 1;
         let listing = directory.scan()?;
         if listing.segments.is_empty() {
-            if tries > 0 {
+            if tries > 0 && !alone {
                 continue;
             }
             return Err(Error::new(Code::NotFound, "there is no log in the directory"));
         }
         if alone {
             for name in listing.segments.iter().filter(|name| name.state == State::Active) {
-                let (_, file) = directory.open_segment(name.index, Access::Read)?;
+                let file = match directory.open_segment(name.index, Access::Read) {
+                    Err(error) if error.code == Code::NotFound && tries > 0 => continue,
+                    opened => opened?.1,
+                };
                 file.sync()
                     .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
             }
@@ -136,11 +137,20 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
         }
         match examine::examine(directory, &listing, asked) {
             Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
-            Err(_) if tries > 0 => {}
-            Err(damage) => return Ok(Err(damage)),
+            Err(damage) => {
+                damages += 1;
+                if tries == 0 || (alone && damages == 2) {
+                    return Ok(Err(damage));
+                }
+            }
             // Kept from being recycled from now on, and still what was looked at.
             Ok(mut found) => match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
                 Ok(opened) if opened.header == found.newest.header => {
+                    if alone {
+                        // What a writer that came meanwhile has written is reported too.
+                        opened.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+                        directory.sync()?;
+                    }
                     found.newest = opened;
                     return Ok(Ok(found));
                 }

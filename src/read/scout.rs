@@ -33,6 +33,8 @@ pub struct Scout {
     header: SegmentHeader,
     walker: Walker,
     chain: Chain,
+    /// As far as this reader itself flushed.
+    flushed: Chain,
     /// The last frame was its segment's seal.
     sealed: bool,
     witnessed_seq: u64,
@@ -57,35 +59,33 @@ impl Scout {
             file,
             header,
             chain,
+            flushed: Chain::default(),
             sealed,
             witnessed_seq,
         })
     }
 
-    /// Number of the last record of the frames walked so far.
-    pub fn last_seq(&self) -> u64 {
-        self.chain.last_seq
-    }
-
-    /// The highest number that can be delivered now.
-    pub fn look_on(&mut self) -> Result<u64> {
+    /// The highest number that can be delivered now, and what stops there if it is not the end for now.
+    pub fn look_on(&mut self) -> Result<(u64, Option<Error>)> {
+        // Given back at once: while a reader holds it no writer can open the log.
         let alone = self.directory.try_lock(LockKind::Shared)?;
-        let walked = self.walk(alone);
         if alone {
             self.directory.unlock()?;
         }
-        walked?;
-        Ok(if alone { self.chain.last_seq } else { self.witnessed_seq })
-    }
-
-    fn walk(&mut self, alone: bool) -> Result<()> {
-        self.walker.forget();
-        let more = matches!(self.walker.look(), Look::Whole(frame, _) if self.chain.continues_in(&frame));
-        if alone && more {
-            // Before anything of it is delivered.
+        let stopped = self.walk().err();
+        if !alone {
+            return Ok((self.witnessed_seq, stopped));
+        }
+        if self.flushed != self.chain {
+            // After the walk: a writer may have come meanwhile, and what was walked is durable all the same.
             self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
             self.directory.sync()?;
+            self.flushed = self.chain;
         }
+        Ok((self.chain.last_seq, stopped))
+    }
+
+    fn walk(&mut self) -> Result<()> {
         self.walker.forget();
         loop {
             if self.sealed && !self.next_segment()? {
