@@ -44,6 +44,11 @@ fn rot_is_refused_and_never_shortens() {
 }
 
 #[test]
+fn misplaced_files_are_refused() {
+    play("misplaced_files_are_refused", 30, rot::misplaced);
+}
+
+#[test]
 fn a_spot_that_does_not_read_is_not_the_end() {
     play("a_spot_that_does_not_read_is_not_the_end", 20, rot::bad_reads);
 }
