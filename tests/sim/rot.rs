@@ -2,7 +2,7 @@
 //! everything; it is never shortened in silence.
 
 use twal::disk::sim::{Keep, Stop};
-use twal::{Code, How};
+use twal::{Code, How, Options};
 
 use super::model::{require, Model, Read, Seen, Verdict};
 use super::run::{Plan, Run, PLAN};
@@ -64,7 +64,11 @@ fn open_damaged(machine: &Machine, model: &Model, story: &mut Story) -> Verdict<
 /// A log with a past, as it stands at some moment without a crash in progress.
 fn with_a_past(run: &mut Run<'_>) -> Verdict {
     for _ in 0..run.rng.within(1, 2) {
-        run.machine.options.durability = None;
+        run.machine.options = Options {
+            segment_size: run.rng.pick(&[64 << 10, 128 << 10]),
+            max_retained_segments: 1,
+            ..run.machine.options.clone()
+        };
         let log = run.machine.reopen()?;
         run.model.reported(&Seen::of(&log));
         for _ in 0..run.rng.within(3, 25) {
@@ -216,8 +220,8 @@ pub fn misplaced(seed: u64, story: &mut Story) -> Verdict {
     for (what, change) in cases {
         let damaged = run.machine.crashed(run.rng.next(), Stop::Kill, Keep::Random);
         change(&damaged);
-        if damaged.disk.names().iter().all(|name| name.contains("spare")) {
-            continue; // No log is left, and nothing that could tell of one.
+        if damaged.disk.names().iter().all(|name| name.contains("spare") || name.ends_with(".archived")) {
+            continue; // Nothing that can be read is left: what a reader is told of it is another matter.
         }
         run.story.count("files misplaced");
         open_damaged(&damaged, &run.model, run.story).map_err(|text| format!("{what}: {text}"))?;
