@@ -40,12 +40,17 @@ fn cut_tails_never_come_back() {
 
 #[test]
 fn rot_is_refused_and_never_shortens() {
-    play("rot_is_refused_and_never_shortens", 20, rot::rot);
+    play("rot_is_refused_and_never_shortens", 200, rot::rot);
+}
+
+#[test]
+fn misplaced_files_are_refused() {
+    play("misplaced_files_are_refused", 300, rot::misplaced);
 }
 
 #[test]
 fn a_spot_that_does_not_read_is_not_the_end() {
-    play("a_spot_that_does_not_read_is_not_the_end", 20, rot::bad_reads);
+    play("a_spot_that_does_not_read_is_not_the_end", 150, rot::bad_reads);
 }
 
 #[test]
@@ -55,7 +60,7 @@ fn every_call_may_fail() {
 
 #[test]
 fn a_crash_at_every_step() {
-    play("a_crash_at_every_step", 4, faults::every_step_stops);
+    play("a_crash_at_every_step", 8, faults::every_step_stops);
 }
 
 #[test]

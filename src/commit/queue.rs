@@ -433,7 +433,9 @@ impl Queue {
         }
         if self.wants_mark(config, now_ns) {
             if self.mark_fits() {
-                return Step::Mark;
+                // Behind the last mark of a segment nothing but the seal fits: it has to witness all there is.
+                let last = self.tail.offset + 3 * self.block > self.tail.size;
+                return if last && dirty { Step::Flush } else { Step::Mark };
             }
             if self.open.is_some() || !self.closed.is_empty() {
                 // No room for a mark in front of the next frame: that frame goes out durably in its stead.

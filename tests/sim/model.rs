@@ -160,6 +160,8 @@ pub struct Model {
     pub first_seq: u64,
     /// A log was there once.
     pub born: bool,
+    /// A flush failed: what reads see may be on no device, whoever flushes it again.
+    pub flush_failed: bool,
 }
 
 impl Model {

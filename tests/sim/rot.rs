@@ -2,7 +2,7 @@
 //! everything; it is never shortened in silence.
 
 use twal::disk::sim::{Keep, Stop};
-use twal::{Code, How};
+use twal::{Code, How, Options};
 
 use super::model::{require, Model, Read, Seen, Verdict};
 use super::run::{Plan, Run, PLAN};
@@ -32,12 +32,12 @@ fn spots(run: &mut Run<'_>, content: &[u8]) -> Vec<u64> {
 fn judge(model: &Model, seen: &Seen, story: &mut Story) -> Verdict {
     let records: &[Read] = &seen.records;
     model.check_records(seen.first_seq, records)?;
-    require!(seen.first_seq <= model.released.max(1), "the log begins at {}", seen.first_seq);
     if let Some(error) = &seen.error {
         require!(matches!(error.code, Code::Corrupt | Code::Io), "damage is called {:?}: {error}", error.code);
         story.count("rot: found by reading");
         return Ok(());
     }
+    require!(seen.first_seq <= model.released.max(1), "the log begins at {}", seen.first_seq);
     let last = seen.last_seq();
     require!(last >= model.witnessed, "shortened in silence to {last}, witnessed was {}", model.witnessed);
     story.count(if last < model.acked { "rot: last frame without a witness" } else { "rot: harmless" });
@@ -64,7 +64,11 @@ fn open_damaged(machine: &Machine, model: &Model, story: &mut Story) -> Verdict<
 /// A log with a past, as it stands at some moment without a crash in progress.
 fn with_a_past(run: &mut Run<'_>) -> Verdict {
     for _ in 0..run.rng.within(1, 2) {
-        run.machine.options.durability = None;
+        run.machine.options = Options {
+            segment_size: run.rng.pick(&[64 << 10, 128 << 10]),
+            max_retained_segments: 1,
+            ..run.machine.options.clone()
+        };
         let log = run.machine.reopen()?;
         run.model.reported(&Seen::of(&log));
         for _ in 0..run.rng.within(3, 25) {
@@ -99,6 +103,13 @@ fn with_a_past(run: &mut Run<'_>) -> Verdict {
     Ok(())
 }
 
+/// Header and seal of a segment of the log: open for writing reads them all.
+/// The last block that holds anything is the seal, but in a file that was recycled.
+fn must_refuse(model: &Model, name: &str, content: &[u8], offset: u64) -> bool {
+    let last = content.chunks(512).rposition(|block| block.iter().any(|byte| *byte != 0)).unwrap_or(0) as u64;
+    name.ends_with(".sealed") && model.released == 0 && (offset < 512 || (offset / 512 == last && offset % 512 < 152))
+}
+
 pub fn rot(seed: u64, story: &mut Story) -> Verdict {
     let mut run = Run::new(seed, Plan { ..PLAN }, story);
     with_a_past(&mut run)?;
@@ -113,6 +124,10 @@ pub fn rot(seed: u64, story: &mut Story) -> Verdict {
             let opened = open_damaged(&damaged, &run.model, run.story)
                 .map_err(|text| format!("bit {bit} at {offset} of {name}: {text}"))?;
             if opened {
+                require!(
+                    !must_refuse(&run.model, &name, &content, offset),
+                    "bit {bit} at {offset} of {name} is accepted"
+                );
                 continue;
             }
             // A refusal changes nothing: undone damage leaves nothing behind.
@@ -159,6 +174,57 @@ pub fn bad_reads(seed: u64, story: &mut Story) -> Verdict {
             let seen = Seen::of(&bad.reopen().map_err(|text| format!("{what}, then well: {text}"))?);
             run.model.check(&seen, run.model.acked).map_err(|text| format!("{what}, then well: {text}"))?;
         }
+    }
+    Ok(())
+}
+
+/// Files that vanish, change places, double or shrink: refused, or harmless; never fewer records in silence.
+pub fn misplaced(seed: u64, story: &mut Story) -> Verdict {
+    let mut run = Run::new(seed, PLAN, story);
+    with_a_past(&mut run)?;
+    let names: Vec<String> = run.machine.disk.names().into_iter().filter(|name| !name.contains("spare")).collect();
+    let mut cases: Vec<(String, Box<dyn Fn(&Machine)>)> = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let one = name.clone();
+        // Between the new name and the old one's renaming both are active: without the younger this
+        // is the state right before it got its name, and nothing tells the two apart.
+        let twin = at > 0 && at + 1 == names.len() && names[at - 1].ends_with(".active");
+        if twin {
+            continue;
+        }
+        cases.push((format!("{name} vanishes"), Box::new(move |machine| machine.disk.remove_file(&one))));
+        let one = name.clone();
+        let size = run.machine.disk.content(name).map_or(0, |content| content.len() as u64);
+        let shorter = run.rng.below(size);
+        cases.push((
+            format!("{name} shrinks to {shorter}"),
+            Box::new(move |machine| machine.disk.set_size(&one, shorter)),
+        ));
+        for other in &names[at + 1..] {
+            let (one, two) = (name.clone(), other.clone());
+            cases.push((
+                format!("{name} and {other} change places"),
+                Box::new(move |machine| machine.disk.swap_files(&one, &two)),
+            ));
+            let (one, two) = (name.clone(), other.clone());
+            cases.push((
+                format!("{name} is copied over {other}"),
+                Box::new(move |machine| machine.disk.copy_file(&one, &two)),
+            ));
+        }
+    }
+    while cases.len() > 25 {
+        let out = run.rng.below(cases.len() as u64) as usize;
+        drop(cases.swap_remove(out));
+    }
+    for (what, change) in cases {
+        let damaged = run.machine.crashed(run.rng.next(), Stop::Kill, Keep::Random);
+        change(&damaged);
+        if damaged.disk.names().iter().all(|name| name.contains("spare") || name.ends_with(".archived")) {
+            continue; // Nothing that can be read is left: what a reader is told of it is another matter.
+        }
+        run.story.count("files misplaced");
+        open_damaged(&damaged, &run.model, run.story).map_err(|text| format!("{what}: {text}"))?;
     }
     Ok(())
 }

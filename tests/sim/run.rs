@@ -145,12 +145,15 @@ impl<'story> Run<'story> {
             return Ok(Flow::Down);
         }
         self.check_opened(&log)?;
+        // The open has written again what a failed flush might have dropped.
+        self.model.flush_failed = false;
         if self.rng.percent(10) {
             let (kind, errno) =
                 (self.rng.pick(&[CallKind::Write, CallKind::Sync]), self.rng.pick(&[libc::EIO, libc::ENOSPC]));
             let after = self.rng.below(60);
             self.machine.disk.fail_kind(kind, after, errno);
             self.faults_planned = true;
+            self.model.flush_failed = true;
             self.story.say(format!("{kind:?} {after} from now fails with {errno}"));
         }
         for _ in 0..self.rng.within(1, self.plan.ops_max) {

@@ -125,6 +125,11 @@ pub fn check_crashed(crashed: &Machine, model: &Model, rng: &mut Rng, story: &mu
         let seen = Seen::of(&log);
         model.check(&seen, model.acked).map_err(|text| format!("read-only: {text}"))?;
         Model::check_report(&seen).map_err(|text| format!("read-only: {text}"))?;
+        if !late && !model.flush_failed {
+            // It flushed before it delivered.
+            let cut = fork.crashed(rng.next(), Stop::PowerCut, Keep::Nothing);
+            seen.check_same(&Seen::of(&cut.reopen()?), "read-only open, power cut, open")?;
+        }
         read_only = (!late).then_some(seen);
     }
     let log = crashed.reopen()?;
