@@ -178,12 +178,15 @@ pub fn bad_reads(seed: u64, story: &mut Story) -> Verdict {
     Ok(())
 }
 
+/// What is done to a machine's files, and its name.
+type Misplaced = (String, Box<dyn Fn(&Machine)>);
+
 /// Files that vanish, change places, double or shrink: refused, or harmless; never fewer records in silence.
 pub fn misplaced(seed: u64, story: &mut Story) -> Verdict {
     let mut run = Run::new(seed, PLAN, story);
     with_a_past(&mut run)?;
     let names: Vec<String> = run.machine.disk.names().into_iter().filter(|name| !name.contains("spare")).collect();
-    let mut cases: Vec<(String, Box<dyn Fn(&Machine)>)> = Vec::new();
+    let mut cases: Vec<Misplaced> = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let one = name.clone();
         // Between the new name and the old one's renaming both are active: without the younger this
