@@ -231,6 +231,18 @@ impl Queue {
         self.tail.size.saturating_sub(2 * self.block)
     }
 
+    /// What may follow a data frame before the next one: a mark behind what is not flushed yet, one behind the
+    /// flush, and the seal.
+    fn follow_up(&self) -> u64 {
+        3 * self.block
+    }
+
+    /// Whether the next `len` bytes of the tail's segment, and what may follow them, are zeroed: what lies
+    /// further on the keeper may be overwriting with zeros at this moment.
+    fn is_ready(&self, len: u64) -> bool {
+        (self.tail.offset + len + self.follow_up()).min(self.tail.size) <= self.tail.ready_end
+    }
+
     /// Looks for a place for `need` bytes of `records` records that belong together.
     /// After [`Place::Here`] there is an open frame with room, and the room is taken on disk.
     pub fn place(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
@@ -242,9 +254,8 @@ impl Queue {
                 && self.tail.records.saturating_add(records) <= config.segment_records_max
                 && open.records.checked_add(u32::try_from(records).unwrap_or(u32::MAX)).is_some();
             if fits {
-                let ready = self.tail.offset + len <= self.tail.ready_end;
-                if !ready {
-                    self.keeper.zero_wanted = self.tail.offset + len;
+                if !self.is_ready(len) {
+                    self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
                     return Ok(Place::NotZeroed);
                 }
                 return Ok(Place::Here);
@@ -263,8 +274,8 @@ impl Queue {
                 Some(spare) => self.plan_roll(spare, config.segment_size),
             }
         }
-        if self.tail.offset + len > self.tail.ready_end {
-            self.keeper.zero_wanted = self.tail.offset + len;
+        if !self.is_ready(len) {
+            self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
             return Ok(Place::NotZeroed);
         }
         if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
@@ -507,7 +518,10 @@ impl Queue {
             return false;
         }
         match &self.open {
-            Some(open) => self.tail.offset + self.block + self.pad(open.frame.len()) <= self.data_end(),
+            Some(open) => {
+                let len = self.block + self.pad(open.frame.len());
+                self.tail.offset + len <= self.data_end() && self.is_ready(len)
+            }
             None => self.tail.offset + 2 * self.block <= self.tail.size,
         }
     }
@@ -518,6 +532,8 @@ impl Queue {
         let (order, offset) = (self.next_order, self.tail.offset);
         self.next_order += 1;
         self.tail.offset += self.block;
+        // At the end of an open this may be the first block that was never written: the keeper begins behind it.
+        self.tail.ready_end = self.tail.ready_end.max(self.tail.offset);
         self.flying.push_back(Flying {
             order,
             segment: self.active_segment,
@@ -571,5 +587,45 @@ impl Queue {
                         .oldest_unflushed_ns
                         .is_some_and(|since| sooner(since.saturating_add(config.flush_interval_ns)))))
             || (self.durable_seq > self.witnessed_seq && self.wakes_ns.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::options::Options;
+    use crate::mem::ring::Ring;
+
+    /// The keeper zeroes from `ready_end` on while frames are written: nothing may lie there.
+    #[test]
+    fn a_mark_pushes_no_frame_into_what_is_being_zeroed() {
+        let block = 4096;
+        for (durability, need) in [(Durability::Async, 100), (Durability::Group, 100), (Durability::Async, 9000)] {
+            let options = Options { durability: Some(durability), batch_records: 1 << 40, ..Options::default() };
+            let config = Config::check(&options).unwrap();
+            let (ring, space) = Ring::new(1 << 20, 4096).unwrap();
+            let (size, ready_end) = (config.segment_size, 40 * block);
+            let tail = Tail { segment: 1, offset: block, size, ready_end, records: 0 };
+            let mut queue = Queue::new(space, block, 1, tail, &config);
+            while queue.place(need, 1, &config, &Clock::simulated()).unwrap() == Place::Here {
+                let open = queue.open.as_mut().unwrap();
+                drop(open.frame.claim(&ring, need));
+                open.last_seq = queue.next_seq;
+                open.records += 1;
+                queue.next_seq += 1;
+            }
+            assert!(queue.keeper.zero_wanted > ready_end);
+            for _ in 0..2 {
+                queue.mark_wanted = true;
+                if let Step::Mark = queue.next_step(&config, 0) {
+                    queue.take_off_mark();
+                    queue.flying.clear();
+                }
+                queue.close_open();
+                queue.closed.clear();
+                // The seal is the last that may come before the next data frame.
+                assert!(queue.tail.offset + block <= ready_end, "{durability:?} {need}: {}", queue.tail.offset);
+            }
+        }
     }
 }
