@@ -191,13 +191,16 @@ impl Commit {
         // Before the lock is given up: what makes room changes the queue first and opens the gate after.
         let ticket = self.room.ticket();
         if full == Place::NoSpare {
-            queue.keeper.spare_wanted = true;
             let failures = queue.keeper.spare_failures;
             if failures > *turn.failures.get_or_insert(failures) {
-                let error = queue.keeper.spare_failed.clone().expect("a failure was counted");
-                queue.keeper.spare_wanted = false;
-                return Err(self.no_room(error));
+                if let Some(error) = queue.keeper.spare_failed.clone() {
+                    return Err(self.no_room(error));
+                }
+                // A trim has made room since: try once more.
+                turn.failures = Some(failures);
             }
+            // Taken back by the keeper alone, when it has tried: another waiter may count on it.
+            queue.keeper.spare_wanted = true;
         }
         if !turn.counted {
             turn.counted = true;

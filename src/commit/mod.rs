@@ -365,7 +365,7 @@ impl Commit {
             self.latch.first().map(Err)
         })?;
         // The keeper would do it soon; whoever asked for the roll sees it done.
-        self.latch.run(|| self.directory.seal(target - 1))
+        self.latch.run(|| self.directory.seal(target - 1)).inspect_err(|_| self.wake_all())
     }
 
     fn check_open(&self, queue: &Queue) -> Result<()> {
@@ -425,10 +425,10 @@ impl Commit {
         queue.keeper.zeroing = None;
         drop(queue);
         let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);
-        composer
+        let unlocked = composer
             .file
             .unlock(crate::disk::LockByte::Writer)
-            .map_err(|error| Error::os("cannot unlock the active segment", &error))?;
-        self.directory.unlock()
+            .map_err(|error| Error::os("cannot unlock the active segment", &error));
+        self.directory.unlock().and(unlocked)
     }
 }

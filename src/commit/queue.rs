@@ -324,6 +324,7 @@ impl Queue {
         let (order, offset) = (self.next_order, self.tail.offset);
         self.next_order += 1;
         self.tail.offset += len_u64(frame.len());
+        assert!(self.tail.offset <= self.tail.ready_end, "no frame lies where the keeper may be writing zeros");
         self.closed.push_back(Closed {
             order,
             segment: self.tail.segment,
@@ -466,9 +467,11 @@ impl Queue {
             return Step::Stop;
         }
         let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
-        // What is in flight wakes the writer when it has come back: a time that may have passed would not let it sleep.
-        let mark_due = self.durable_seq > self.witnessed_seq && !self.in_flight();
-        let mark_ns = mark_due.then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns));
+        // Beside a frame in flight a time that has passed would not let the writer sleep; the frame's return wakes it.
+        let mark_due = self.durable_seq > self.witnessed_seq;
+        let mark_ns = mark_due
+            .then(|| self.last_frame_ns.saturating_add(config.idle_mark_ns))
+            .filter(|&mark_ns| mark_ns > now_ns || !self.in_flight());
         Step::Wait([batch_due_ns, flush_ns, mark_ns].into_iter().flatten().min())
     }
 

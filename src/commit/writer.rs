@@ -249,6 +249,9 @@ impl Commit {
             self.write_seal(&mut block)?;
             let mut queue = self.lock();
             queue.tail.offset = size;
+            // Nothing is left to zero: a hole that a sparse copy made here is the seal now.
+            queue.tail.ready_end = size;
+            queue.keeper.zeroing = None;
             return Ok(());
         }
         let (order, offset) = self.lock().take_off_mark();
