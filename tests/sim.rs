@@ -72,6 +72,7 @@ fn many_threads_and_a_crash() {
 fn stories() {
     play("roll_after_a_refused_append", 80, stories::roll_after_a_refused_append);
     play("a_reader_is_told_that_its_segment_went", 1, stories::a_reader_is_told_that_its_segment_went);
+    play("a_reader_forgets_what_was_taken_back", 40, stories::a_reader_forgets_what_was_taken_back);
     play("an_idle_log_is_witnessed_and_sleeps", 1, stories::an_idle_log_is_witnessed_and_sleeps);
 }
 

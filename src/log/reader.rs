@@ -64,20 +64,20 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
     let counters = Arc::new(Counters::default());
     let (report, log_id, config, reader) = match examined? {
         Ok(found) => {
-            let bound = if alone { found.end.last_seq } else { found.witnessed_seq };
+            let bound = if alone { found.end.last_seq } else { found.witnessed.seq };
             let mut report = of_examined(&directory, &found);
             report.last_seq = bound;
             report.records = (bound + 1).saturating_sub(report.first_seq);
             let config = config.for_log(found.newest.header.block_size)?;
+            let log_id = found.log_id;
             let scout = Scout::new(
                 Arc::clone(&directory),
                 clock.clone(),
-                (Arc::clone(&found.newest.file), found.newest.header),
-                (found.end, found.end_offset, found.sealed),
-                found.witnessed_seq,
+                (found.newest.file, found.newest.header),
+                found.witnessed,
             )?;
             let scouting = Scouting { scout: Some(scout), damage: None };
-            (report, found.log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
         }
         Err(damage) => {
             let first_seq = directory.first_seq();

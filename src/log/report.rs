@@ -115,7 +115,7 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         first_seq,
         last_seq: found.end.last_seq,
         records: found.end.last_seq + 1 - first_seq,
-        witnessed_seq: found.witnessed_seq,
+        witnessed_seq: found.witnessed.seq,
         segments: live_segments(directory),
         bytes_cut: found.bytes_cut,
         frames_rewritten: 0,

@@ -115,7 +115,7 @@ impl Cursor {
             if self.chain.last_seq >= bound {
                 return Ok(false);
             }
-            let (frame, identity) = self.next_frame()?;
+            let (frame, identity) = self.next_frame(bound)?;
             if frame.last_seq() > bound {
                 return Ok(false);
             }
@@ -126,10 +126,15 @@ impl Cursor {
     }
 
     /// The frame that continues the chain: something below the bound is still to come.
-    fn next_frame(&mut self) -> Result<(FrameHeader, u64)> {
+    fn next_frame(&mut self, bound: u64) -> Result<(FrameHeader, u64)> {
+        self.walker().set_durable(bound);
         let mut looked_again = false;
         loop {
             match self.walker().look() {
+                // What was read ahead of the bound may have been taken back and written anew since.
+                Look::Whole(frame, _) if !self.at().was_durable(frame.last_seq().min(bound)) => {
+                    self.walker().forget();
+                }
                 Look::Whole(frame, identity) if self.chain.continues_in(&frame) => return Ok((frame, identity)),
                 // What was read ahead may be older than the bound.
                 _ if !looked_again => {

@@ -6,6 +6,8 @@ pub mod followers;
 pub mod scout;
 pub mod segment;
 pub mod walk;
+pub mod witness;
 
 pub use cursor::Cursor;
 pub use walk::{Look, Walker};
+pub use witness::Witnessed;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::followers;
 use super::segment::open_to_read;
 use super::walk::READ_AHEAD;
-use super::{Look, Walker};
+use super::{Look, Walker, Witnessed};
 use crate::base::clock::Clock;
 use crate::base::{Code, Error, Result};
 use crate::disk::{File, LockKind};
@@ -37,31 +37,31 @@ pub struct Scout {
     flushed: Chain,
     /// The last frame was its segment's seal.
     sealed: bool,
-    witnessed_seq: u64,
+    witnessed: Witnessed,
     looked_behind_ns: u64,
 }
 
 impl Scout {
-    /// A scout that continues behind `chain`, at `offset` of this segment.
+    /// A scout in this segment, of which so much is witnessed.
     pub fn new(
         directory: Arc<Directory>,
         clock: Clock,
         (file, header): (Arc<dyn File>, SegmentHeader),
-        (chain, offset, sealed): (Chain, u64, bool),
-        witnessed_seq: u64,
+        mut witnessed: Witnessed,
     ) -> Result<Scout> {
+        witnessed.forget_behind();
         Ok(Scout {
-            walker: Walker::new(Arc::clone(&file), &header, offset, 64 << 10)?,
+            walker: Walker::new(Arc::clone(&file), &header, witnessed.end, 64 << 10)?,
             looked_behind_ns: clock.now_ns(),
             log_id: header.log_id,
             directory,
             clock,
             file,
             header,
-            chain,
+            chain: witnessed.chain,
             flushed: Chain::default(),
-            sealed,
-            witnessed_seq,
+            sealed: false,
+            witnessed,
         })
     }
 
@@ -71,10 +71,12 @@ impl Scout {
         let alone = self.directory.try_lock(LockKind::Shared)?;
         if alone {
             self.directory.unlock()?;
+            // Everything whole counts now, so it has to be there now.
+            self.go_back();
         }
         let stopped = self.walk().err();
         if !alone {
-            return Ok((self.witnessed_seq, stopped));
+            return Ok((self.witnessed.seq, stopped));
         }
         if self.flushed != self.chain {
             // After the walk: a writer may have come meanwhile, and what was walked is durable all the same.
@@ -85,7 +87,46 @@ impl Scout {
         Ok((self.chain.last_seq, stopped))
     }
 
+    /// Back to what is witnessed.  What was seen behind it may have been taken
+    /// back by a flush that failed, and the next writer puts other frames there.
+    fn go_back(&mut self) {
+        self.walker.go_to(self.witnessed.end);
+        self.chain = self.witnessed.chain;
+        self.sealed = false;
+        self.witnessed.forget_behind();
+    }
+
+    /// As far as frames can be read; an error if damage ends them.
     fn walk(&mut self) -> Result<()> {
+        self.walk_frames()?;
+        let now_ns = self.clock.now_ns();
+        if self.sealed || now_ns < self.looked_behind_ns.saturating_add(LOOK_BEHIND_NS) {
+            return Ok(());
+        }
+        self.looked_behind_ns = now_ns;
+        self.go_back();
+        self.walk_frames()?;
+        let end = self.place();
+        if self.sealed || !self.is_witnessed_behind()? {
+            return Ok(());
+        }
+        // Read again after the witness was seen: a frame that was only half there before is whole by then.
+        self.go_back();
+        self.walk_frames()?;
+        if self.place() != end {
+            return Ok(());
+        }
+        let (index, offset, last) = end;
+        Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
+            .at(index, offset)
+            .about_seq(last.last_seq + 1))
+    }
+
+    fn place(&self) -> (u64, u64, Chain) {
+        (self.header.index, self.walker.offset(), self.chain)
+    }
+
+    fn walk_frames(&mut self) -> Result<()> {
         self.walker.forget();
         loop {
             if self.sealed && !self.next_segment()? {
@@ -94,13 +135,14 @@ impl Scout {
             }
             match self.walker.look() {
                 Look::Whole(frame, identity) if self.chain.continues_in(&frame) => {
-                    self.witnessed_seq = self.witnessed_seq.max(frame.durable_seq);
-                    self.chain = Chain::after(&frame, identity);
+                    let offset = self.walker.offset();
                     self.walker.pass(&frame);
+                    self.chain = Chain::after(&frame, identity);
+                    self.witnessed.pass(&frame, offset, self.walker.offset(), self.chain);
                     self.sealed = frame.has(FLAG_SEAL);
                 }
                 Look::Unreadable(error) => return Err(error),
-                _ => return self.look_behind(),
+                _ => return Ok(()),
             }
         }
     }
@@ -124,8 +166,7 @@ impl Scout {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
-        // A segment's header is written when all of the one before is durable.
-        self.witnessed_seq = self.witnessed_seq.max(self.chain.last_seq);
+        self.witnessed = Witnessed::by_header(&opened.header);
         self.walker =
             Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), READ_AHEAD)?;
         self.file = opened.file;
@@ -134,27 +175,12 @@ impl Scout {
         Ok(true)
     }
 
-    /// Whether the end that was met is damage.
-    fn look_behind(&mut self) -> Result<()> {
-        let now_ns = self.clock.now_ns();
-        if now_ns < self.looked_behind_ns.saturating_add(LOOK_BEHIND_NS) {
-            return Ok(());
-        }
-        self.looked_behind_ns = now_ns;
+    /// Whether something behind the end says that what should be there was durable.
+    fn is_witnessed_behind(&mut self) -> Result<bool> {
         let spot = self.walker.offset();
         let block = u64::from(self.header.block_size);
         let mut behind = Walker::new(Arc::clone(&self.file), &self.header, spot + block, READ_AHEAD)?;
         let found = followers::find(&mut behind, &self.chain, spot, block, self.header.segment_size)?;
-        let superseded = self.directory.segment(self.header.index + 1).is_some();
-        if !found.says_durable && !superseded {
-            return Ok(());
-        }
-        self.walker.forget();
-        match self.walker.look() {
-            Look::Whole(frame, _) if self.chain.continues_in(&frame) => Ok(()),
-            _ => Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
-                .at(self.header.index, spot)
-                .about_seq(self.chain.last_seq + 1)),
-        }
+        Ok(found.says_durable || self.directory.segment(self.header.index + 1).is_some())
     }
 }

@@ -27,6 +27,9 @@ pub struct Walker {
     /// Bytes of the buffer that were read.
     buf_len: usize,
     offset: u64,
+    /// Everything up to this number was durable when the next read was asked for, and when the buffer's was.
+    durable_now: u64,
+    durable_then: u64,
 }
 
 /// What is at the walker's place.
@@ -59,6 +62,8 @@ impl Walker {
             buf_offset: 0,
             buf_len: 0,
             offset,
+            durable_now: 0,
+            durable_then: 0,
         })
     }
 
@@ -90,6 +95,16 @@ impl Walker {
     /// Forgets what was read ahead: the device is asked again.
     pub fn forget(&mut self) {
         self.buf_len = 0;
+    }
+
+    /// Everything up to `seq` is durable from now on: what is read of it later does not change any more.
+    pub fn set_durable(&mut self, seq: u64) {
+        self.durable_now = self.durable_now.max(seq);
+    }
+
+    /// Whether record `seq` was durable when the bytes that `look` showed were read.
+    pub fn was_durable(&self, seq: u64) -> bool {
+        seq <= self.durable_then
     }
 
     /// The frame header in this block, its body unseen; None: none of this file.
@@ -149,6 +164,7 @@ impl Walker {
         let ahead = self.buf.len().min(left) / usize_of(self.block_size) * usize_of(self.block_size);
         self.buf_len = 0;
         self.buf_offset = self.offset;
+        self.durable_then = self.durable_now;
         self.buf_len = match self.file.read_at(&mut self.buf[..ahead], self.offset) {
             Ok(read) => read,
             // A bad sector further on must not hide what is here.

@@ -5,12 +5,12 @@
 
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
+use crate::format::frame::{Seal, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
 use crate::read::segment::{self, OpenSegment};
 use crate::read::walk::READ_AHEAD;
-use crate::read::{Look, Walker};
+use crate::read::{Look, Walker, Witnessed};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName};
@@ -31,12 +31,8 @@ pub struct Examined {
     pub records_in_newest: u64,
     /// Frames in the newest segment.
     pub frames_in_newest: u64,
-    /// Highest number that a frame or header says was durable.
-    pub witnessed_seq: u64,
-    /// How far the newest segment is witnessed to have been durable.
-    pub durable_end: u64,
-    /// Frames with records behind that.
-    pub frames_unwitnessed: u64,
+    /// What the newest segment's header and frames say was durable.
+    pub witnessed: Witnessed,
     /// Highest epoch of any frame, taken or not.
     pub epoch_max: u64,
     /// A frame that nobody was promised was cut off.
@@ -217,31 +213,24 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
         sealed: false,
         records_in_newest: 0,
         frames_in_newest: 0,
-        witnessed_seq: header.before.last_seq,
-        durable_end: block,
-        frames_unwitnessed: 0,
+        witnessed: Witnessed::by_header(&header),
         epoch_max: header.before.epoch,
         torn: false,
         bytes_cut: 0,
     };
-    let mut offsets_behind = Vec::new();
     while !found.sealed {
         let look = walker.look();
         if let Look::Whole(frame, identity) = &look {
             if found.end.continues_in(frame) {
-                found.witnessed_seq = found.witnessed_seq.max(frame.durable_seq);
-                found.durable_end = found.durable_end.max(frame.durable_end.min(walker.offset()));
-                offsets_behind.retain(|&offset| offset >= found.durable_end);
-                if frame.has(FLAG_DATA) {
-                    offsets_behind.push(walker.offset());
-                }
+                let offset = walker.offset();
+                walker.pass(frame);
                 found.end = Chain::after(frame, *identity);
+                found.end_offset = walker.offset();
+                found.witnessed.pass(frame, offset, found.end_offset, found.end);
                 found.epoch_max = found.epoch_max.max(frame.epoch);
                 found.records_in_newest += u64::from(frame.record_count);
                 found.frames_in_newest += 1;
                 found.sealed = frame.has(FLAG_SEAL);
-                walker.pass(frame);
-                found.end_offset = walker.offset();
                 continue;
             }
         }
@@ -275,7 +264,6 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
         found.epoch_max = found.epoch_max.max(followers.epoch_max).max(epoch_of(&look));
         break;
     }
-    found.frames_unwitnessed = crate::base::bytes::len_u64(offsets_behind.len());
     Ok(found)
 }
 

@@ -27,6 +27,7 @@ use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Durable, File, LockKind};
 use crate::format::Id;
 use crate::mem::AlignedBuf;
+use crate::read::Witnessed;
 use crate::segment::directory::lock_for_writing;
 use crate::segment::{Directory, State};
 
@@ -107,15 +108,13 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
     Ok(Opened {
         examined: Examined {
             log_id: newest.header.log_id,
+            witnessed: Witnessed::by_header(&newest.header),
             newest,
             end: crate::format::Chain::default(),
             end_offset: block,
             sealed: false,
             records_in_newest: 0,
             frames_in_newest: 0,
-            witnessed_seq: 0,
-            durable_end: block,
-            frames_unwitnessed: 0,
             epoch_max: 0,
             torn: false,
             bytes_cut: 0,
@@ -141,7 +140,7 @@ fn check_alignment(directory: &Directory, block_size: u32) -> Result<()> {
 
 /// Step 5.  Returns how many frames that were.
 fn rewrite(examined: &Examined) -> Result<u64> {
-    let (from, to) = (examined.durable_end, examined.end_offset);
+    let (from, to) = (examined.witnessed.end, examined.end_offset);
     if from >= to {
         return Ok(0);
     }
@@ -160,7 +159,7 @@ fn rewrite(examined: &Examined) -> Result<u64> {
         at += FRAME_SIZE_CAP.min(to - at);
     }
     file.sync().map_err(failed)?;
-    Ok(examined.frames_unwitnessed)
+    Ok(examined.witnessed.frames_behind())
 }
 
 /// Locks the directory for writing: step 1.

@@ -614,11 +614,6 @@ impl<'story> Run<'story> {
                 Ok(None) => break,
                 // A reader flushes: the stop may strike there.
                 Err(_) if self.machine.disk.is_down() => return Ok(()),
-                // It had looked at frames that a failed flush then took back.
-                Err(error) if error.code == Code::Corrupt && self.poisoned => {
-                    self.story.count("readers misled by a failed flush");
-                    return Ok(());
-                }
                 Err(error) => {
                     let released = next < self.model.released && error.code == Code::Trimmed;
                     require!(released, "a reader fails at {next}: {:?} {error}", error.code);

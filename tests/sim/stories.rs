@@ -1,5 +1,6 @@
 //! What seeds once found, told by hand: each of these failed.
 
+use twal::disk::sim::{CallKind, Keep};
 use twal::{Code, Durability, Entry, How, Options};
 
 use super::faults::machine;
@@ -99,5 +100,64 @@ pub fn an_idle_log_is_witnessed_and_sleeps(seed: u64, _story: &mut Story) -> Ver
     require!(more == 1, "{more} marks for one record");
     // Without the fix this spins: no time passes.
     log.wait(0, None).map_err(failed)?;
+    log.close().map_err(failed)
+}
+
+/// A reader saw frames that nothing witnessed.  A failed flush took them back and
+/// the next writer put others in their place: the reader called those damaged, or
+/// delivered from what it had read ahead.
+pub fn a_reader_forgets_what_was_taken_back(seed: u64, story: &mut Story) -> Verdict {
+    let machine = machine(seed);
+    let failed = |error: twal::Error| error.to_string();
+    let no_sync = How { sync: Some(false), no_wait: false };
+    let log = machine.open().map_err(failed)?;
+    log.append(&entry(b"kept"), SYNC).map_err(failed)?;
+    log.append(&entry(b"kept too"), SYNC).map_err(failed)?;
+    let reader = machine.open_to_read().map_err(failed)?;
+    let mut iter = reader.iter(0).map_err(failed)?;
+    require!(read_next(&mut iter).map_err(failed)?.is_some_and(|read| read.seq == 1), "1 is witnessed");
+    for _ in 0..3 {
+        log.append(&entry(&[b'x'; 3000]), no_sync).map_err(failed)?;
+        log.tick();
+    }
+    // Looks as far as it can: the frames are there, nothing says that they are durable.
+    while read_next(&mut iter).map_err(failed)?.is_some() {}
+    // Reads them ahead of what it delivers.
+    let mut ahead = reader.iter(0).map_err(failed)?;
+    while read_next(&mut ahead).map_err(failed)?.is_some() {}
+    machine.disk.set_keep(Keep::Nothing);
+    machine.disk.fail_kind(CallKind::Sync, 0, libc::EIO);
+    require!(log.sync(0).is_err_and(|error| error.code == Code::Io), "a flush that failed is told");
+    require!(log.close().is_err(), "a poisoned log says so at its close");
+    machine.disk.clear_faults();
+    let log = machine.open().map_err(failed)?;
+    story.say(format!("opened again at {}", log.last_seq()));
+    story.count(if log.last_seq() < 5 { "taken back" } else { "not taken back" });
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    let mut all = log.iter(0).map_err(failed)?;
+    while let Some(record) = all.next_record().map_err(failed)? {
+        expected.push(record.data.to_vec());
+    }
+    for round in 0..6u8 {
+        log.append(&entry(&[round; 700]), SYNC).map_err(failed)?;
+        expected.push(vec![round; 700]);
+    }
+    log.roll().map_err(failed)?;
+    let mut readers = [(iter, 2), (ahead, 2)];
+    for _ in 0..3 {
+        // Long enough for the reader to look for a witness behind where it stands.
+        machine.pass_us(1_100_000);
+        log.tick();
+        for (iter, next) in &mut readers {
+            while let Some(record) = iter.next_record().map_err(failed)? {
+                let right = record.seq as usize == *next + 1 && record.data == expected[*next];
+                require!(right, "record {} is not the one that was acknowledged", record.seq);
+                *next += 1;
+            }
+        }
+    }
+    for (_, next) in &readers {
+        require!(*next == expected.len(), "a reader ends at {next} of {}", expected.len());
+    }
     log.close().map_err(failed)
 }
