@@ -65,6 +65,24 @@ static void deleted(void)
     refused_from(1);
 }
 
+/* All that was not released is lost: the end of what was would pass for the log's. */
+static void only_archived_left(void)
+{
+    copy_log();
+    for (uint64_t index = 1; index < SEGMENTS; index++)
+        t_rename(at(index), named(index, (index - 1) * EACH + 1, "archived"));
+    t_remove(at(SEGMENTS));
+    t_refused(dir, 0);
+    twal_log *log = t_open_read_only(dir);
+    t_equal(twal_first_seq(log), (SEGMENTS - 2) * EACH + 1);
+    t_equal(t_recovery(log).tail, TWAL_TAIL_DAMAGED);
+    t_equal(t_recovery(log).records, EACH);
+    t_seen seen = { 0 };
+    t_code(t_read(log, 0, &seen, NULL, NULL), TWAL_E_CORRUPT);
+    t_equal(seen.count, EACH);
+    t_close(log);
+}
+
 static void renamed(void)
 {
     static const char *const states[] = { "sealed", "archived" };
@@ -230,6 +248,7 @@ int main(void)
     t_make_closed(original, SEGMENTS * EACH, LEN, EACH);
     t_make_closed(foreign, SEGMENTS * EACH, LEN, EACH);
     deleted();
+    only_archived_left();
     renamed();
     two_active();
     copied();

@@ -117,6 +117,9 @@ pub trait File: Send + Sync {
     /// Bytes in the file.
     fn size(&self) -> io::Result<u64>;
 
+    /// Names that the file has: a backup may have linked it.
+    fn names(&self) -> io::Result<u64>;
+
     /// Reads at `offset`; fewer bytes than asked only where the file ends.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 

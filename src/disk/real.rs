@@ -362,6 +362,10 @@ impl File for RealFile {
         u64::try_from(size).map_err(|_| Errno::EIO.into())
     }
 
+    fn names(&self) -> io::Result<u64> {
+        Ok(nix::sys::stat::fstat(&self.fd)?.st_nlink)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         let mut patience = Patience::new();

@@ -75,7 +75,10 @@ impl Directory {
 
     /// Makes every change of names so far durable, by whomever.
     pub fn sync(&self) -> Result<()> {
-        self.dir.sync().map_err(|error| Error::os("cannot flush the log's directory", &error))
+        // Whatever the system calls it: which names are durable is not known any more.
+        self.dir
+            .sync()
+            .map_err(|error| Error { code: Code::Io, ..Error::os("cannot flush the log's directory", &error) })
     }
 
     /// Reads the directory anew.
@@ -111,7 +114,7 @@ impl Directory {
         lock(&self.segments).iter().find(|segment| segment.index == index).copied()
     }
 
-    /// Number of the oldest record that can be read, given the newest accepted one.
+    /// Number of the oldest record that can be read.
     pub fn first_seq(&self) -> u64 {
         let segments = lock(&self.segments);
         segments.get(retain::first_live(&segments)).map_or(1, |segment| segment.first_seq)
@@ -235,10 +238,13 @@ impl Directory {
         Ok((spares, removed))
     }
 
-    /// The file, locked as ours to overwrite; None: somebody reads it.
+    /// The file, locked as ours to overwrite; None: somebody reads it, or it has another name, a backup's say.
     fn lock_unread(&self, name: &str) -> Result<Option<Arc<dyn File>>> {
         let failed = |error| Error::os(format_args!("cannot recycle {name}"), &error);
         let file = self.dir.open(name, Access::Write).map_err(failed)?;
+        if file.names().map_err(failed)? != 1 {
+            return Ok(None);
+        }
         let ours = file.try_lock(LockByte::Reader, LockKind::Exclusive).map_err(failed)?
             && file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed)?;
         Ok(ours.then_some(file))

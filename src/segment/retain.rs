@@ -28,9 +28,11 @@ pub fn removable(segments: &[SegmentName], retained: u64) -> Vec<SegmentName> {
     archived[..archived.len().saturating_sub(retained)].to_vec()
 }
 
-/// Index of the first segment whose records can be read: the one behind the newest archived.
+/// Index of the first segment whose records can be read: the one behind the newest archived.  The newest of
+/// all is never released: if it is archived nevertheless, its successor was lost and it can be read up to there.
 pub fn first_live(segments: &[SegmentName]) -> usize {
-    segments.iter().rposition(|segment| segment.state == State::Archived).map_or(0, |at| at + 1)
+    let elders = &segments[..segments.len().saturating_sub(1)];
+    elders.iter().rposition(|segment| segment.state == State::Archived).map_or(0, |at| at + 1)
 }
 
 /// Whether these names are those of a whole log, in order of index; else what is wrong, and with which.
@@ -154,5 +156,7 @@ mod tests {
         assert_eq!(removable(&segments, 0).len(), 2);
         assert_eq!(first_live(&segments), 3);
         assert_eq!(first_live(&names("sa")), 0);
+        assert_eq!(first_live(&names("rrr")), 2);
+        assert_eq!(first_live(&[]), 0);
     }
 }

@@ -11,7 +11,7 @@ use super::Directory;
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::ZERO_PIECE;
-use crate::base::{Error, Result};
+use crate::base::{Code, Error, Result};
 use crate::disk::{Durable, File, LockByte, LockKind};
 use crate::mem::AlignedBuf;
 
@@ -62,6 +62,12 @@ pub fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
 /// block written, flushed now.  None: not usable, and removed.
 pub fn adopt(directory: &Directory, n: u64, size: u64, clock: &Clock) -> Result<Option<Spare>> {
     let Some(spare) = directory.open_spare(n)? else { return Ok(None) };
+    let names = spare.file.names();
+    if names.map_err(|error| Error::os(format_args!("cannot look at {}", spare.name), &error))? != 1 {
+        // Also a segment, by a rename that a crash left half done, or somebody's copy: only the name is ours.
+        directory.remove_spare(spare)?;
+        return Ok(None);
+    }
     lock_for_writing(spare.file.as_ref(), &spare.name, clock)?;
     // A reader may still have it open from its life as a segment: then it is not ours to overwrite.
     let unread = spare
@@ -82,6 +88,6 @@ pub fn usable(spare: &Spare, size: u64) -> Result<bool> {
     if spare.file.size().map_err(failed)? != size || spare.file.written_until(0).map_err(failed)? < size {
         return Ok(false);
     }
-    spare.file.sync().map_err(failed)?;
+    spare.file.sync().map_err(|error| Error { code: Code::Io, ..failed(error) })?;
     Ok(true)
 }

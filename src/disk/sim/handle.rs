@@ -129,6 +129,10 @@ impl File for SimFile {
         self.shared.world().look(self.id, super::Inode::size)
     }
 
+    fn names(&self) -> io::Result<u64> {
+        self.shared.world().count_names(self.id)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.shared.world().read(self.id, buf, offset)
     }

@@ -460,6 +460,15 @@ impl World {
         })
     }
 
+    pub(super) fn count_names(&mut self, file: u64) -> io::Result<u64> {
+        let name = self.label(file);
+        self.call(CallKind::Stat, self.files.contains_key(&file), &name, |world| {
+            let ino = world.files[&file].ino;
+            let names = world.dirs.values().flat_map(|names| names.visible.values());
+            Ok(len_u64(names.filter(|&&named| named == ino).count()))
+        })
+    }
+
     fn is_aligned(&self, address: usize, len: u64, offset: u64) -> bool {
         let block = u64::from(self.block_align);
         len_u64(address).is_multiple_of(u64::from(self.mem_align))
