@@ -15,16 +15,19 @@ pub struct Counters {
     pub cpu: Duration,
     pub read_bytes: u64,
     pub written_bytes: u64,
+    /// Written to the disk below the log, by anybody; None if it has no number of its own.
+    pub disk_written_bytes: Option<u64>,
     pub context_switches: u64,
     pub flushes: Option<u64>,
 }
 
 impl Counters {
-    pub fn now() -> Self {
+    pub fn now(dir: &Path) -> Self {
         Counters {
             cpu: sys::cpu_time(),
             read_bytes: io_field("read_bytes: "),
             written_bytes: io_field("write_bytes: "),
+            disk_written_bytes: disk_written_bytes(dir),
             context_switches: context_switches(),
             flushes: flushes::count(),
         }
@@ -37,9 +40,22 @@ impl Counters {
             read_bytes: self.read_bytes - before.read_bytes,
             written_bytes: self.written_bytes - before.written_bytes,
             context_switches: self.context_switches - before.context_switches,
-            flushes: self.flushes.zip(before.flushes).map(|(now, then)| now - then),
+            disk_written_bytes: added(self.disk_written_bytes, before.disk_written_bytes),
+            flushes: added(self.flushes, before.flushes),
         }
     }
+}
+
+fn added(now: Option<u64>, before: Option<u64>) -> Option<u64> {
+    Some(now? - before?)
+}
+
+/// See the kernel's Documentation/block/stat.rst: the seventh number is 512-byte sectors written.
+fn disk_written_bytes(dir: &Path) -> Option<u64> {
+    let device = fs::metadata(dir).ok()?.dev();
+    let path = format!("/sys/dev/block/{}:{}/stat", libc::major(device), libc::minor(device));
+    let sectors: u64 = fs::read_to_string(path).ok()?.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
 }
 
 fn io_field(name: &str) -> u64 {

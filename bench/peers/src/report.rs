@@ -32,6 +32,10 @@ pub fn line(peer: &Peer, spec: &Spec, outcome: &Outcome) -> Result<String, Strin
         ("cpu_us_per_record", number(Some(counted.cpu.as_secs_f64() * 1e6 / records))),
         ("context_switches_per_record", number(Some(counted.context_switches as f64 / records))),
         ("device_bytes_per_record_byte", number(writes.then_some(counted.written_bytes as f64 / payload))),
+        (
+            "disk_bytes_per_record_byte",
+            number(counted.disk_written_bytes.filter(|_| writes).map(|bytes| bytes as f64 / payload)),
+        ),
         ("device_bytes_read", counted.read_bytes.to_string()),
         ("flushes", whole(counted.flushes)),
         ("page_cache_pages", whole(outcome.cached_pages)),

@@ -154,11 +154,11 @@ fn produce<L: Log>(spec: &Spec) -> Result<Outcome, Failure> {
         warm.wait();
         let settled = process::settle(scratch.path());
         process::reset_peak_memory();
-        let (before, start) = (Counters::now(), Instant::now());
+        let (before, start) = (Counters::now(scratch.path()), Instant::now());
         go.wait();
         let shares: Result<Vec<Share>, Failure> =
             threads.into_iter().map(|thread| thread.join().expect("a producer does not panic")).collect();
-        let counted = Counters::now().since(&before);
+        let counted = Counters::now(scratch.path()).since(&before);
         settled?;
 
         let (shares, mut times) = (shares?, Histogram::new());
@@ -345,9 +345,9 @@ fn replay<L: Log>(spec: &Spec) -> Result<Outcome, Failure> {
     process::settle(scratch.path())?;
     process::drop_cached(scratch.path())?;
     process::reset_peak_memory();
-    let (before, start) = (Counters::now(), Instant::now());
+    let (before, start) = (Counters::now(scratch.path()), Instant::now());
     let checker = L::replay(scratch.path(), spec, Checker::new(spec.bytes))?;
-    let (took, counted) = (start.elapsed(), Counters::now().since(&before));
+    let (took, counted) = (start.elapsed(), Counters::now(scratch.path()).since(&before));
     if checker.checked() != count {
         return Err(format!("{} of {count} records came back", checker.checked()).into());
     }
