@@ -61,7 +61,7 @@ SHELL := /bin/bash
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
+.PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
         check-install check-c demo bench bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
@@ -174,18 +174,25 @@ vendor:
 
 # --- check -------------------------------------------------------------------
 
-check: lint check-rust check-header symbols check-install check-c
+check: lint check-rust check-models check-header symbols check-install check-c
 	@echo 'all checks passed'
 
 lint:
 	$(call say,LINT,clippy rustfmt rustdoc)
 	@$(CARGO_RUN) fmt --check
+	@$(CARGO_RUN) fmt --check --manifest-path models/Cargo.toml
 	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
 	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
 
 check-rust:
 	$(call say,TEST,cargo test)
 	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet
+
+# Every order of memory accesses of what threads share without a lock; a workspace of its own.
+check-models:
+	$(call say,TEST,models)
+	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet --release --manifest-path models/Cargo.toml > $(BUILD)/models.log 2>&1 || \
+	    { cat $(BUILD)/models.log; exit 1; }
 
 check-header:
 	@mkdir -p $(BUILD)
