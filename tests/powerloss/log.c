@@ -454,7 +454,7 @@ static void check(const char *dir, const char *marks_path, uint64_t life)
     /* One more life, its promises behind the others. */
     fputs("step: a writer\n", stderr);
     marks = memfd_create("marks", MFD_CLOEXEC);
-    live(dir, life, 30, false);
+    live(dir, life, 15, false);
     read_marks(marks);
     say_check(promised.lives[life].last == last, "a reader found records up to %" PRIu64 ", the writer up to %" PRIu64, last,
               promised.lives[life].last);

@@ -36,7 +36,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -142,26 +141,23 @@ class Mounted:
                 raise Skip("this kernel's loop device shows no volatile cache")
 
 
-def in_namespaces(run):
-    """Runs it as the first process of its own namespaces, so that all of its
-    children, and with them mounts, servers and loop devices, go with it."""
+def in_namespaces(run, work):
+    """Runs it as the first process of its own namespaces, with a tmpfs on `work`: all of its children, and with them
+    mounts, servers, loop devices and images, go with it."""
     call("unshare", CLONE_NEWNS | CLONE_NEWPID)
     child = os.fork()
     if child:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells the child too
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os.kill(child, signal.SIGTERM))
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
+    os.setpgid(0, 0)  # a terminal's Ctrl-C comes once, through the parent
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     code = 1
     try:
         mount("none", "/", "", MS_REC | MS_PRIVATE)
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("powerloss", work, "tmpfs")
         code = run()
     except KeyboardInterrupt:
         print("stopped")
@@ -171,6 +167,11 @@ def in_namespaces(run):
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def stop(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 # --- files --------------------------------------------------------------------
@@ -595,8 +596,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("POWERLOSS_SECONDS") or 200))
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 32))
     parser.add_argument("--cuts", type=int, default=300, help="at most so many of one recording")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--work", default="/dev/shm", help="where images go; a tmpfs is fast")
+    parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--replay", help="a recording that was left")
     parser.add_argument("--cut")
     parser.add_argument("--verbose", action="store_true")
@@ -611,13 +611,14 @@ def main():
             print(f"skipped: {why}")
             return 77
 
-    def run():
-        with tempfile.TemporaryDirectory(prefix="twal-powerloss.", dir=args.work) as work:
-            print(f"seed {args.seed}", flush=True)
-            run = Run(args, work)
-            return run.replay() if args.replay else run.all()
+    work = fresh(os.path.join(args.build, "powerloss", "work"))
 
-    return in_namespaces(run)
+    def run():
+        print(f"seed {args.seed}", flush=True)
+        run = Run(args, work)
+        return run.replay() if args.replay else run.all()
+
+    return in_namespaces(run, work)
 
 
 if __name__ == "__main__":
