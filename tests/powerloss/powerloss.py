@@ -127,9 +127,9 @@ class Mounted:
 
     def __enter__(self):
         device, name = attach(self.image, self.direct)
-        if self.direct:
-            self.expect_flushes(os.path.basename(name))
         try:
+            if self.direct:
+                self.expect_flushes(os.path.basename(name))
             mount(name, self.place, self.fs, 0, self.options)
         except OSError as error:
             raise NotMounted(str(error)) from error
