@@ -61,8 +61,13 @@ SHELL := /bin/bash
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
+<<<<<<< HEAD
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
         check-install check-c demo bench bench-peers clean FORCE
+=======
+.PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
+        check-install check-c demo powerloss bench clean FORCE
+>>>>>>> powerloss
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -75,6 +80,7 @@ help:
 	    symbols 'what both libraries export' \
 	    check-c 'the C programs of c-tests' \
 	    demo 'a log that is killed and opened again' \
+	    powerloss 'power cuts on real file systems; needs root, POWERLOSS_SECONDS=200 for each' \
 	    bench 'speed against the device and against others' \
 	    bench-peers 'builds the others, lists which can run here' \
 	    clean 'remove what was made'
@@ -221,6 +227,18 @@ check-c: all
 
 demo: all
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
+
+# A disk in user space, the kernel's own file systems on it, and the power cut at
+# many points.  Not part of check: it needs root, FUSE, loop devices and mkfs.
+POWERLOSS_SECONDS ?= 200
+powerloss: all
+	@mkdir -p $(BUILD)/powerloss
+	@$(CC) -std=c11 -O2 $(WARN) '$(SRC)/tests/powerloss/disk.c' -o $(BUILD)/powerloss/disk
+	@$(CC) -std=c11 -O2 $(WARN) -I'$(SRC)/include' -I'$(SRC)/c-tests' '$(SRC)/tests/powerloss/log.c' \
+	    '$(SRC)/c-tests/helpers.c' -o $(BUILD)/powerloss/log $(BUILD)/libtwal.so -Wl,-rpath,'$(abspath $(BUILD))' -pthread
+	@command -v python3 > /dev/null || { echo 'skipped: there is no python3'; exit 0; }; \
+	    python3 '$(SRC)/tests/powerloss/powerloss.py' --build $(BUILD) --seconds $(POWERLOSS_SECONDS) $(POWERLOSS_ARGS) || \
+	    { status=$$?; [ $$status = 77 ] || exit $$status; }
 
 bench: all
 	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml -- $(BENCH_ARGS)
