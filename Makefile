@@ -61,13 +61,8 @@ SHELL := /bin/bash
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-<<<<<<< HEAD
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
-        check-install check-c demo bench bench-peers clean FORCE
-=======
-.PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
-        check-install check-c demo powerloss bench clean FORCE
->>>>>>> powerloss
+        check-install check-c demo powerloss bench bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
