@@ -215,8 +215,11 @@ check-c: all
 demo: all
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
 
-bench: all
-	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml -- $(BENCH_ARGS)
+# BENCH_ARGS=--help says what else can be asked for.  The others take part if they were built.
+TWAL_PEERS := $(CARGO_TARGET_DIR)/release/twal-peers
+bench-run = export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml --
+bench:
+	@$(bench-run) $(if $(wildcard $(TWAL_PEERS)),--peers '$(TWAL_PEERS)') $(BENCH_ARGS)
 
 # nodedb-wal wants to be told twice: see bench/peers/Cargo.toml.  PEERS_FEATURES= leaves it out.
 PEERS_FEATURES ?= nodedb
@@ -224,7 +227,7 @@ bench-peers:
 	$(call say,CARGO,twal-peers)
 	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --release --ignore-rust-version --features '$(PEERS_FEATURES)' \
 	    --manifest-path bench/peers/Cargo.toml
-	@'$(CARGO_TARGET_DIR)/release/twal-peers' --list
+	@'$(TWAL_PEERS)' --list
 
 clean:
 	$(call say,CLEAN,$(BUILD))

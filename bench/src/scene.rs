@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use twal::base::options::{IoEngine, Options};
-use twal::{How, Log, Stats};
+use twal::{Entry, How, Log, Stats};
 
 use crate::sys;
 
@@ -35,6 +35,17 @@ impl Scene {
         Ok(Scene { log, dir, options: options.clone() })
     }
 
+    /// A new log that has begun its second segment.  The first one is zeroed as it is written, and
+    /// spares are only made for a log that is used: neither is what a log in use meets.
+    pub fn in_use(parent: &Path, name: &str, options: &Options) -> Result<Self, Failure> {
+        let scene = Scene::create(parent, name, options)?;
+        let entry = Entry { data: b"first", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        scene.log.append(&entry, SYNC)?;
+        scene.log.roll()?;
+        scene.log.append(&entry, SYNC)?;
+        Ok(scene)
+    }
+
     /// Gives back what was written so far, and waits until the spares are whole
     /// and this process writes nothing any more.  So no slice pays for work that
     /// belongs to the one before it.  False: that did not come about.
@@ -52,7 +63,7 @@ impl Scene {
                 (written, written_at) = (now, Instant::now());
             }
             let quiet = written_at.elapsed();
-            if quiet > Duration::from_millis(60) && self.whole_spares()? >= self.options.spares {
+            if quiet > Duration::from_millis(60) && self.whole_spares()? >= self.options.spares.max(1) {
                 return Ok(true);
             }
             if quiet > Duration::from_secs(2) {
@@ -70,7 +81,7 @@ impl Scene {
                 continue;
             }
             match entry.metadata() {
-                Ok(meta) => whole += u64::from(meta.blocks() * 512 >= self.options.segment_size),
+                Ok(meta) => whole += u64::from(meta.blocks() * 512 >= self.log.stats().segment_size),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => (), // became a segment meanwhile
                 Err(error) => return Err(error.into()),
             }
@@ -87,7 +98,7 @@ impl Drop for Scene {
 }
 
 /// Bytes this process has sent to block devices; 0 if the kernel does not count.
-fn written_bytes() -> u64 {
+pub fn written_bytes() -> u64 {
     let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0)
 }
@@ -147,16 +158,22 @@ pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     Ok(found)
 }
 
-/// Pages of the log's files in the page cache, in words.
-pub fn page_cache(dir: &Path) -> String {
-    match cached_pages(dir) {
-        Ok((files, pages)) => format!("{pages} pages of {files} files"),
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => "not available (no cachestat)".into(),
-        Err(error) => format!("not available ({error})"),
+/// The first number of every segment in `dir`.
+pub fn first_seqs(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        // As above; a spare has no second number.
+        let mut parts = name.to_str().and_then(|name| name.strip_prefix("twal-")).unwrap_or("").split(['-', '.']);
+        let first: Option<u64> =
+            parts.next().and_then(|index| index.parse::<u64>().ok()).and_then(|_| parts.next()?.parse().ok());
+        found.extend(first);
     }
+    Ok(found)
 }
 
-fn cached_pages(dir: &Path) -> io::Result<(usize, u64)> {
+/// How many files the log has, and how many of their pages are in the page cache.
+pub fn cached_pages(dir: &Path) -> io::Result<(usize, u64)> {
     let (mut files, mut pages) = (0, 0);
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
