@@ -15,6 +15,9 @@ use crate::scene::Failure;
 use crate::slice::put_times;
 use crate::sys;
 
+/// This very program, also when its file was replaced meanwhile.
+const MYSELF: &str = "/proc/self/exe";
+
 /// Who does a slice.
 #[derive(Debug, Clone)]
 pub enum Contender {
@@ -164,7 +167,7 @@ impl Contest<'_> {
     }
 
     pub fn twal_command(&self, slice: &str, dir: &Path, words: &[String]) -> Result<Command, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(MYSELF);
         command.args(["slice", slice, "--dir"]).arg(dir).args(words);
         if self.args.allow_any_fs {
             command.arg("--allow-any-fs");
@@ -373,7 +376,7 @@ impl Load {
     pub fn start() -> Result<Load, Failure> {
         let mut load = Load(Vec::new());
         for cpu in sys::allowed_cpus() {
-            let spinner = Command::new(std::env::current_exe()?).args(["slice", "spin", &cpu.to_string()]).spawn()?;
+            let spinner = Command::new(MYSELF).args(["slice", "spin", &cpu.to_string()]).spawn()?;
             load.0.push(spinner);
         }
         std::thread::sleep(Duration::from_millis(100));

@@ -5,6 +5,7 @@
 //! bench/README.md says what each workload is.
 
 mod args;
+mod benchmarks;
 mod bulk;
 mod contest;
 mod driver;
@@ -16,6 +17,7 @@ mod machine;
 mod report;
 mod scene;
 mod slice;
+mod svg;
 mod sync;
 mod sys;
 
@@ -59,6 +61,9 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 }
 
 fn run(mut args: Args) -> Result<(), Failure> {
+    if let Some(dir) = &args.report {
+        return benchmarks::write(report::read(&args.json)?, dir);
+    }
     std::fs::create_dir_all(&args.dir)?;
     args.dir = args.dir.canonicalize()?;
     let began = machine::utc_now();
