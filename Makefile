@@ -62,7 +62,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
-        check-install check-c demo bench bench-report bench-peers clean FORCE
+        check-install check-c demo bench bench-report bench-micro bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -77,6 +77,7 @@ help:
 	    demo 'a log that is killed and opened again' \
 	    bench 'speed against the device and against others' \
 	    bench-report 'docs/BENCHMARKS.md and its plots of what bench measured' \
+	    bench-micro 'speed of the inner parts' \
 	    bench-peers 'builds the others, lists which can run here' \
 	    clean 'remove what was made'
 
@@ -225,6 +226,10 @@ bench:
 # Of what bench measured last; measures nothing.
 bench-report:
 	@$(bench-run) --report $(or $(REPORT_DIR),'$(SRC)/docs')
+
+# Of the inner parts.  MICRO_ARGS: what criterion takes, as a part of a name.
+bench-micro:
+	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) bench $(CARGOFLAGS) --quiet --manifest-path bench/Cargo.toml --bench micro -- $(MICRO_ARGS)
 
 # nodedb-wal wants to be told twice: see bench/peers/Cargo.toml.  PEERS_FEATURES= leaves it out.
 PEERS_FEATURES ?= nodedb

@@ -56,7 +56,7 @@ pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
         Workload::Replay => 2.0 * small * (3.0 + rounds * 2.5 + rounds.min(PEER_REPLAYS) * peers * 9.0),
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
-        Workload::Idle => idle_time(args).as_secs_f64() + 1.0,
+        Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
     }
 }
 

@@ -133,7 +133,8 @@ pub fn idle(spec: &Spec) -> Result<Json, Failure> {
     let options = Options { io_engine: Some(spec.engine), allow_any_fs: spec.allow_any_fs, ..Options::default() };
     let scene = Scene::create(&spec.dir, "idle", &options)?;
     append(&scene.log, &[7; 128], 0, SYNC)?;
-    std::thread::sleep(Duration::from_millis(500)); // the mark comes 10 ms after the record
+    // The mark comes 10 ms after the record; what the log has to zero ahead takes longer.
+    std::thread::sleep(Duration::from_secs(2));
     let (threads, switches) = switches_of_others()?;
     std::thread::sleep(spec.time);
     let (_, after) = switches_of_others()?;
