@@ -183,6 +183,9 @@ lint:
 	$(call say,LINT,clippy rustfmt rustdoc)
 	@$(CARGO_RUN) fmt --check
 	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
+	@$(CARGO_RUN) fmt --check --manifest-path bench/Cargo.toml
+	@$(CARGO_RUN) fmt --check --manifest-path bench/peers/Cargo.toml
+	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path bench/Cargo.toml -- -D warnings
 	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
 
 check-rust:

@@ -85,11 +85,12 @@ fn done(start: Instant, shares: &[Share]) -> Done {
 }
 
 /// Producers that never wait; the clock stops when the last record is durable.
-/// `--how recycled`: `--count` records on segments that come back; else all segments are there beforehand.
+/// `--how recycled`: `--count` records on segments that come back; else there are spares for all of it.
 pub fn asynchronous(spec: &Spec) -> Result<Json, Failure> {
     let count = spec.count.unwrap_or(u64::MAX);
     let recycled = spec.how == "recycled";
-    let spares = if recycled { 16 } else { spares_for(spec.log_bytes(count)) };
+    // As many for all sizes of records: what one slice leaves is what the next one takes.
+    let spares = if recycled { 16 } else { spares_for(count * spec.bytes as u64 / 8 * 11) };
     let options = Options { durability: Some(Durability::Async), ..spec.options(spares) };
     let scene = Scene::in_use(&spec.dir, "async", &options)?;
     pour(&scene.log, &mut Payload::new(spec.bytes), 0, 1000, 0)?;

@@ -398,7 +398,7 @@ pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(args: &Args, name: &str) -> Self {
-        let dir = args.dir.join(format!("twal-bench-{name}"));
+        let dir = args.dir.join(format!("twal-bench-scratch-{name}"));
         let _ = std::fs::remove_dir_all(&dir);
         Scratch(dir)
     }

@@ -19,8 +19,15 @@ use twal::base::options::IoEngine;
 
 const BLOCK: usize = sys::BLOCK;
 
-/// Runs one workload.
+/// Runs one workload.  Its logs are kept from slice to slice and removed at its end.
 pub fn run(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure> {
+    scene::remove_all(&contest.args.dir);
+    let result = measure(contest, workload);
+    scene::remove_all(&contest.args.dir);
+    result
+}
+
+fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure> {
     match workload {
         Workload::Sync | Workload::Loaded => sync(contest, workload),
         Workload::Async => asynchronous(contest),
@@ -106,7 +113,7 @@ fn async_jobs(args: &Args) -> Vec<Job> {
     let mut jobs = Vec::new();
     for bytes in &args.bytes {
         for threads in [1, 2] {
-            // More than any device here takes in the time; segments for all of it are there before the clock starts.
+            // More than any device here takes in the time: spares for all of it are there before the clock starts.
             let count = (args.slice.as_secs_f64() * f64::from(2u32 << 30)) as usize / bytes;
             jobs.push(Job {
                 slice: "async",
@@ -131,7 +138,7 @@ fn auto(contest: &Contest<'_>) -> Vec<Contender> {
 fn asynchronous(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let args = contest.args;
     println!(
-        "Async: producers that do not wait; the clock stops when all is durable. Fresh segments, there beforehand.\n\
+        "Async: producers that do not wait; the clock stops when all is durable. There are spares for all of it.\n\
          L: bare durable writes of 1 MiB; × L in bytes of records. {} rounds of {} ms.\n",
         args.rounds,
         args.slice.as_millis()

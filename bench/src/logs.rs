@@ -131,10 +131,10 @@ pub fn open(spec: &Spec) -> Result<Json, Failure> {
 pub fn idle(spec: &Spec) -> Result<Json, Failure> {
     let before = status_kib("VmRSS:");
     let options = Options { io_engine: Some(spec.engine), allow_any_fs: spec.allow_any_fs, ..Options::default() };
-    let scene = Scene::create(&spec.dir, "idle", &options)?;
+    let scene = Scene::open(&spec.dir, "idle", &options)?;
     append(&scene.log, &[7; 128], 0, SYNC)?;
     // The mark comes 10 ms after the record; what the log has to zero ahead takes longer.
-    std::thread::sleep(Duration::from_secs(2));
+    scene.wait_until_quiet(Duration::from_secs(2));
     let (threads, switches) = switches_of_others()?;
     std::thread::sleep(spec.time);
     let (_, after) = switches_of_others()?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use twal::base::options::{IoEngine, Options};
 use twal::{Entry, How, Log, Stats};
 
+use crate::args::engine_name;
 use crate::sys;
 
 /// Anything that ends a run.
@@ -19,7 +20,10 @@ pub const NO_SYNC: How = How { sync: Some(false), no_wait: false };
 /// Return when durable.
 pub const SYNC: How = How { sync: Some(true), no_wait: false };
 
-/// A log in a directory of its own, removed when dropped.
+/// What the directories of logs are called, before their names.
+const PREFIX: &str = "twal-bench-log-";
+
+/// A log in a directory of its own.
 pub struct Scene {
     pub log: Log,
     pub dir: PathBuf,
@@ -27,22 +31,25 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A new log `name` below `parent`; what an earlier run left there is removed.
-    pub fn create(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
-        let dir = parent.join(format!("twal-bench-{name}"));
-        let _ = fs::remove_dir_all(&dir);
+    /// The log `name` below `parent`, as earlier slices left it.  So its segments are recycled ones, and a
+    /// slice does not begin with writing them: a device that was just given gigabytes is not what it was before.
+    pub fn open(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
+        let dir = parent.join(format!("{PREFIX}{name}"));
         let log = Log::open(&dir, options)?;
         Ok(Scene { log, dir, options: options.clone() })
     }
 
-    /// A new log that has begun its second segment.  The first one is zeroed as it is written, and
+    /// The same; a new log has begun its second segment.  The first one is zeroed as it is written, and
     /// spares are only made for a log that is used: neither is what a log in use meets.
     pub fn in_use(parent: &Path, name: &str, options: &Options) -> Result<Self, Failure> {
-        let scene = Scene::create(parent, name, options)?;
-        let entry = Entry { data: b"first", stream: 0, timestamp: None, kind: 0x0100, required: false };
-        scene.log.append(&entry, SYNC)?;
-        scene.log.roll()?;
-        scene.log.append(&entry, SYNC)?;
+        let engine = options.io_engine.map_or("", engine_name);
+        let scene = Scene::open(parent, &format!("{name}-{engine}-{}", options.segment_size >> 10), options)?;
+        if scene.log.last_seq() == 0 {
+            let entry = Entry { data: b"first", stream: 0, timestamp: None, kind: 0x0100, required: false };
+            scene.log.append(&entry, SYNC)?;
+            scene.log.roll()?;
+            scene.log.append(&entry, SYNC)?;
+        }
         Ok(scene)
     }
 
@@ -55,22 +62,33 @@ impl Scene {
             self.log.trim(last)?;
         }
         let start = Instant::now();
-        let (mut written, mut written_at) = (written_bytes(), start);
         while start.elapsed() < Duration::from_secs(60) {
+            self.wait_until_quiet(Duration::from_millis(60));
+            if self.whole_spares()? >= self.options.spares.max(1) {
+                return Ok(true);
+            }
+            if start.elapsed() > Duration::from_secs(2) && self.wait_until_quiet(Duration::from_secs(2)) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until this process has written nothing for so long; false: a minute was not enough.
+    pub fn wait_until_quiet(&self, quiet: Duration) -> bool {
+        let start = Instant::now();
+        let (mut written, mut written_at) = (written_bytes(), start);
+        while written_at.elapsed() < quiet {
             std::thread::sleep(Duration::from_millis(10));
             let now = written_bytes();
             if now != written {
                 (written, written_at) = (now, Instant::now());
             }
-            let quiet = written_at.elapsed();
-            if quiet > Duration::from_millis(60) && self.whole_spares()? >= self.options.spares.max(1) {
-                return Ok(true);
-            }
-            if quiet > Duration::from_secs(2) {
-                return Ok(false);
+            if start.elapsed() > Duration::from_secs(60) {
+                return false;
             }
         }
-        Ok(false)
+        true
     }
 
     fn whole_spares(&self) -> Result<u64, Failure> {
@@ -93,7 +111,15 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         let _ = self.log.close(); // a failed run says so elsewhere
-        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes all logs below `parent`.
+pub fn remove_all(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_dir_all(entry.path()); // what is left is removed by the next run
+        }
     }
 }
 

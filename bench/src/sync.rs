@@ -30,7 +30,7 @@ struct Until<'a> {
 }
 
 pub fn run(spec: &Spec) -> Result<Json, Failure> {
-    let scene = Scene::in_use(&spec.dir, "sync", &spec.options(4))?;
+    let scene = Scene::in_use(&spec.dir, "sync", &spec.options(6))?;
     let until = Until { time: spec.time, records: u64::MAX, stop: &AtomicBool::new(false), keep_each: false };
     with_threads(spec, &scene.log, &until, |run| {
         measure(spec, &scene, |start| {
