@@ -11,18 +11,15 @@ use twal::{Code, How, Log};
 use crate::hist::Histogram;
 use crate::json::Json;
 use crate::scene::{Failure, Scene, NO_SYNC};
-use crate::slice::{append, measure, Done, Payload, Spec, SEGMENT};
+use crate::slice::{append, measure, Done, Payload, Spec};
 use crate::sys;
 
 /// Records of one batch.
 pub const BATCH: u64 = 1000;
+/// Spares of these logs: enough for what is written between two trims.
+const SPARES: u64 = 4;
 /// How many records go between two looks at the clock.
 const CLOCK_EVERY: u64 = 64;
-
-/// Spares that `bytes` of log need so that none has to be made on the way.
-fn spares_for(bytes: u64) -> u64 {
-    bytes / SEGMENT + bytes / SEGMENT / 16 + 4
-}
 
 /// Appends `count` records without waiting; gives the last one's number.
 pub fn pour(log: &Log, payload: &mut Payload, first: u64, count: u64, stream: u64) -> twal::base::Result<u64> {
@@ -52,21 +49,20 @@ struct Share {
     end: Instant,
 }
 
-/// Runs `work` with a number in as many threads as there are producers; with `trimming`, beside a thread that trims.
+/// Runs `work` with a number in as many threads as there are producers, beside a thread that trims.
 fn produce(
     spec: &Spec,
     log: &Log,
-    trimming: bool,
     work: impl Fn(u64) -> twal::base::Result<Share> + Sync,
 ) -> Result<Vec<Share>, Failure> {
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        let trimmer = trimming.then(|| scope.spawn(|| trim_while(log, &running)));
+        let trimmer = scope.spawn(|| trim_while(log, &running));
         let work = &work;
         let all: Vec<_> = (0..spec.threads as u64).map(|thread| scope.spawn(move || work(thread))).collect();
         let shares = all.into_iter().map(|one| one.join().expect("a producer does not panic")).collect();
         running.store(false, Ordering::Relaxed);
-        trimmer.map_or(Ok(()), |trimmer| trimmer.join().expect("the trimmer does not panic"))?;
+        trimmer.join().expect("the trimmer does not panic")?;
         let shares: twal::base::Result<Vec<Share>> = shares;
         Ok(shares?)
     })
@@ -84,23 +80,18 @@ fn done(start: Instant, shares: &[Share]) -> Done {
     }
 }
 
-/// Producers that never wait; the clock stops when the last record is durable.
-/// `--how recycled`: `--count` records on segments that come back; else there are spares for all of it.
+/// Producers that never wait, for so long or for `--count` records; the clock stops when the last one is durable.
 pub fn asynchronous(spec: &Spec) -> Result<Json, Failure> {
-    let count = spec.count.unwrap_or(u64::MAX);
-    let recycled = spec.how == "recycled";
-    // As many for all sizes of records: what one slice leaves is what the next one takes.
-    let spares = if recycled { 16 } else { spares_for(count * spec.bytes as u64 / 8 * 11) };
-    let options = Options { durability: Some(Durability::Async), ..spec.options(spares) };
+    let part = spec.count.unwrap_or(u64::MAX) / spec.threads as u64;
+    let options = Options { durability: Some(Durability::Async), ..spec.options(SPARES) };
     let scene = Scene::in_use(&spec.dir, "async", &options)?;
     pour(&scene.log, &mut Payload::new(spec.bytes), 0, 1000, 0)?;
     scene.log.sync(0)?;
     measure(spec, &scene, |start| {
-        let shares = produce(spec, &scene.log, recycled, |thread| {
-            let part = count / spec.threads as u64;
+        let shares = produce(spec, &scene.log, |thread| {
             let mut payload = Payload::new(spec.bytes);
             let mut records = 0;
-            while records < part && (recycled || start.elapsed() < spec.time) {
+            while records < part && start.elapsed() < spec.time {
                 pour(&scene.log, &mut payload, records, CLOCK_EVERY, thread)?;
                 records += CLOCK_EVERY;
             }
@@ -113,13 +104,11 @@ pub fn asynchronous(spec: &Spec) -> Result<Json, Failure> {
 
 /// Each producer: 1,000 appends without a wait, then sync, again and again.  A time is one batch's.
 pub fn batches(spec: &Spec) -> Result<Json, Failure> {
-    // At 8 M records/s.
-    let spares = spares_for(spec.log_bytes((spec.time.as_secs_f64() * 8e6) as u64));
-    let scene = Scene::in_use(&spec.dir, "batch", &spec.options(spares))?;
+    let scene = Scene::in_use(&spec.dir, "batch", &spec.options(SPARES))?;
     let last = pour(&scene.log, &mut Payload::new(spec.bytes), 0, BATCH, 0)?;
     scene.log.sync(last)?;
     measure(spec, &scene, |start| {
-        let shares = produce(spec, &scene.log, false, |thread| {
+        let shares = produce(spec, &scene.log, |thread| {
             let mut payload = Payload::new(spec.bytes);
             let mut share = Share { records: 0, times: Histogram::new(), end: Instant::now() };
             while share.end - start < spec.time {
@@ -176,8 +165,12 @@ impl Due {
 pub fn offered(spec: &Spec) -> Result<Json, Failure> {
     let rate = spec.rate.ok_or("offered needs --rate")?;
     // Not batch_records 1: that makes every record a frame, and so a flush, of its own.
-    let options =
-        Options { durability: Some(Durability::Group), batch_records: u64::MAX, batch_delay_us: 1, ..spec.options(16) };
+    let options = Options {
+        durability: Some(Durability::Group),
+        batch_records: u64::MAX,
+        batch_delay_us: 1,
+        ..spec.options(SPARES)
+    };
     let scene = Scene::in_use(&spec.dir, "offered", &options)?;
     let log = &scene.log;
     pour(log, &mut Payload::new(spec.bytes), 0, 1000, 0)?;
@@ -193,7 +186,7 @@ pub fn offered(spec: &Spec) -> Result<Json, Failure> {
                 ready.wait();
                 wait_for_each(log, &due, first, &last, start)
             });
-            let shares = produce(spec, log, true, |thread| {
+            let shares = produce(spec, log, |thread| {
                 ready.wait();
                 offer(spec, rate, log, &due, thread, start)
             });

@@ -39,18 +39,28 @@ impl Scene {
         Ok(Scene { log, dir, options: options.clone() })
     }
 
-    /// The same; a new log has begun its second segment.  The first one is zeroed as it is written, and
-    /// spares are only made for a log that is used: neither is what a log in use meets.
+    /// The same, with more segments to recycle than spares are wanted: then none has to be made and zeroed
+    /// while the clock runs.  A new log has to become such a one first.
     pub fn in_use(parent: &Path, name: &str, options: &Options) -> Result<Self, Failure> {
         let engine = options.io_engine.map_or("", engine_name);
         let scene = Scene::open(parent, &format!("{name}-{engine}-{}", options.segment_size >> 10), options)?;
         if scene.log.last_seq() == 0 {
-            let entry = Entry { data: b"first", stream: 0, timestamp: None, kind: 0x0100, required: false };
-            scene.log.append(&entry, SYNC)?;
-            scene.log.roll()?;
-            scene.log.append(&entry, SYNC)?;
+            scene.leave_segments()?;
         }
         Ok(scene)
+    }
+
+    /// Begins segments until those that were left behind are as many as there are spares, so that the next
+    /// trim doubles the spares.  Spares beyond those that are wanted would be removed at the next opening.
+    pub fn leave_segments(&self) -> Result<(), Failure> {
+        let entry = Entry { data: b"roll", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        // One is the active one, one is retained.
+        while segments(&self.dir)?.len() as u64 <= self.options.spares + 2 {
+            self.log.append(&entry, SYNC)?;
+            self.log.roll()?;
+            self.log.append(&entry, SYNC)?;
+        }
+        Ok(())
     }
 
     /// Gives back what was written so far, and waits until the spares are whole

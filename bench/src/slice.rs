@@ -46,11 +46,6 @@ impl Spec {
     pub fn options(&self, spares: u64) -> Options {
         scene::options(self.engine, self.segment_size, spares, self.allow_any_fs)
     }
-
-    /// Bytes that `records` take in the log, when many share a frame.
-    pub fn log_bytes(&self, records: u64) -> u64 {
-        records * (self.bytes as u64 + 48)
-    }
 }
 
 /// Runs what the words name and prints its figures as one JSON line.
@@ -197,6 +192,7 @@ pub fn measure(
     for (name, value) in done.more {
         put(name, value);
     }
+    scene.leave_segments()?;
     let mut fields: Vec<(String, Json)> =
         figures.into_iter().map(|(name, value)| (name, Json::Number(value))).collect();
     fields.push(("engine".into(), after.engine.to_string().into()));

@@ -114,7 +114,13 @@ fn append_until(log: &Log, thread: u64, payload: &mut Payload, until: &Until<'_>
 /// What is durable is given back every 5 ms, so segments are recycled while they
 /// are needed.  The slice ends when `--segments` were sealed, or after `--count` records of each thread.
 pub fn rollover(spec: &Spec) -> Result<Json, Failure> {
-    let scene = Scene::in_use(&spec.dir, "rollover", &spec.options(if spec.segment_size < 16 << 20 { 4 } else { 2 }))?;
+    let spares = match spec.segment_size >> 20 {
+        0..16 => 4,
+        16..=64 => 2,
+        _ => 1,
+    };
+    let scene = Scene::in_use(&spec.dir, "rollover", &spec.options(spares))?;
+    scene.log.roll()?; // the slice begins with a whole segment
     let stop = AtomicBool::new(false);
     let records = spec.count.unwrap_or(u64::MAX);
     let until = Until { time: spec.time, records, stop: &stop, keep_each: true };
