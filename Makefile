@@ -179,13 +179,14 @@ vendor:
 check: lint check-rust check-header symbols check-install check-c
 	@echo 'all checks passed'
 
+# What the bench needs beside the library is not in vendor/.
 lint:
 	$(call say,LINT,clippy rustfmt rustdoc)
 	@$(CARGO_RUN) fmt --check
 	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
 	@$(CARGO_RUN) fmt --check --manifest-path bench/Cargo.toml
 	@$(CARGO_RUN) fmt --check --manifest-path bench/peers/Cargo.toml
-	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path bench/Cargo.toml -- -D warnings
+	@$(if $(wildcard $(SRC)/vendor),,$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path bench/Cargo.toml -- -D warnings)
 	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
 
 check-rust:
@@ -224,7 +225,7 @@ demo: all
 TWAL_PEERS := $(CARGO_TARGET_DIR)/release/twal-peers
 bench-run = export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml --
 bench:
-	@$(bench-run) $(if $(wildcard $(TWAL_PEERS)),--peers '$(TWAL_PEERS)') $(BENCH_ARGS)
+	@[ ! -x '$(TWAL_PEERS)' ] || set -- --peers '$(TWAL_PEERS)'; $(bench-run) "$$@" $(BENCH_ARGS)
 
 # Of what bench measured last; measures nothing.
 bench-report:
