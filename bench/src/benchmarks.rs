@@ -341,7 +341,7 @@ fn throughput(lines: &Lines, kind: &str, bytes: f64, beside: &str) -> Plot {
     let series = names.into_iter().map(|name| Series {
         points: by_threads(lines, kind, &name, bytes),
         bound: name == "L",
-        name: if name == "L" { "L: one bare write after the other".into() } else { name },
+        name: if name == "L" { "L: bare writes, one by one".into() } else { name },
     });
     Plot {
         title: format!("Records of {bytes} B, each waited for until durable{beside}"),
@@ -400,12 +400,11 @@ pub fn write(lines: Vec<Json>, dir: &Path) -> Result<(), Failure> {
          better than times do. L is the bare device: one durable write of 4 KiB after the other, O_DIRECT, overwriting, in the same rounds.\n\
          Every figure is the median of its rounds, a maximum that of all of them.\n\n## The run\n\n",
     );
-    let runs: Vec<&str> = lines.of("machine").map(|line| line.text("name")).collect();
+    let has_results =
+        |run: &&Json| lines.0.iter().any(|line| line.text("kind") != "machine" && line.text("run") == run.text("name"));
+    let runs: Vec<&Json> = lines.of("machine").filter(has_results).collect();
     out += "| | |\n|---|---|\n";
-    for line in lines
-        .of("machine")
-        .filter(|run| lines.0.iter().any(|l| l.text("kind") != "machine" && l.text("run") == run.text("name")))
-    {
+    for line in &runs {
         let arguments = line.text("arguments");
         let command = if arguments.is_empty() {
             "make bench".to_owned()

@@ -252,7 +252,7 @@ impl Contest<'_> {
         Ok(table)
     }
 
-    /// Prints the table of all jobs and writes its lines; with `records_per_bare`, … × L.
+    /// Prints the table of all jobs and writes their lines.
     pub fn show(&mut self, kind: &str, jobs: &[Job], table: &[Vec<Cell>]) -> Result<(), Failure> {
         let mut rows = Vec::new();
         for (job, cells) in jobs.iter().zip(table) {

@@ -19,7 +19,7 @@ pub struct Plot {
     pub series: Vec<Series>,
 }
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 480.0;
 /// Where the axes are: left, top, right, bottom.
 const AREA: (f64, f64, f64, f64) = (86.0, 48.0, 650.0, 418.0);
