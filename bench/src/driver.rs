@@ -45,21 +45,21 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
 pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
     let (rounds, engines, peers) = (args.rounds as f64, args.engines.len() as f64, peers as f64);
     let slice = args.slice.as_secs_f64();
-    // Of contenders beside L: time of a slice, and beside it.
-    let all = |jobs: usize, beside: f64| {
-        jobs as f64 * rounds * (slice + engines * (slice + 0.4 + beside) + peers * (slice + 0.4 + beside))
+    // Beside each slice a log is opened or made, settled and left.
+    let all = |jobs: usize, engines: f64, beside: f64| {
+        jobs as f64 * rounds * (slice + (engines + peers) * (slice + 0.9 + beside))
     };
     let small = if args.quick { 0.1 } else { 1.0 };
     match workload {
-        Workload::Sync => all(sync_jobs(args, false).len(), 0.0),
-        Workload::Loaded => all(sync_jobs(args, true).len(), 0.4),
-        Workload::Async => all(async_jobs(args).len(), slice),
+        Workload::Sync => all(sync_jobs(args, false).len(), engines, 0.0),
+        Workload::Loaded => all(sync_jobs(args, true).len(), engines, 0.5),
+        Workload::Async => all(async_jobs(args).len(), 1.0, slice / 2.0),
         Workload::Offered => {
             let jobs = offered_jobs(args);
             rounds * jobs.iter().map(|job| slice + job.time.as_secs_f64() + 1.0).sum::<f64>()
         }
         Workload::Steady => (rounds.min(STEADY_ROUNDS) * 10.0 + 2.0) * small,
-        Workload::Batch => all(2, slice),
+        Workload::Batch => all(2, engines, slice / 2.0),
         Workload::Replay => 2.0 * small * (3.0 + rounds * 2.5 + rounds.min(PEER_REPLAYS) * peers * 9.0),
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
