@@ -229,7 +229,7 @@ bench:
 
 # Of what bench measured last; measures nothing.
 bench-report:
-	@$(bench-run) --report $(or $(REPORT_DIR),'$(SRC)/docs')
+	@$(bench-run) --report $(or $(REPORT_DIR),'$(SRC)/docs') $(BENCH_ARGS)
 
 # Of the inner parts.  MICRO_ARGS: what criterion takes, as a part of a name.
 bench-micro:

@@ -14,6 +14,8 @@ usage: twal-bench [options]           measure
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
+  --pace HOW        offered: spin (default): every record when it is due, on a CPU of the producer's own; sleep: in
+                    small bursts, by a producer that leaves the CPU between them and is late by its sleep
   --engines LIST    of auto, uring, blocking; default all three
   --peers PATH      twal-peers, to measure other logs, too
   --peer LIST       only these of them
@@ -78,6 +80,7 @@ pub struct Args {
     pub threads: Vec<usize>,
     pub bytes: Vec<usize>,
     pub rates: Vec<usize>,
+    pub pace: String,
     pub engines: Vec<IoEngine>,
     pub peers: Option<PathBuf>,
     pub only_peers: Option<Vec<String>>,
@@ -101,6 +104,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
         threads: vec![1, 2, 8, 64, 256],
         bytes: vec![128, 1024],
         rates: vec![10_000, 100_000, 300_000, 1_000_000, 3_000_000],
+        pace: "spin".into(),
         engines: vec![IoEngine::Auto, IoEngine::Uring, IoEngine::Blocking],
         peers: None,
         only_peers: None,
@@ -140,6 +144,10 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
             "--threads" => args.threads = list(&value()?, number)?,
             "--bytes" => args.bytes = list(&value()?, record_size)?,
             "--rates" => args.rates = list(&value()?, number)?,
+            "--pace" => {
+                args.pace =
+                    Some(value()?).filter(|how| how == "spin" || how == "sleep").ok_or("--pace is spin or sleep")?
+            }
             "--engines" => args.engines = list(&value()?, engine)?,
             "--workload" => args.workloads = workloads(&value()?)?,
             _ => return Err(format!("unknown option {word}")),

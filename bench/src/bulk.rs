@@ -211,9 +211,11 @@ pub fn offered(spec: &Spec) -> Result<Json, Failure> {
 
 /// One producer of a share of the rate.  The times are how late its appends began.
 fn offer(spec: &Spec, rate: u64, log: &Log, due: &Due, thread: u64, start: Instant) -> twal::base::Result<Share> {
-    /// A sleep is ended this much before a record is due, the rest is waited for awake.
+    /// Pace spin: a sleep is ended this much before a record is due, the rest is waited for awake.
+    /// Pace sleep: as long as this at least, and then what has become due goes out in one go.
     const AWAKE: Duration = Duration::from_micros(30);
     sys::sleep_precisely();
+    let sleeps = spec.how == "sleep";
     let mut payload = Payload::new(spec.bytes);
     let interval_ns = 1e9 * spec.threads as f64 / rate as f64;
     let first_ns = interval_ns * thread as f64 / spec.threads as f64;
@@ -229,6 +231,7 @@ fn offer(spec: &Spec, rate: u64, log: &Log, due: &Due, thread: u64, start: Insta
         let mut now = Instant::now();
         while now < due_at {
             match (due_at - now).checked_sub(AWAKE) {
+                _ if sleeps => std::thread::sleep((due_at - now).max(AWAKE)),
                 Some(rest) if rest > AWAKE => std::thread::sleep(rest),
                 _ => std::hint::spin_loop(),
             }

@@ -175,8 +175,8 @@ fn offered_jobs(args: &Args) -> Vec<Job> {
         bytes,
         time,
         rate: Some(rate),
+        twal_words: vec!["--how".into(), args.pace.clone()],
         bare_size: Some(BLOCK),
-        ..Job::default()
     };
     let some = args.slice * 3;
     let mut jobs = Vec::new();
