@@ -7,38 +7,62 @@ use twal::base::options::IoEngine;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
-usage: twal-bench [options]
+usage: twal-bench [options]           measure
+       twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
-  --workload NAME   sync (default), async, batch1000, replay, open, rollover or all
-  --threads LIST    sync: numbers of appending threads, default 1,8,64
+  --workload LIST   of sync, loaded, async, offered, steady, batch1000, replay, open, rollover, idle; default all of them
+  --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
+  --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
+  --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
+  --pace HOW        offered: spin (default): every record when it is due, on a CPU of the producer's own; sleep: in
+                    small bursts, by a producer that leaves the CPU between them and is late by its sleep
   --engines LIST    of auto, uring, blocking; default all three
+  --peers PATH      twal-peers, to measure other logs, too
+  --peer LIST       only these of them
   --rounds N        rounds, of which the median is printed; default 7
   --slice-ms N      time of one measurement; default 1000
-  --quick           3 rounds, 300 ms, smaller data
+  --quick           1 round, 200 ms, smaller data
   --dir DIR         where the logs are made; default build/bench
+  --json FILE       where the results go, as JSON lines; default results.jsonl in DIR.  What was measured
+                    before and is not measured again stays in it
+  --fresh           empty that file first
   --allow-any-fs    also on a file system that cannot keep the log's promise
-  --json FILE       write the results as JSON lines, too
 ";
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     Sync,
+    Loaded,
     Async,
+    Offered,
+    Steady,
     Batch,
     Replay,
     Open,
     Rollover,
+    Idle,
 }
 
-const WORKLOADS: [(&str, Workload); 6] = [
+const WORKLOADS: [(&str, Workload); 10] = [
     ("sync", Workload::Sync),
+    ("loaded", Workload::Loaded),
     ("async", Workload::Async),
+    ("offered", Workload::Offered),
+    ("steady", Workload::Steady),
     ("batch1000", Workload::Batch),
     ("replay", Workload::Replay),
     ("open", Workload::Open),
     ("rollover", Workload::Rollover),
+    ("idle", Workload::Idle),
 ];
+
+impl Workload {
+    /// Its name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        WORKLOADS.iter().find(|(_, workload)| *workload == self).map_or("", |(name, _)| name)
+    }
+}
 
 /// The name of an engine on the command line and in tables.
 pub fn engine_name(engine: IoEngine) -> &'static str {
@@ -54,59 +78,107 @@ pub fn engine_name(engine: IoEngine) -> &'static str {
 pub struct Args {
     pub workloads: Vec<Workload>,
     pub threads: Vec<usize>,
+    pub bytes: Vec<usize>,
+    pub rates: Vec<usize>,
+    pub pace: String,
     pub engines: Vec<IoEngine>,
+    pub peers: Option<PathBuf>,
+    pub only_peers: Option<Vec<String>>,
     pub rounds: usize,
     pub slice: Duration,
     pub quick: bool,
     pub dir: PathBuf,
+    pub json: PathBuf,
+    pub fresh: bool,
     pub allow_any_fs: bool,
-    pub json: Option<PathBuf>,
+    /// Make the report here and measure nothing.
+    pub report: Option<PathBuf>,
+    /// The options that change what is measured, for the report.
+    pub said: String,
 }
 
 /// None: help was asked for.
 pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
     let mut args = Args {
-        workloads: vec![Workload::Sync],
-        threads: vec![1, 8, 64],
+        workloads: WORKLOADS.map(|(_, workload)| workload).to_vec(),
+        threads: vec![1, 2, 8, 64, 256],
+        bytes: vec![128, 1024],
+        rates: vec![10_000, 100_000, 300_000, 1_000_000, 3_000_000],
+        pace: "spin".into(),
         engines: vec![IoEngine::Auto, IoEngine::Uring, IoEngine::Blocking],
-        rounds: 7,
-        slice: Duration::from_secs(1),
+        peers: None,
+        only_peers: None,
+        rounds: 0,
+        slice: Duration::ZERO,
         quick: false,
         dir: PathBuf::from(std::env::var_os("TWAL_BUILD").unwrap_or_else(|| "build".into())).join("bench"),
+        json: PathBuf::new(),
+        fresh: false,
         allow_any_fs: false,
-        json: None,
+        report: None,
+        said: String::new(),
     };
-    let (mut rounds, mut slice_ms) = (None, None);
+    let (mut rounds, mut slice_ms, mut json) = (None, None, None);
+    let mut said = Vec::new();
     while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let mut value = || {
+            let value = words.next().ok_or(format!("{word} needs a value"))?;
+            // Paths say something of this machine, nothing of the measurement.
+            if !["--dir", "--json", "--peers", "--report"].contains(&word.as_str()) {
+                said.push(format!("{word} {value}"));
+            }
+            Ok::<String, String>(value)
+        };
         match word.as_str() {
             "--help" | "-h" => return Ok(None),
             "--quick" => args.quick = true,
+            "--fresh" => args.fresh = true,
             "--allow-any-fs" => args.allow_any_fs = true,
             "--dir" => args.dir = value()?.into(),
-            "--json" => args.json = Some(value()?.into()),
+            "--json" => json = Some(value()?.into()),
+            "--report" => args.report = Some(value()?.into()),
+            "--peers" => args.peers = Some(value()?.into()),
+            "--peer" => args.only_peers = Some(list(&value()?, |name| Ok(name.to_owned()))?),
             "--rounds" => rounds = Some(number(&value()?)?),
             "--slice-ms" => slice_ms = Some(number(&value()?)?),
             "--threads" => args.threads = list(&value()?, number)?,
+            "--bytes" => args.bytes = list(&value()?, record_size)?,
+            "--rates" => args.rates = list(&value()?, number)?,
+            "--pace" => {
+                args.pace =
+                    Some(value()?).filter(|how| how == "spin" || how == "sleep").ok_or("--pace is spin or sleep")?
+            }
             "--engines" => args.engines = list(&value()?, engine)?,
             "--workload" => args.workloads = workloads(&value()?)?,
             _ => return Err(format!("unknown option {word}")),
         }
     }
-    args.rounds = rounds.unwrap_or(if args.quick { 3 } else { 7 });
-    args.slice = Duration::from_millis(slice_ms.unwrap_or(if args.quick { 300 } else { 1000 }) as u64);
+    if args.quick {
+        said.insert(0, "--quick".into());
+    }
+    args.said = said.join(" ");
+    args.rounds = rounds.unwrap_or(if args.quick { 1 } else { 7 });
+    args.slice = Duration::from_millis(slice_ms.unwrap_or(if args.quick { 200 } else { 1000 }) as u64);
+    args.json = json.unwrap_or_else(|| args.dir.join("results.jsonl"));
     Ok(Some(args))
 }
 
-fn number(word: &str) -> Result<usize, String> {
+pub fn number(word: &str) -> Result<usize, String> {
     word.parse().ok().filter(|n| *n > 0).ok_or(format!("{word} is not a number above 0"))
+}
+
+fn record_size(word: &str) -> Result<usize, String> {
+    number(word)
+        .ok()
+        .filter(|n| *n >= 8)
+        .ok_or(format!("{word}: a record begins with its number, so it has at least 8 bytes"))
 }
 
 fn list<T>(words: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     words.split(',').map(one).collect()
 }
 
-fn engine(word: &str) -> Result<IoEngine, String> {
+pub fn engine(word: &str) -> Result<IoEngine, String> {
     [IoEngine::Auto, IoEngine::Uring, IoEngine::Blocking]
         .into_iter()
         .find(|engine| engine_name(*engine) == word)

@@ -9,10 +9,11 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::hist::Histogram;
-use crate::sys::{self, Aligned, BLOCK, MIB};
+use crate::sys::{self, Aligned, MIB};
 
 const FILE_SIZE: u64 = 64 << 20;
 
@@ -20,8 +21,6 @@ const FILE_SIZE: u64 = 64 << 20;
 pub struct Limit {
     file: File,
     path: PathBuf,
-    small: Aligned,
-    big: Aligned,
     next: u64,
 }
 
@@ -36,32 +35,26 @@ impl Limit {
         }
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(Limit { file, path, small: Aligned::new(BLOCK, 0x5a), big: Aligned::new(MIB, 0x5a), next: 0 })
+        Ok(Limit { file, path, next: 0 })
     }
 
-    /// L: durable 4 KiB writes a second, and how long each took.
-    pub fn durable_writes(&mut self, slice: Duration) -> io::Result<(f64, Histogram)> {
+    /// Durable writes of `size` bytes (a multiple of 4096) a second, and how long each took.  4 KiB: L.
+    pub fn durable_writes(&mut self, size: usize, slice: Duration) -> io::Result<(f64, Histogram)> {
+        let buffer = Aligned::new(size, 0x5a);
         let mut histogram = Histogram::new();
         let start = Instant::now();
         let mut before = start;
         while before - start < slice {
-            sys::write_at(&self.file, &self.small, self.next, true)?;
-            self.next = (self.next + BLOCK as u64) % FILE_SIZE;
+            if self.next + size as u64 > FILE_SIZE {
+                self.next = 0;
+            }
+            sys::write_at(&self.file, &buffer, self.next, true)?;
+            self.next += size as u64;
             let after = Instant::now();
             histogram.add((after - before).as_nanos() as u64);
             before = after;
         }
         Ok((histogram.count() as f64 / (before - start).as_secs_f64(), histogram))
-    }
-
-    /// Bytes a second of 1 MiB writes, depth 1, with one flush at the end.
-    pub fn bandwidth(&self, bytes: u64) -> io::Result<f64> {
-        let start = Instant::now();
-        for offset in (0..bytes).step_by(MIB) {
-            sys::write_at(&self.file, &self.big, offset % FILE_SIZE, false)?;
-        }
-        self.file.sync_data()?;
-        Ok(bytes as f64 / start.elapsed().as_secs_f64())
     }
 }
 
@@ -71,23 +64,28 @@ impl Drop for Limit {
     }
 }
 
-/// Reads the first `len` bytes of each file in turn, O_DIRECT, 1 MiB at a time, depth 1.
-/// Gives the bytes read and the time.
-pub fn read_files(files: &[(PathBuf, u64)]) -> io::Result<(u64, Duration)> {
-    let mut buffer = Aligned::new(MIB, 0);
-    let mut total = 0;
-    let start = Instant::now();
-    for (path, len) in files {
-        let file = sys::open_direct(path, false)?;
-        let mut offset = 0;
-        while offset < *len {
-            let n = sys::read_at(&file, &mut buffer, offset)? as u64;
-            if n == 0 {
-                break;
-            }
-            offset += n;
-        }
-        total += offset;
+/// Reads the first `len` bytes of each file, O_DIRECT, 1 MiB at a time, with `depth` reads
+/// under way at once.  Gives the bytes read and the time.
+pub fn read_files(files: &[(PathBuf, u64)], depth: usize) -> io::Result<(u64, Duration)> {
+    let open: Vec<File> = files.iter().map(|(path, _)| sys::open_direct(path, false)).collect::<io::Result<_>>()?;
+    let mut pieces = Vec::new();
+    for (file, (_, len)) in open.iter().zip(files) {
+        pieces.extend((0..*len).step_by(MIB).map(|offset| (file, offset)));
     }
-    Ok((total, start.elapsed()))
+    let (next, total) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let read = || -> io::Result<()> {
+        let mut buffer = Aligned::new(MIB, 0);
+        while let Some((file, offset)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let n = sys::read_at(file, &mut buffer, *offset)?;
+            total.fetch_add(n as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..depth).map(|_| scope.spawn(read)).collect();
+        let mine = read();
+        others.into_iter().map(|one| one.join().expect("a reader does not panic")).fold(mine, io::Result::and)
+    })?;
+    Ok((total.into_inner(), start.elapsed()))
 }

@@ -1,27 +1,42 @@
-//! twal-bench: what twal costs, beside what the bare device can do.
+//! twal-bench: what twal costs, beside what the bare device can do and what other logs do.
 //!
-//! Every figure stands next to the device's own limit, measured in the same
-//! rounds; bench/README.md says what each workload is.
+//! The driver (`driver`, `contest`) measures nothing of twal itself: each slice runs in a
+//! process of its own (`slice`), twal's as the peers', one after the other in every round.
+//! bench/README.md says what each workload is.
 
 mod args;
+mod benchmarks;
 mod bulk;
+mod contest;
+mod driver;
 mod hist;
+mod json;
 mod limit;
+mod logs;
 mod machine;
 mod report;
 mod scene;
+mod slice;
+mod svg;
 mod sync;
 mod sys;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use args::{Args, Workload};
+use args::Args;
+use contest::Contest;
+use json::Json;
 use limit::Limit;
-use report::{Report, Value};
+use report::Results;
 use scene::Failure;
 
 fn main() -> ExitCode {
-    let args = match args::parse(std::env::args().skip(1)) {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if_eq("slice").is_some() {
+        return end(slice::main(words));
+    }
+    let args = match args::parse(words) {
         Ok(Some(args)) => args,
         Ok(None) => {
             print!("{}", args::USAGE);
@@ -32,37 +47,48 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(args) {
+    end(run(args))
+}
+
+fn end(result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("\ntwal-bench: {failure}");
+            eprintln!("twal-bench: {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(mut args: Args) -> Result<(), Failure> {
+    if let Some(dir) = &args.report {
+        return benchmarks::write(report::read(&args.json)?, dir);
+    }
     std::fs::create_dir_all(&args.dir)?;
     args.dir = args.dir.canonicalize()?;
-    let mut report = Report::create(args.json.as_deref())?;
+    let began = machine::utc_now();
+    let mut results = Results::open(&args.json, args.fresh, &began)?;
     let facts = machine::facts(&args.dir);
     for (name, value) in &facts {
         println!("{name:12} {value}");
     }
-    let facts: Vec<(&str, Value)> = facts.into_iter().map(|(name, value)| (name, value.into())).collect();
-    report.line("machine", &facts)?;
+    let mut fields: Vec<(&str, Json)> = vec![("name", began.as_str().into()), ("arguments", args.said.as_str().into())];
+    // Where the logs were made says nothing to others.
+    fields.extend(
+        facts.iter().filter(|(name, _)| *name != "directory").map(|(name, value)| (*name, value.as_str().into())),
+    );
+    results.put("machine", fields)?;
 
-    let mut limit = Limit::prepare(&args.dir)?;
+    let peers = contest::list_peers(&args)?;
+    let seconds: f64 = args.workloads.iter().map(|workload| driver::estimate(&args, *workload, peers.len())).sum();
+    let names: Vec<&str> = args.workloads.iter().map(|workload| workload.name()).collect();
+    println!("\nmeasuring {}: about {} min", names.join(", "), (seconds / 60.0).ceil());
+    let start = Instant::now();
+    let mut contest = Contest { args: &args, limit: Limit::prepare(&args.dir)?, peers, results };
     for workload in &args.workloads {
         println!();
-        match workload {
-            Workload::Sync => sync::run(&args, &mut limit, &mut report)?,
-            Workload::Rollover => sync::rollover(&args, &mut limit, &mut report)?,
-            Workload::Async => bulk::asynchronous(&args, &mut limit, &mut report)?,
-            Workload::Batch => bulk::batches(&args, &mut limit, &mut report)?,
-            Workload::Replay => bulk::replay(&args, &mut report)?,
-            Workload::Open => bulk::open(&args, &mut report)?,
-        }
+        driver::run(&mut contest, *workload)?;
     }
+    println!("\ntook {} min; results in {}", start.elapsed().as_secs().div_ceil(60), args.json.display());
     Ok(())
 }

@@ -1,99 +1,59 @@
-//! Results: a table for people, a JSON line for programs.
+//! Results: a table for people, JSON lines for programs and for the report.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 
-/// One value of a result.
-#[derive(Debug, Clone)]
-pub enum Value {
-    Text(String),
-    Number(f64),
-    Numbers(Vec<f64>),
+use crate::json::Json;
+
+/// What one slice measured: name → number.  What was not measured is not in it.
+pub type Figures = BTreeMap<String, f64>;
+
+/// The fields that say what a line measured; a new line takes the place of one that measured the same.
+const KEYS: [&str; 8] = ["kind", "contender", "threads", "bytes", "rate", "segment_bytes", "how", "name"];
+
+/// The file of results.  It is written anew after every line: a run that is
+/// broken off has left what it measured.
+pub struct Results {
+    path: PathBuf,
+    lines: Vec<Json>,
+    /// When this run began, in every line of it.
+    run: String,
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Value::Text(text)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(number: f64) -> Self {
-        Value::Number(number)
-    }
-}
-
-impl From<u64> for Value {
-    fn from(number: u64) -> Self {
-        Value::Number(number as f64)
-    }
-}
-
-impl From<usize> for Value {
-    fn from(number: usize) -> Self {
-        Value::Number(number as f64)
-    }
-}
-
-impl From<Vec<f64>> for Value {
-    fn from(numbers: Vec<f64>) -> Self {
-        Value::Numbers(numbers)
-    }
-}
-
-/// Where the JSON lines go, if anywhere.
-pub struct Report {
-    json: Option<File>,
-}
-
-impl Report {
-    /// Starts the file anew.
-    pub fn create(path: Option<&Path>) -> io::Result<Self> {
-        Ok(Report { json: path.map(File::create).transpose()? })
+impl Results {
+    /// What is in the file already stays, unless `fresh`.
+    pub fn open(path: &Path, fresh: bool, run: &str) -> Result<Self, String> {
+        let lines = if fresh { Vec::new() } else { read(path)? };
+        Ok(Results { path: path.to_owned(), lines, run: run.to_owned() })
     }
 
-    /// One line: `kind` and the fields.
-    pub fn line(&mut self, kind: &str, fields: &[(&str, Value)]) -> io::Result<()> {
-        let Some(file) = &mut self.json else { return Ok(()) };
-        let mut line = format!("{{\"kind\":{}", quoted(kind));
-        for (name, value) in fields {
-            line.push_str(&format!(",{}:{}", quoted(name), json(value)));
+    /// Adds a line, or puts it in the place of the one with the same keys.
+    pub fn put(&mut self, kind: &str, fields: Vec<(&str, Json)>) -> io::Result<()> {
+        let mut all = vec![("kind".to_owned(), kind.into()), ("run".to_owned(), self.run.as_str().into())];
+        all.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let line = Json::Map(all);
+        let same = |other: &Json| KEYS.iter().all(|key| other.get(key) == line.get(key));
+        match self.lines.iter().position(same) {
+            Some(at) => self.lines[at] = line,
+            None => self.lines.push(line),
         }
-        line.push_str("}\n");
-        file.write_all(line.as_bytes())
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        let new = self.path.with_extension("new");
+        fs::write(&new, text)?;
+        fs::rename(&new, &self.path)
     }
 }
 
-fn json(value: &Value) -> String {
-    match value {
-        Value::Text(text) => quoted(text),
-        Value::Number(number) if number.is_finite() => number.to_string(),
-        Value::Number(_) => "null".into(),
-        Value::Numbers(numbers) => {
-            let each: Vec<String> = numbers.iter().map(|number| json(&Value::Number(*number))).collect();
-            format!("[{}]", each.join(","))
-        }
-    }
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+/// The lines of a file of results; none if there is no such file.
+pub fn read(path: &Path) -> Result<Vec<Json>, String> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| format!("{}: {error}", path.display()))?,
+    };
+    let parse = |(at, line)| Json::parse(line).map_err(|error| format!("{}, line {}: {error}", path.display(), at + 1));
+    text.lines().enumerate().map(parse).collect()
 }
 
 /// Prints rows under heads: the first `left` columns to the left, numbers to the right.
@@ -123,7 +83,7 @@ pub fn print_table(heads: &[&str], left: usize, rows: &[Vec<String>]) {
 /// Says how far the run is, on a terminal; the next call takes its place, an empty one removes it.
 pub fn progress(text: &str) {
     if io::stderr().is_terminal() {
-        eprint!("\r{:60}\r{text}", "");
+        eprint!("\r{:79}\r{text}", "");
     }
 }
 
@@ -139,8 +99,11 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// 12345678 → "12,345,678"
+/// 12345678 → "12,345,678"; a dash for what was not measured.
 pub fn grouped(number: f64) -> String {
+    if number.is_nan() {
+        return "–".into();
+    }
     let digits = format!("{number:.0}");
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -152,12 +115,20 @@ pub fn grouped(number: f64) -> String {
     out
 }
 
-/// Nanoseconds as microseconds, one digit behind the point where it says something.
-pub fn micros(ns: f64) -> String {
-    if ns < 1e6 {
-        format!("{:.1}", ns / 1e3)
+/// With `digits` behind the point; a dash for what was not measured.
+pub fn fixed(number: f64, digits: usize) -> String {
+    if number.is_nan() {
+        return "–".into();
+    }
+    format!("{number:.digits$}")
+}
+
+/// Microseconds, one digit behind the point where it says something.
+pub fn micros(us: f64) -> String {
+    if us < 1e3 {
+        fixed(us, 1)
     } else {
-        grouped(ns / 1e3)
+        grouped(us)
     }
 }
 
@@ -170,15 +141,23 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
-        assert_eq!(
-            (grouped(12.0), grouped(123.0), grouped(1_234_567.4)),
-            ("12".into(), "123".into(), "1,234,567".into())
-        );
+        let words = [grouped(12.0), grouped(123.0), grouped(1_234_567.4), grouped(f64::NAN)];
+        assert_eq!(words, ["12", "123", "1,234,567", "–"]);
     }
 
     #[test]
-    fn json_survives_what_texts_hold() {
-        assert_eq!(quoted("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
-        assert_eq!(json(&Value::Numbers(vec![1.0, f64::NAN])), "[1,null]");
+    fn a_new_line_takes_the_place_of_the_old_one() {
+        let path = std::env::temp_dir().join(format!("twal-bench-results-{}", std::process::id()));
+        let put = |run: &str, threads: u64, rate: f64| {
+            let mut results = Results::open(&path, false, run).unwrap();
+            results.put("sync", vec![("threads", threads.into()), ("per_second", rate.into())]).unwrap();
+        };
+        put("first", 1, 10.0);
+        put("first", 2, 20.0);
+        put("second", 1, 11.0);
+        let lines = read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let seen: Vec<_> = lines.iter().map(|line| (line.text("run"), line.number("per_second"))).collect();
+        assert_eq!(seen, [("second", 11.0), ("first", 20.0)]);
     }
 }

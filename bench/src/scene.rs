@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use twal::base::options::{IoEngine, Options};
-use twal::{How, Log, Stats};
+use twal::{Entry, How, Log, Stats};
 
+use crate::args::engine_name;
 use crate::sys;
 
 /// Anything that ends a run.
@@ -19,7 +20,10 @@ pub const NO_SYNC: How = How { sync: Some(false), no_wait: false };
 /// Return when durable.
 pub const SYNC: How = How { sync: Some(true), no_wait: false };
 
-/// A log in a directory of its own, removed when dropped.
+/// What the directories of logs are called, before their names.
+const PREFIX: &str = "twal-bench-log-";
+
+/// A log in a directory of its own.
 pub struct Scene {
     pub log: Log,
     pub dir: PathBuf,
@@ -27,12 +31,36 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A new log `name` below `parent`; what an earlier run left there is removed.
-    pub fn create(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
-        let dir = parent.join(format!("twal-bench-{name}"));
-        let _ = fs::remove_dir_all(&dir);
+    /// The log `name` below `parent`, as earlier slices left it.  So its segments are recycled ones, and a
+    /// slice does not begin with writing them: a device that was just given gigabytes is not what it was before.
+    pub fn open(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
+        let dir = parent.join(format!("{PREFIX}{name}"));
         let log = Log::open(&dir, options)?;
         Ok(Scene { log, dir, options: options.clone() })
+    }
+
+    /// The same, with more segments to recycle than spares are wanted: then none has to be made and zeroed
+    /// while the clock runs.  A new log has to become such a one first.
+    pub fn in_use(parent: &Path, name: &str, options: &Options) -> Result<Self, Failure> {
+        let engine = options.io_engine.map_or("", engine_name);
+        let scene = Scene::open(parent, &format!("{name}-{engine}-{}", options.segment_size >> 10), options)?;
+        if scene.log.last_seq() == 0 {
+            scene.leave_segments()?;
+        }
+        Ok(scene)
+    }
+
+    /// Begins segments until those that were left behind are as many as there are spares, so that the next
+    /// trim doubles the spares.  Spares beyond those that are wanted would be removed at the next opening.
+    pub fn leave_segments(&self) -> Result<(), Failure> {
+        let entry = Entry { data: b"roll", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        // One is the active one, one is retained.
+        while segments(&self.dir)?.len() as u64 <= self.options.spares + 2 {
+            self.log.append(&entry, SYNC)?;
+            self.log.roll()?;
+            self.log.append(&entry, SYNC)?;
+        }
+        Ok(())
     }
 
     /// Gives back what was written so far, and waits until the spares are whole
@@ -44,22 +72,33 @@ impl Scene {
             self.log.trim(last)?;
         }
         let start = Instant::now();
-        let (mut written, mut written_at) = (written_bytes(), start);
         while start.elapsed() < Duration::from_secs(60) {
+            self.wait_until_quiet(Duration::from_millis(60));
+            if self.whole_spares()? >= self.options.spares.max(1) {
+                return Ok(true);
+            }
+            if start.elapsed() > Duration::from_secs(2) && self.wait_until_quiet(Duration::from_secs(2)) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until this process has written nothing for so long; false: a minute was not enough.
+    pub fn wait_until_quiet(&self, quiet: Duration) -> bool {
+        let start = Instant::now();
+        let (mut written, mut written_at) = (written_bytes(), start);
+        while written_at.elapsed() < quiet {
             std::thread::sleep(Duration::from_millis(10));
             let now = written_bytes();
             if now != written {
                 (written, written_at) = (now, Instant::now());
             }
-            let quiet = written_at.elapsed();
-            if quiet > Duration::from_millis(60) && self.whole_spares()? >= self.options.spares {
-                return Ok(true);
-            }
-            if quiet > Duration::from_secs(2) {
-                return Ok(false);
+            if start.elapsed() > Duration::from_secs(60) {
+                return false;
             }
         }
-        Ok(false)
+        true
     }
 
     fn whole_spares(&self) -> Result<u64, Failure> {
@@ -70,7 +109,7 @@ impl Scene {
                 continue;
             }
             match entry.metadata() {
-                Ok(meta) => whole += u64::from(meta.blocks() * 512 >= self.options.segment_size),
+                Ok(meta) => whole += u64::from(meta.blocks() * 512 >= self.log.stats().segment_size),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => (), // became a segment meanwhile
                 Err(error) => return Err(error.into()),
             }
@@ -82,12 +121,20 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         let _ = self.log.close(); // a failed run says so elsewhere
-        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes all logs below `parent`.
+pub fn remove_all(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_dir_all(entry.path()); // what is left is removed by the next run
+        }
     }
 }
 
 /// Bytes this process has sent to block devices; 0 if the kernel does not count.
-fn written_bytes() -> u64 {
+pub fn written_bytes() -> u64 {
     let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0)
 }
@@ -147,16 +194,22 @@ pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     Ok(found)
 }
 
-/// Pages of the log's files in the page cache, in words.
-pub fn page_cache(dir: &Path) -> String {
-    match cached_pages(dir) {
-        Ok((files, pages)) => format!("{pages} pages of {files} files"),
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => "not available (no cachestat)".into(),
-        Err(error) => format!("not available ({error})"),
+/// The first number of every segment in `dir`.
+pub fn first_seqs(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        // As above; a spare has no second number.
+        let mut parts = name.to_str().and_then(|name| name.strip_prefix("twal-")).unwrap_or("").split(['-', '.']);
+        let first: Option<u64> =
+            parts.next().and_then(|index| index.parse::<u64>().ok()).and_then(|_| parts.next()?.parse().ok());
+        found.extend(first);
     }
+    Ok(found)
 }
 
-fn cached_pages(dir: &Path) -> io::Result<(usize, u64)> {
+/// How many files the log has, and how many of their pages are in the page cache.
+pub fn cached_pages(dir: &Path) -> io::Result<(usize, u64)> {
     let (mut files, mut pages) = (0, 0);
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

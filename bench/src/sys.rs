@@ -26,7 +26,8 @@ impl Aligned {
         Aligned(vec![Block([fill; BLOCK]); len / BLOCK])
     }
 
-    fn len(&self) -> usize {
+    /// Bytes.
+    pub fn len(&self) -> usize {
         self.0.len() * BLOCK
     }
 }
@@ -119,5 +120,46 @@ pub fn cachestat(file: &File) -> io::Result<CacheStat> {
         Ok(stat)
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Ends this process when the thread that started it ends, however that comes about.
+pub fn die_with_parent() {
+    // SAFETY: takes numbers and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Lets this thread's sleeps end when they are due, not up to 50 µs later.
+pub fn sleep_precisely() {
+    // SAFETY: takes numbers and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
+/// The CPUs that this process may run on.
+pub fn allowed_cpus() -> Vec<usize> {
+    // SAFETY: cpu_set_t is plain numbers; all zero is a value of it.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is writable and as large as it is said to be.
+    let rc = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) };
+    if rc != 0 {
+        return vec![0];
+    }
+    // SAFETY: below CPU_SETSIZE every number has its bit in the set.
+    (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect()
+}
+
+/// Keeps this thread on one CPU.
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: cpu_set_t is plain numbers; all zero is a value of it.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` was checked, so its bit is in the set.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the kernel reads `set`, which is as large as it is said to be.
+    match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
