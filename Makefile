@@ -242,9 +242,6 @@ powerloss: all
 	    python3 '$(SRC)/tests/powerloss/powerloss.py' --build $(BUILD) --seconds $(POWERLOSS_SECONDS) $(POWERLOSS_ARGS) || \
 	    { status=$$?; [ $$status = 77 ] || exit $$status; }
 
-bench: all
-	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml -- $(BENCH_ARGS)
-
 # BENCH_ARGS=--help says what else can be asked for.  The others take part if they were built.
 TWAL_PEERS := $(CARGO_TARGET_DIR)/release/twal-peers
 bench-run = export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml --
