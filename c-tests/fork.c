@@ -20,12 +20,14 @@ static void call_everything(void *arg)
     twal_recovery report = TWAL_RECOVERY_INIT;
     twal_iter *another = NULL;
     uint64_t seq = 77;
+    int fd = -7;
     (void)arg;
 
     t_code(twal_append(parents, "x", 1, &seq), TWAL_E_FORKED);
     t_code(twal_append_entry(parents, &entry, &seq), TWAL_E_FORKED);
     t_code(twal_append_batch(parents, &entry, 1, &seq), TWAL_E_FORKED);
     t_code(twal_sync(parents, 0), TWAL_E_FORKED);
+    t_code(twal_eventfd(parents, &fd), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, 0), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, -1), TWAL_E_FORKED);
     t_code(twal_trim(parents, 1), TWAL_E_FORKED);
@@ -39,6 +41,7 @@ static void call_everything(void *arg)
     t_equal(twal_last_seq(parents), 0);
     t_equal(twal_durable_seq(parents), 0);
     t_equal(seq, 77);
+    t_equal(fd, -7);
     t_check(!another);
     /* What is wrong by itself comes first. */
     char big = 0;

@@ -43,6 +43,7 @@
  *   open and close       twal_open  twal_close
  *   append               twal_append  twal_append_entry  twal_append_batch
  *   durability           twal_sync  twal_wait  twal_durable_seq
+ *   for event loops      twal_eventfd
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
  *   release              twal_trim  twal_roll
@@ -1209,6 +1210,45 @@ int twal_trim(twal_log *log,
  * Since:   0.1
  */
 int twal_roll(twal_log *log);
+
+/**
+ * Makes an eventfd(2) that tells when records have become durable.
+ *
+ * It becomes readable each time twal_durable_seq() has risen, once when the
+ * log is poisoned, and once when it is closed; it can stand in poll, epoll,
+ * io_uring and every event loop.  How far the log is, twal_durable_seq()
+ * tells; read the eventfd first and ask then, so that no rise is missed.
+ * (What became durable before this call has returned, it does not tell.)  It
+ * is not blocking and close-on-exec.  The number that is read from it means
+ * nothing.
+ *
+ * The eventfd is yours: give it back with close(2) whenever you like, also
+ * after twal_close().  The log has another descriptor of it, so that it never
+ * writes to a number that you closed; one of its 16 stays taken until the log
+ * is closed.
+ *
+ *   log     an open log
+ *   fd_out  receives the descriptor.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log or fd_out is NULL
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_BUSY       the log has 16 eventfds already
+ *   TWAL_E_NOMEM      no memory or file descriptor left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_eventfd(twal_log *log,
+                 int *fd_out);
 
 /**
  * Begins to read at a number.

@@ -3,6 +3,7 @@
 mod reader;
 mod report;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -151,6 +152,16 @@ impl Log {
     /// As `twal_wait`.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
         self.writer()?.wait(seq, timeout_ns)
+    }
+
+    /// A new eventfd that becomes readable each time the durable mark has risen,
+    /// once when the log is poisoned and once when it is closed.  It is the
+    /// caller's, to be dropped at any time; ask [`Log::durable_seq`] how far it is.
+    ///
+    /// # Errors
+    /// As `twal_eventfd`.
+    pub fn eventfd(&self) -> Result<OwnedFd> {
+        self.writer()?.eventfd()
     }
 
     /// Oldest number that can be read; of an empty or wholly trimmed log last_seq + 1.

@@ -27,6 +27,7 @@
 mod append;
 mod composer;
 mod keeper;
+mod notify;
 mod queue;
 mod start;
 mod writer;
@@ -47,6 +48,8 @@ use crate::segment::Directory;
 
 pub use append::{Entry, How};
 use composer::Composer;
+use notify::Notify;
+pub use notify::EVENTFDS_MAX;
 use queue::{Flying, Progress, Queue, GATES};
 pub use start::Continue;
 
@@ -90,6 +93,8 @@ pub struct Commit {
     /// Opened to wake the writer and the keeper.
     work: Gate,
     chores: Gate,
+    /// Whoever is told without waiting.
+    notify: Notify,
 }
 
 impl Commit {
@@ -144,6 +149,9 @@ impl Commit {
         for gate in [&self.room, &self.advanced, &self.turn, &self.work, &self.chores] {
             gate.open();
         }
+        if self.latch.first().is_some() {
+            self.tell_poison();
+        }
     }
 
     /// A frame's write came back: `durable` by itself, or only written.
@@ -184,6 +192,7 @@ impl Commit {
                 freed = true;
             }
         }
+        let durable_before = queue.durable_seq;
         let mut woken: [bool; GATES] = [false; GATES];
         let mut advanced = false;
         while queue.flying.front().is_some_and(|front| front.progress == Progress::Durable) {
@@ -195,6 +204,7 @@ impl Commit {
         if !queue.is_dirty() {
             queue.oldest_unflushed_ns = None;
         }
+        let risen = queue.durable_seq > durable_before;
         let kick = leader && queue.wants_writer(&self.config);
         if kick {
             queue.kicked = true;
@@ -213,6 +223,9 @@ impl Commit {
         }
         if kick {
             self.work.open();
+        }
+        if risen {
+            self.notify.signal();
         }
     }
 
@@ -414,6 +427,7 @@ impl Commit {
             while self.keep_once() {}
         }
         let released = self.release();
+        self.notify.signal();
         result.and(released)
     }
 
