@@ -113,6 +113,7 @@ CALL(twal_append_batch, int (*)(twal_log *, const twal_entry *, size_t, uint64_t
 CALL(twal_sync, int (*)(twal_log *, uint64_t));
 CALL(twal_wait, int (*)(twal_log *, uint64_t, int64_t));
 CALL(twal_eventfd, int (*)(twal_log *, int *));
+CALL(twal_sync_async, int (*)(twal_log *, uint64_t, void (*)(void *, uint64_t, int), void *));
 CALL(twal_first_seq, uint64_t (*)(const twal_log *));
 CALL(twal_last_seq, uint64_t (*)(const twal_log *));
 CALL(twal_durable_seq, uint64_t (*)(const twal_log *));

@@ -12,6 +12,12 @@ static twal_log *parents;
 static twal_iter *iter, *fresh_iter;
 static const char *dir;
 
+static void never_called(void *arg, uint64_t seq, int code)
+{
+    (void)arg;
+    t_fail(__FILE__, __LINE__, "called for %" PRIu64 " with %d", seq, code);
+}
+
 static void call_everything(void *arg)
 {
     twal_entry entry = TWAL_ENTRY_INIT;
@@ -28,6 +34,8 @@ static void call_everything(void *arg)
     t_code(twal_append_batch(parents, &entry, 1, &seq), TWAL_E_FORKED);
     t_code(twal_sync(parents, 0), TWAL_E_FORKED);
     t_code(twal_eventfd(parents, &fd), TWAL_E_FORKED);
+    t_code(twal_sync_async(parents, 0, NULL, NULL), TWAL_E_FORKED);
+    t_code(twal_sync_async(parents, 0, never_called, NULL), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, 0), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, -1), TWAL_E_FORKED);
     t_code(twal_trim(parents, 1), TWAL_E_FORKED);

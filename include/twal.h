@@ -43,7 +43,7 @@
  *   open and close       twal_open  twal_close
  *   append               twal_append  twal_append_entry  twal_append_batch
  *   durability           twal_sync  twal_wait  twal_durable_seq
- *   for event loops      twal_eventfd
+ *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
  *   release              twal_trim  twal_roll
@@ -915,7 +915,8 @@ int twal_open(const char *dir,
 /**
  * Makes everything accepted durable, then closes the log and frees the handle.
  *
- * Always frees, whatever it returns: the handle must not be used again.
+ * Always frees, whatever it returns but TWAL_E_STATE: the handle must not be
+ * used again.
  * Callers that wait inside other functions get TWAL_E_CLOSED and are let out
  * first; no new call may begin on the handle once this one has.  Returns only
  * when every write ever issued has completed and the lock is given back.
@@ -929,6 +930,8 @@ int twal_open(const char *dir,
  *                    acknowledged as durable is unknown until the next open
  *   TWAL_E_POISONED  the same, and it had failed before
  *   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
+ *   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
+ *                    which the log stays open
  *
  * In a fork()ed child it frees, touches neither disk nor lock, and returns
  * TWAL_OK.
@@ -1249,6 +1252,55 @@ int twal_roll(twal_log *log);
 TWAL_CHECK
 int twal_eventfd(twal_log *log,
                  int *fd_out);
+
+/**
+ * Makes every record up to a number durable, without waiting for it.
+ *
+ * Asks for what twal_sync() asks for and returns at once.  done is called
+ * exactly once for each call that returned TWAL_OK: with the number that was
+ * waited for and TWAL_OK when every record up to it is durable, also if it was
+ * so already; or with what poisoned the log, TWAL_E_IO as a rule, and then the
+ * records' fate is unknown until the next open.  twal_close() returns after
+ * the last of these calls has returned.
+ *
+ * done is called on a thread of twal's, never inside this function, one call
+ * at a time, lower numbers first: one that takes long delays the others, and
+ * nothing else.  It may call every function of twal, and wait in it; while
+ * twal_close() runs they answer TWAL_E_CLOSED.  The one thing it cannot do is
+ * to close this log: twal_close() returns TWAL_E_STATE there and leaves it
+ * open.  It must not throw, longjmp() or end its thread, nor wait for the
+ * thread that is inside twal_close().  After a failure, twal_last_error()
+ * tells more inside done.
+ *
+ *   log   an open log
+ *   seq   the last number that is to be durable; 0: all that were accepted
+ *         when the call began
+ *   done  what is called; NULL only asks for it, as a user of twal_eventfd()
+ *         does
+ *   arg   is passed on to done; twal does not look at it
+ *
+ * Returns TWAL_OK, or, and then done is not called,
+ *
+ *   TWAL_E_INVAL      log is NULL, or seq is above twal_last_seq()
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_NOMEM      no memory or thread left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any; done is called on one of twal's, which blocks all signals.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sync_async(twal_log *log,
+                    uint64_t seq,
+                    void (*done)(void *arg,
+                                 uint64_t seq,
+                                 int code),
+                    void *arg);
 
 /**
  * Begins to read at a number.

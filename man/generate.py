@@ -24,7 +24,7 @@ PAGES = {
                     ["twal_entry", "twal_append_flags"]),
     "twal_sync": ("make records durable, or wait until they are",
                   ["twal_sync", "twal_wait", "twal_durable_seq"], []),
-    "twal_eventfd": ("learn of durable records without a thread that waits", ["twal_eventfd"], []),
+    "twal_eventfd": ("learn of durable records without a thread that waits", ["twal_eventfd", "twal_sync_async"], []),
     "twal_first_seq": ("what numbers are there", ["twal_first_seq", "twal_last_seq"], []),
     "twal_recover_iter": ("read records", ["twal_recover_iter", "twal_iter_next", "twal_iter_close"],
                           ["twal_record", "twal_record_flags"]),

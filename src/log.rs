@@ -21,7 +21,7 @@ use crate::read::Cursor;
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
-pub use crate::commit::{Entry, How};
+pub use crate::commit::{Done, Entry, How};
 use reader::Reader;
 pub use report::{Record, RecoveryReport, Stats, Tail};
 
@@ -154,6 +154,19 @@ impl Log {
         self.writer()?.wait(seq, timeout_ns)
     }
 
+    /// As [`Log::sync`], without waiting: `done` is called exactly once, on a
+    /// thread of the log's own, when everything up to `seq` is durable, or will
+    /// not be; at the latest by [`Log::close`].  None only asks for it.
+    ///
+    /// What is called may use the log, but not close it.  It should not panic:
+    /// that poisons the log.
+    ///
+    /// # Errors
+    /// As `twal_sync_async`; then `done` is not called.
+    pub fn sync_async(&self, seq: u64, done: Option<Done>) -> Result<()> {
+        self.writer()?.sync_async(seq, done)
+    }
+
     /// A new eventfd that becomes readable each time the durable mark has risen,
     /// once when the log is poisoned and once when it is closed.  It is the
     /// caller's, to be dropped at any time; ask [`Log::durable_seq`] how far it is.
@@ -284,12 +297,24 @@ impl Log {
         }
     }
 
+    /// Whether this thread is inside a function given to [`Log::sync_async`].
+    pub fn is_calling(&self) -> bool {
+        match &self.inner.side {
+            Side::Writer(commit) => commit.is_calling(),
+            Side::Reader(_) => false,
+        }
+    }
+
     /// Everything durable, a mark at the end, locks given back.  Callers that
     /// wait for room get Closed; so does every later call.
     ///
     /// # Errors
-    /// The failure that poisoned the log, if one did.
+    /// The failure that poisoned the log, if one did.  State: called from a
+    /// function given to [`Log::sync_async`]; nothing was closed.
     pub fn close(&self) -> Result<()> {
+        if self.is_calling() {
+            return Err(Error::new(Code::State, "the log cannot be closed by what it calls"));
+        }
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

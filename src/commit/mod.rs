@@ -49,7 +49,7 @@ use crate::segment::Directory;
 pub use append::{Entry, How};
 use composer::Composer;
 use notify::Notify;
-pub use notify::EVENTFDS_MAX;
+pub use notify::{Done, EVENTFDS_MAX};
 use queue::{Flying, Progress, Queue, GATES};
 pub use start::Continue;
 
@@ -225,7 +225,7 @@ impl Commit {
             self.work.open();
         }
         if risen {
-            self.notify.signal();
+            self.notify.risen(self.durable_seq());
         }
     }
 
@@ -278,6 +278,7 @@ impl Commit {
     fn work_while_waiting(&self, until_ns: Option<u64>) -> Result<()> {
         let kept = self.keep_once();
         let wakes_ns = self.pump();
+        self.answer_all();
         let next_ns = [wakes_ns, until_ns].into_iter().flatten().min();
         let now_ns = self.clock.now_ns();
         match next_ns {
@@ -295,17 +296,22 @@ impl Commit {
 
     /// Makes everything up to `seq` durable (0: all accepted by now).
     pub fn sync(&self, seq: u64) -> Result<()> {
-        let last_seq = self.last_seq();
-        if seq > last_seq {
-            let text = format!("record {seq} was not accepted yet, the last is {last_seq}");
-            return Err(Error::new(Code::Inval, text).about_seq(seq));
-        }
-        let seq = if seq == 0 { last_seq } else { seq };
+        let seq = self.seq_to_sync(seq)?;
         if self.durable_seq() >= seq {
             return Ok(());
         }
         self.demand(seq);
         self.wait_durable(seq, None, None)
+    }
+
+    /// What is asked for by `seq`: itself, or for 0 all that is accepted.
+    fn seq_to_sync(&self, seq: u64) -> Result<u64> {
+        let last_seq = self.last_seq();
+        if seq > last_seq {
+            let text = format!("record {seq} was not accepted yet, the last is {last_seq}");
+            return Err(Error::new(Code::Inval, text).about_seq(seq));
+        }
+        Ok(if seq == 0 { last_seq } else { seq })
     }
 
     /// Everything up to `seq` is to become durable as soon as can be.
@@ -395,6 +401,7 @@ impl Commit {
     pub fn tick(&self) {
         while self.keep_once() {}
         self.pump();
+        self.answer_all();
     }
 
     /// Everything durable, a mark at the end, writer and keeper done.  Waiters
@@ -426,6 +433,7 @@ impl Commit {
         if self.threads == Threads::None {
             while self.keep_once() {}
         }
+        self.end_notify();
         let released = self.release();
         self.notify.signal();
         result.and(released)

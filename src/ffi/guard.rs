@@ -157,6 +157,8 @@ pub(super) unsafe fn close(log: *mut twal_log) -> Result<()> {
             // the copied count says.
             handle.log.abandon_in_child();
             Ok(())
+        } else if handle.log.is_calling() {
+            return Err(Error::new(Code::State, "twal_close() was called by a function that the log called"));
         } else if handle.callers.start_closing() {
             // Lets out who waits inside.  If this panics, the handle is not
             // freed: somebody may be inside for ever.

@@ -99,7 +99,8 @@ pub unsafe extern "C" fn twal_open(
 
 /// Makes everything accepted durable, then closes the log and frees the handle.
 ///
-/// Always frees, whatever it returns: the handle must not be used again.
+/// Always frees, whatever it returns but TWAL_E_STATE: the handle must not be
+/// used again.
 /// Callers that wait inside other functions get TWAL_E_CLOSED and are let out
 /// first; no new call may begin on the handle once this one has.  Returns only
 /// when every write ever issued has completed and the lock is given back.
@@ -113,6 +114,8 @@ pub unsafe extern "C" fn twal_open(
 ///                    acknowledged as durable is unknown until the next open
 ///   TWAL_E_POISONED  the same, and it had failed before
 ///   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
+///   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
+///                    which the log stays open
 ///
 /// In a fork()ed child it frees, touches neither disk nor lock, and returns
 /// TWAL_OK.
@@ -299,14 +302,18 @@ pub unsafe extern "C" fn twal_append_batch(
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn twal_sync(log: *mut twal_log, seq: u64) -> c_int {
-    let accepted = |log: &Log| {
+    // SAFETY: NULL or an open log (C contract).
+    guard(|| unsafe { call(log, Purpose::Change, accepted(seq), |log| log.sync(seq)) })
+}
+
+/// That `seq` was accepted, to be asked before the log's state is.
+pub(super) fn accepted(seq: u64) -> impl FnOnce(&Log) -> Result<()> {
+    move |log| {
         if seq > log.last_seq() {
             return Err(Error::new(Code::Inval, "seq was not accepted yet").about_seq(seq));
         }
         Ok(())
-    };
-    // SAFETY: NULL or an open log (C contract).
-    guard(|| unsafe { call(log, Purpose::Change, accepted, |log| log.sync(seq)) })
+    }
 }
 
 /// Waits until every record up to a number is durable, without asking for it.
