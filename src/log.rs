@@ -251,14 +251,14 @@ impl Log {
     pub fn stats(&self) -> Stats {
         let (inner, counters) = (&self.inner, &self.inner.counters);
         let facts = inner.directory.facts();
-        let (ring_bytes, poisoned) = match &inner.side {
-            Side::Writer(commit) => (commit.ring_bytes(), commit.poison().is_some()),
-            Side::Reader(_) => (0, false),
+        let ((accepted, ring_bytes), poisoned) = match &inner.side {
+            Side::Writer(commit) => (commit.counted(), commit.poison().is_some()),
+            Side::Reader(_) => Default::default(),
         };
         Stats {
-            records: counters.records.get(),
-            record_bytes: counters.record_bytes.get(),
-            batches: counters.batches.get(),
+            records: accepted.records,
+            record_bytes: accepted.record_bytes,
+            batches: accepted.batches,
             frames: counters.frames.get(),
             frames_by_appender: counters.frames_by_appender.get(),
             frames_by_writer: counters.frames_by_writer.get(),

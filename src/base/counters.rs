@@ -30,9 +30,6 @@ impl Counter {
 #[derive(Debug, Default)]
 #[allow(missing_docs)] // each is documented where C sees it: twal_stats
 pub struct Counters {
-    pub records: Counter,
-    pub record_bytes: Counter,
-    pub batches: Counter,
     pub frames: Counter,
     pub marks: Counter,
     pub flushes: Counter,

@@ -52,6 +52,18 @@ impl Turn {
     }
 }
 
+/// What step 2 is asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Bytes in a frame's body.
+    need: usize,
+    records: u64,
+    /// Bytes of payload.
+    payload: u64,
+    /// The caller waits until it is durable.
+    wait: bool,
+}
+
 /// What step 2 gave.
 struct Accepted<'ring> {
     first_seq: u64,
@@ -76,14 +88,10 @@ impl Commit {
         }
         self.check_size(payload, need)?;
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
-        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(need, records, wait, how.no_wait)?;
+        let asked = Asked { need, records, payload, wait };
+        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
         fill(&mut claim, entries, first_seq);
         drop(claim);
-        self.counters.records.add(records);
-        self.counters.record_bytes.add(payload);
-        if records > 1 {
-            self.counters.batches.one();
-        }
         match lead {
             Some(closed) => self.lead(closed)?,
             None if !wait => return Ok(first_seq),
@@ -109,13 +117,13 @@ impl Commit {
     }
 
     /// Step 2: place, then number.
-    fn accept(&self, need: usize, records: u64, wait: bool, no_wait: bool) -> Result<Accepted<'_>> {
+    fn accept(&self, asked: Asked, no_wait: bool) -> Result<Accepted<'_>> {
         let mut turn: Option<Turn> = None;
         loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            match queue.place(need, records, &self.config, &self.clock)? {
-                Place::Here => return Ok(self.give_number(queue, need, records, wait)),
+            match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
+                Place::Here => return Ok(self.give_number(queue, asked)),
                 full => {
                     let turn = turn.get_or_insert_with(|| {
                         let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
@@ -131,7 +139,9 @@ impl Commit {
         }
     }
 
-    fn give_number(&self, mut queue: MutexGuard<'_, Queue>, need: usize, records: u64, wait: bool) -> Accepted<'_> {
+    fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
+        let Asked { need, records, payload, wait } = asked;
+        queue.counted.count(records, payload);
         let first_seq = queue.next_seq;
         let last_seq = first_seq + records - 1;
         queue.next_seq = last_seq + 1;

@@ -50,6 +50,7 @@ pub use append::{Entry, How};
 use composer::Composer;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
+pub use queue::Counted;
 use queue::{Flying, Progress, Queue, GATES};
 pub use start::Continue;
 
@@ -135,11 +136,11 @@ impl Commit {
         self.wake_all();
     }
 
-    /// Bytes of the ring in use.
-    pub fn ring_bytes(&self) -> u64 {
+    /// What was accepted since open, and the bytes of the ring in use.
+    pub fn counted(&self) -> (Counted, u64) {
         let queue = self.lock();
         let open = queue.open.as_ref().map_or(0, |open| open.frame.len());
-        crate::base::bytes::len_u64(queue.space.used() + open)
+        (queue.counted, crate::base::bytes::len_u64(queue.space.used() + open))
     }
 
     fn wake_all(&self) {

@@ -170,8 +170,10 @@ impl Commit {
             self.register(Registration { seq, done })?;
         }
         if !is_durable {
-            // Takes the queue's lock, after the registration.
-            self.demand(seq);
+            // After the registration: see the module.
+            let mut queue = self.lock();
+            queue.demand_seq = queue.demand_seq.max(seq);
+            self.kick(queue);
         }
         if registered && (self.durable_seq() >= seq || self.latch.first().is_some()) {
             self.notify.due.open();

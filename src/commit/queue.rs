@@ -163,6 +163,24 @@ pub struct Queue {
     pub closing: bool,
     pub stopped: bool,
     pub keeper: Chores,
+    pub counted: Counted,
+}
+
+/// What was accepted since open.  Plain numbers: whoever adds holds the lock anyway.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs)] // each is documented where C sees it: twal_stats
+pub struct Counted {
+    pub records: u64,
+    pub record_bytes: u64,
+    pub batches: u64,
+}
+
+impl Counted {
+    pub(super) fn count(&mut self, records: u64, payload: u64) {
+        self.records += records;
+        self.record_bytes += payload;
+        self.batches += u64::from(records > 1);
+    }
 }
 
 /// What the keeper is asked for and what came of it.
@@ -219,6 +237,7 @@ impl Queue {
             closing: false,
             stopped: false,
             keeper: Chores::default(),
+            counted: Counted::default(),
         }
     }
 

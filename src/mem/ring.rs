@@ -15,7 +15,7 @@
 //!
 //! Steps 1, 2, 4 and 6 are called by one thread at a time: they need `&mut`,
 //! which the owner of [`Space`] guards by its lock.  Steps 3 and 5 meet in the
-//! frame's `unfilled` count.
+//! frame's slot.
 //!
 //! A frame larger than the ring has a buffer of its own, one at a time.
 
@@ -32,7 +32,7 @@ use crate::base::{Code, Error, Result};
 /// Most frames that can be in the ring at once.
 pub const FRAMES_MAX: usize = 512;
 
-/// What the threads share: the memory, and each frame's count of unfilled claims.
+/// What the threads share: the memory, and each frame's count of published claims.
 pub struct Ring {
     memory: NonNull<u8>,
     size: usize,
@@ -42,13 +42,16 @@ pub struct Ring {
 #[derive(Default)]
 #[repr(align(64))]
 struct Slot {
-    /// Claims given and not yet published.  The release of the decrement in
-    /// [`Claim::drop`] publishes the claim's bytes; the acquire in
-    /// [`ClosedFrame::is_filled`] reads them.
-    unfilled: AtomicU32,
-    /// Opened when `unfilled` falls to 0.
+    /// Claims published, and in the highest bit whether somebody waits for the
+    /// last.  The release of the increment in [`Claim::drop`] publishes the
+    /// claim's bytes; the acquire in [`ClosedFrame::is_filled`] reads them.
+    published: AtomicU32,
+    /// Opened when a claim was published while somebody waits.
     filled: Gate,
 }
+
+/// Somebody waits for the frame's last claim.
+const AWAITED: u32 = 1 << 31;
 
 // SAFETY: the memory is reached only through claims (disjoint pieces, given out once by `OpenFrame::claim`)
 // and through `ClosedFrame::bytes_mut` after the last claim is gone; `Space` gives no piece out twice.
@@ -124,6 +127,7 @@ pub struct OpenFrame {
     start: NonNull<u8>,
     len: usize,
     room: usize,
+    claims: u32,
 }
 
 /// A frame that has its final length, a multiple of the block.
@@ -133,6 +137,7 @@ pub struct ClosedFrame {
     start: NonNull<u8>,
     len: usize,
     filled_len: usize,
+    claims: u32,
 }
 
 /// The next bytes of an open frame, exclusively for one appender.
@@ -205,8 +210,9 @@ impl Space {
         self.live.push_back(piece);
         let slot = self.next_slot;
         self.next_slot = (slot + 1) % FRAMES_MAX;
-        debug_assert_eq!(self.ring.slots[slot].unfilled.load(Ordering::Relaxed), 0);
-        OpenFrame { slot, start, len: 0, room }
+        // Relaxed: the slot's last frame was freed, so nobody publishes into it, and claims are given under the lock.
+        self.ring.slots[slot].published.store(0, Ordering::Relaxed);
+        OpenFrame { slot, start, len: 0, room, claims: 0 }
     }
 
     /// Ends the growth of the newest frame.
@@ -219,7 +225,14 @@ impl Space {
             self.head = (piece.start + len) % self.ring.size;
         }
         self.used += len;
-        ClosedFrame { ring: Arc::clone(&self.ring), slot: open.slot, start: open.start, len, filled_len: open.len }
+        ClosedFrame {
+            ring: Arc::clone(&self.ring),
+            slot: open.slot,
+            start: open.start,
+            len,
+            filled_len: open.len,
+            claims: open.claims,
+        }
     }
 
     /// Takes the oldest frame's piece back.  Frames are freed in the order they were opened in.
@@ -269,13 +282,12 @@ impl OpenFrame {
     /// The next `len` bytes; at most [`OpenFrame::room`].
     pub fn claim<'ring>(&mut self, ring: &'ring Ring, len: usize) -> Claim<'ring> {
         assert!(len <= self.room(), "a claim fits the frame");
-        let slot = &ring.slots[self.slot];
-        // Relaxed: the lock under which the frame is closed orders this before every look at it.
-        slot.unfilled.fetch_add(1, Ordering::Relaxed);
+        assert!(self.claims < AWAITED - 1, "a frame's claims are counted in 31 bits");
+        self.claims += 1;
         // SAFETY: the assertion keeps start + len inside the frame's piece.
         let start = unsafe { self.start.add(self.len) };
         self.len += len;
-        Claim { slot, start, len }
+        Claim { slot: &ring.slots[self.slot], start, len }
     }
 }
 
@@ -290,7 +302,7 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if self.slot.unfilled.fetch_sub(1, Ordering::Release) == 1 {
+        if self.slot.published.fetch_add(1, Ordering::Release) & AWAITED != 0 {
             self.slot.filled.open();
         }
     }
@@ -314,15 +326,16 @@ impl ClosedFrame {
 
     /// Every claim is published.
     pub fn is_filled(&self) -> bool {
-        self.ring.slots[self.slot].unfilled.load(Ordering::Acquire) == 0
+        self.ring.slots[self.slot].published.load(Ordering::Acquire) & !AWAITED == self.claims
     }
 
     /// Waits until every claim is published; the fillers only copy, so this is short.
     pub fn wait_filled(&self) {
         let slot = &self.ring.slots[self.slot];
-        loop {
+        while !self.is_filled() {
             let ticket = slot.filled.ticket();
-            if self.is_filled() {
+            // Who publishes after this opens the gate; who did so before is counted in what it returns.
+            if slot.published.fetch_or(AWAITED, Ordering::Acquire) & !AWAITED == self.claims {
                 return;
             }
             slot.filled.wait(ticket, None);
