@@ -5,6 +5,8 @@
  */
 #include "helpers.h"
 
+#include <sys/uio.h>
+
 #define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #define FIELD(type, field, offset, field_type) \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field); \
@@ -20,6 +22,11 @@ FIELD(twal_entry, timestamp, 24, int64_t);
 FIELD(twal_entry, type, 32, uint32_t);
 FIELD(twal_entry, flags, 36, uint32_t);
 _Static_assert(offsetof(twal_entry, reserved) == 40, "twal_entry.reserved");
+
+SIZE(twal_part, 16);
+FIELD(twal_part, data, 0, const void *);
+FIELD(twal_part, len, 8, size_t);
+_Static_assert(sizeof(twal_part) == sizeof(struct iovec) && offsetof(struct iovec, iov_len) == 8, "struct iovec");
 
 SIZE(twal_record, 64);
 FIELD(twal_record, seq, 0, uint64_t);
@@ -110,6 +117,7 @@ CALL(twal_close, int (*)(twal_log *));
 CALL(twal_append, int (*)(twal_log *, const void *, size_t, uint64_t *));
 CALL(twal_append_entry, int (*)(twal_log *, const twal_entry *, uint64_t *));
 CALL(twal_append_batch, int (*)(twal_log *, const twal_entry *, size_t, uint64_t *));
+CALL(twal_append_gather, int (*)(twal_log *, const twal_entry *, const twal_part *, size_t, uint64_t *));
 CALL(twal_sync, int (*)(twal_log *, uint64_t));
 CALL(twal_wait, int (*)(twal_log *, uint64_t, int64_t));
 CALL(twal_eventfd, int (*)(twal_log *, int *));

@@ -32,6 +32,7 @@ static void call_everything(void *arg)
     t_code(twal_append(parents, "x", 1, &seq), TWAL_E_FORKED);
     t_code(twal_append_entry(parents, &entry, &seq), TWAL_E_FORKED);
     t_code(twal_append_batch(parents, &entry, 1, &seq), TWAL_E_FORKED);
+    t_code(twal_append_gather(parents, &entry, NULL, 0, &seq), TWAL_E_FORKED);
     t_code(twal_sync(parents, 0), TWAL_E_FORKED);
     t_code(twal_eventfd(parents, &fd), TWAL_E_FORKED);
     t_code(twal_sync_async(parents, 0, NULL, NULL), TWAL_E_FORKED);

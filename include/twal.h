@@ -35,13 +35,14 @@
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
- *            start from their _INIT macro.  twal_entry and twal_record never
- *            change.
+ *            start from their _INIT macro.  twal_entry, twal_part and
+ *            twal_record never change.
  *
  * The map
  *
  *   open and close       twal_open  twal_close
  *   append               twal_append  twal_append_entry  twal_append_batch
+ *                        twal_append_gather
  *   durability           twal_sync  twal_wait  twal_durable_seq
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
@@ -559,6 +560,20 @@ typedef struct twal_entry {
      */
     uint64_t reserved[2];
 } twal_entry;
+
+/**
+ * A part of a payload.  It is laid out like struct iovec, and never changes.
+ */
+typedef struct twal_part {
+    /**
+     * The bytes.  NULL only if len is 0.
+     */
+    const void *data;
+    /**
+     * How many; may be 0.
+     */
+    size_t len;
+} twal_part;
 
 /**
  * A record read back.
@@ -1215,6 +1230,40 @@ int twal_trim(twal_log *log,
 int twal_roll(twal_log *log);
 
 /**
+ * Appends one record whose payload is several parts, one after the other.
+ *
+ * As twal_append_entry() with a payload put together before, without putting
+ * it together: each byte is copied once, to where the device takes it from.
+ *
+ *   log      an open log
+ *   entry    the record; start from TWAL_ENTRY_INIT.  Its data is NULL, its
+ *            len is 0.
+ *   parts    the parts, of which every one may be empty; NULL only if count
+ *            is 0
+ *   count    how many; 0 makes an empty record
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_append_entry() returns, and
+ *
+ *   TWAL_E_INVAL   also: entry.data is not NULL or entry.len not 0; parts is
+ *                  NULL and count is not 0; a part's data is NULL and its len
+ *                  is not 0
+ *   TWAL_E_TOOBIG  the parts in sum are above options.record_size_max
+ *
+ * Blocks:  as twal_append_entry().
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_append_gather(twal_log *log,
+                       const twal_entry *entry,
+                       const twal_part *parts,
+                       size_t count,
+                       uint64_t *seq_out);
+
+/**
  * Makes an eventfd(2) that tells when records have become durable.
  *
  * It becomes readable each time twal_durable_seq() has risen, once when the
@@ -1458,6 +1507,10 @@ TWAL_OFFSET_(twal_entry, timestamp, 24);
 TWAL_OFFSET_(twal_entry, type, 32);
 TWAL_OFFSET_(twal_entry, flags, 36);
 TWAL_OFFSET_(twal_entry, reserved, 40);
+
+TWAL_SIZE_(twal_part, 16);
+TWAL_OFFSET_(twal_part, data, 0);
+TWAL_OFFSET_(twal_part, len, 8);
 
 TWAL_SIZE_(twal_record, 64);
 TWAL_OFFSET_(twal_record, seq, 0);

@@ -3,6 +3,7 @@
 mod reader;
 mod report;
 
+use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +136,28 @@ impl Log {
             return Err(Error::new(Code::Inval, "a batch has at least one record"));
         }
         self.writer()?.append(entries, how)
+    }
+
+    /// Appends one record whose payload is `parts`, one after the other; the data of `entry` is empty.
+    ///
+    /// # Errors
+    /// As `twal_append_gather`.
+    pub fn append_gather(&self, entry: &Entry<'_>, parts: &[IoSlice<'_>], how: How) -> Result<u64> {
+        self.append_parts(entry, parts.iter().map(|part| &**part), how)
+    }
+
+    /// The same of parts that are not in a slice.
+    ///
+    /// # Errors
+    /// As `twal_append_gather`.
+    pub fn append_parts<'a, I>(&self, entry: &Entry<'_>, parts: I, how: How) -> Result<u64>
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
+        if !entry.data.is_empty() {
+            return Err(Error::new(Code::Inval, "the payload is in the parts, entry.data must be empty"));
+        }
+        self.writer()?.append_gather(entry, parts, how)
     }
 
     /// Makes everything up to `seq` durable; 0 = all accepted when the call begins.

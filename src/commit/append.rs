@@ -28,6 +28,23 @@ pub struct Entry<'a> {
     pub required: bool,
 }
 
+impl Entry<'_> {
+    /// The header of this record, with a payload of `len` bytes, under number `seq`.
+    pub(super) fn header(&self, len: usize, seq: u64, batch_continues: bool) -> RecordHeader {
+        RecordHeader {
+            payload_crc: 0,
+            kind: self.kind,
+            flags: (if self.required { FLAG_REQUIRED } else { 0 })
+                | (if batch_continues { FLAG_BATCH_CONTINUES } else { 0 }),
+            len: u32::try_from(len).expect("check_size keeps a payload below 4 GiB"),
+            seq,
+            // The logical clock is the sequence number: it never goes back, also not over restarts.
+            timestamp: self.timestamp.unwrap_or_else(|| i64::try_from(seq).unwrap_or(i64::MAX)),
+            stream: self.stream,
+        }
+    }
+}
+
 /// How one append departs from the log's mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct How {
@@ -92,13 +109,35 @@ impl Commit {
         let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
         fill(&mut claim, entries, first_seq);
         drop(claim);
+        self.finish(last_seq, gate, lead, wait)?;
+        Ok(first_seq)
+    }
+
+    /// Appends one record whose payload is `parts`, one after the other; that of `entry` is empty.
+    pub fn append_gather<'a, I>(&self, entry: &Entry<'_>, parts: I, how: How) -> Result<u64>
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
+        let len = parts.clone().fold(0usize, |sum, part| sum.saturating_add(part.len()));
+        let (payload, need) = (len_u64(len), record_len(len.min(usize::MAX / 2)));
+        self.check_size(payload, need)?;
+        let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
+        let asked = Asked { need, records: 1, payload, wait };
+        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
+        entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
+        drop(claim);
+        self.finish(last_seq, gate, lead, wait)?;
+        Ok(first_seq)
+    }
+
+    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
+    fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
         match lead {
             Some(closed) => self.lead(closed)?,
-            None if !wait => return Ok(first_seq),
+            None if !wait => return Ok(()),
             None => {}
         }
-        self.wait_durable(last_seq, Some(gate), None)?;
-        Ok(first_seq)
+        self.wait_durable(last_seq, Some(gate), None)
     }
 
     /// Step 1: what the log can hold at all.
@@ -315,16 +354,7 @@ fn fill<'a>(claim: &mut Claim<'_>, entries: impl ExactSizeIterator<Item = Entry<
     let mut left = entries.len();
     for (entry, seq) in entries.zip(first_seq..) {
         left -= 1;
-        let header = RecordHeader {
-            payload_crc: 0,
-            kind: entry.kind,
-            flags: (if entry.required { FLAG_REQUIRED } else { 0 }) | (if left > 0 { FLAG_BATCH_CONTINUES } else { 0 }),
-            len: u32::try_from(entry.data.len()).expect("check_size keeps a payload below 4 GiB"),
-            seq,
-            // The logical clock is the sequence number: it never goes back, also not over restarts.
-            timestamp: entry.timestamp.unwrap_or_else(|| i64::try_from(seq).unwrap_or(i64::MAX)),
-            stream: entry.stream,
-        };
+        let header = entry.header(entry.data.len(), seq, left > 0);
         let len = usize_of(len_u64(record_len(entry.data.len())));
         let (record, rest) = out.split_at_mut(len);
         header.encode(entry.data, record);

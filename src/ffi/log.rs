@@ -514,7 +514,7 @@ unsafe fn taken_options(options: *const twal_options) -> Result<Options> {
 /// # Safety
 ///
 /// `entries` is NULL or points to `count` entries that nobody changes during `'a`.
-unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a [twal_entry]> {
+pub(super) unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a [twal_entry]> {
     if entries.is_null() || !entries.is_aligned() {
         return Err(Error::new(Code::Inval, "the entries are NULL or not aligned"));
     }
@@ -529,7 +529,7 @@ unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a
 }
 
 /// Whether `len` bytes of payload are within `max`, and can be a slice at all.
-fn check_size(len: usize, max: u64) -> Result<()> {
+pub(super) fn check_size(len: usize, max: u64) -> Result<()> {
     if len > isize::MAX.unsigned_abs() || u64::try_from(len).is_ok_and(|len| len > max) {
         return Err(Error::new(Code::TooBig, format!("a payload of {len} bytes is above the log's {max}")));
     }

@@ -23,6 +23,8 @@ pub mod entry;
 
 pub mod log;
 
+pub mod gather;
+
 pub mod notify;
 
 pub mod iter;
