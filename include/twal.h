@@ -1422,7 +1422,7 @@ int twal_iter_next(twal_iter *iter,
  *
  *   iter  a reader; NULL does nothing
  *
- * Blocks:  no.
+ * Blocks:  until a read on the way has come back.
  * Threads: any; exactly one, once.
  * Signals: not async-signal-safe.
  * Since:   0.1

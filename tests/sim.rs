@@ -30,50 +30,78 @@ use world::{play, play_one, DEFAULT_SEEDS};
 
 #[test]
 fn random_lives_lose_nothing() {
-    play("random_lives_lose_nothing", DEFAULT_SEEDS, |seed, story| Run::new(seed, PLAN, story).play());
+    play(
+        "random_lives_lose_nothing",
+        DEFAULT_SEEDS,
+        &[
+            "crash states with late writes",
+            "disk full",
+            "opened torn",
+            "opened with frames rewritten",
+            "poisoned",
+            "reader polls",
+            "readers trimmed away",
+        ],
+        |seed, story| Run::new(seed, PLAN, story).play(),
+    );
 }
 
 #[test]
 fn cut_tails_never_come_back() {
-    play("cut_tails_never_come_back", 1000, run::cut_tails);
+    play("cut_tails_never_come_back", 1000, &["opened torn"], run::cut_tails);
 }
 
 #[test]
 fn rot_is_refused_and_never_shortens() {
-    play("rot_is_refused_and_never_shortens", 200, rot::rot);
+    play(
+        "rot_is_refused_and_never_shortens",
+        200,
+        &["rot: refused", "rot: found by reading", "rot: last frame without a witness"],
+        rot::rot,
+    );
 }
 
 #[test]
 fn misplaced_files_are_refused() {
-    play("misplaced_files_are_refused", 300, rot::misplaced);
+    play("misplaced_files_are_refused", 300, &["rot: refused"], rot::misplaced);
 }
 
 #[test]
 fn a_spot_that_does_not_read_is_not_the_end() {
-    play("a_spot_that_does_not_read_is_not_the_end", 150, rot::bad_reads);
+    play("a_spot_that_does_not_read_is_not_the_end", 150, &["bad reads: refused"], rot::bad_reads);
 }
 
 #[test]
 fn every_call_may_fail() {
-    play("every_call_may_fail", 28, faults::every_call_fails);
+    play("every_call_may_fail", 28, &["appends refused", "opens refused"], faults::every_call_fails);
 }
 
 #[test]
 fn a_crash_at_every_step() {
-    play("a_crash_at_every_step", 8, faults::every_step_stops);
+    play(
+        "a_crash_at_every_step",
+        8,
+        &["crash states with late writes", "opened torn", "opened with frames rewritten"],
+        faults::every_step_stops,
+    );
 }
 
 #[test]
 fn many_threads_and_a_crash() {
-    play("many_threads_and_a_crash", 60, threads::many_threads);
+    play("many_threads_and_a_crash", 60, &["kills", "power cuts"], threads::many_threads);
 }
 
 #[test]
 fn stories() {
-    play("roll_after_a_refused_append", 80, stories::roll_after_a_refused_append);
-    play("a_reader_is_told_that_its_segment_went", 1, stories::a_reader_is_told_that_its_segment_went);
-    play("a_reader_forgets_what_was_taken_back", 40, stories::a_reader_forgets_what_was_taken_back);
-    play("an_idle_log_is_witnessed_and_sleeps", 1, stories::an_idle_log_is_witnessed_and_sleeps);
+    play("roll_after_a_refused_append", 80, &[], stories::roll_after_a_refused_append);
+    play("a_reader_is_told_that_its_segment_went", 1, &[], stories::a_reader_is_told_that_its_segment_went);
+    play(
+        "a_reader_forgets_what_was_taken_back",
+        40,
+        &["taken back", "not taken back"],
+        stories::a_reader_forgets_what_was_taken_back,
+    );
+    play("an_idle_log_is_witnessed_and_sleeps", 1, &[], stories::an_idle_log_is_witnessed_and_sleeps);
 }
 
 /// The alarm rings: no log can survive a disk that lies about its flushes.

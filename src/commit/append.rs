@@ -195,12 +195,9 @@ impl Commit {
         }
         // Under the lock, so that it never runs behind the durable mark.
         self.accepted.store(last_seq, std::sync::atomic::Ordering::Release);
-        if wait && queue.may_lead(first_seq) {
-            queue.close_open();
-            let closed = queue.closed.pop_front().expect("just closed");
-            queue.take_off(&closed, 0);
-            queue.leaders += 1;
-            return Accepted { first_seq, last_seq, claim, gate, lead: Some(closed) };
+        if wait && queue.may_lead() {
+            let lead = Some(queue.lead());
+            return Accepted { first_seq, last_seq, claim, gate, lead };
         }
         if wait {
             if let Some(open) = &mut queue.open {
@@ -278,7 +275,7 @@ impl Commit {
     }
 
     /// Step 4, alone: this thread composes and writes its own frame.
-    fn lead(&self, closed: Closed) -> Result<()> {
+    pub(super) fn lead(&self, closed: Closed) -> Result<()> {
         self.counters.frames_by_appender.one();
         self.write_frame(closed, disk::Durable::Yes, true)
     }

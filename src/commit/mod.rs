@@ -172,9 +172,6 @@ impl Commit {
             // A witness by itself, whatever becomes of the frames before it.
             queue.witnessed_seq = queue.witnessed_seq.max(says_durable);
         }
-        if !durable && queue.oldest_unflushed_ns.is_none() {
-            queue.oldest_unflushed_ns = Some(now_ns);
-        }
         queue.last_frame_ns = now_ns;
         if leader {
             queue.leaders -= 1;
@@ -201,9 +198,6 @@ impl Commit {
             self.retire(queue, &front);
             woken[front.gate] |= front.waiters > 0;
             advanced = true;
-        }
-        if !queue.is_dirty() {
-            queue.oldest_unflushed_ns = None;
         }
         let risen = queue.durable_seq > durable_before;
         let kick = leader && queue.wants_writer(&self.config);
@@ -301,7 +295,9 @@ impl Commit {
         if self.durable_seq() >= seq {
             return Ok(());
         }
-        self.demand(seq);
+        if let Some(closed) = self.demand(seq) {
+            self.lead(closed)?;
+        }
         self.wait_durable(seq, None, None)
     }
 
@@ -315,11 +311,16 @@ impl Commit {
         Ok(if seq == 0 { last_seq } else { seq })
     }
 
-    /// Everything up to `seq` is to become durable as soon as can be.
-    fn demand(&self, seq: u64) {
+    /// Everything up to `seq` is to become durable as soon as can be: by the
+    /// frame that is returned, which the caller has to lead, or by the writer.
+    fn demand(&self, seq: u64) -> Option<queue::Closed> {
         let mut queue = self.lock();
         queue.demand_seq = queue.demand_seq.max(seq);
+        if queue.may_lead() && queue.open.as_ref().is_some_and(|open| open.first_seq <= seq) {
+            return Some(queue.lead());
+        }
         self.kick(queue);
+        None
     }
 
     /// Wakes the writer if it has something to do that it does not know of.

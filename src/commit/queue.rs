@@ -23,6 +23,11 @@ pub const GATES: usize = 64;
 /// Unflushed bytes after which a flush that somebody waits for is no longer put off for more frames.
 const FLUSH_BYTES_MAX: u64 = 16 << 20;
 
+/// Records that nobody waits for are gathered up to so many bytes before they are written,
+const WRITE_BEHIND_BYTES: usize = 256 << 10;
+/// or for so long: whoever wants them durable meanwhile has them written with one durable write.
+pub const WRITE_BEHIND_NS: u64 = 1_000_000;
+
 /// Where the next closed frame goes.
 pub struct Tail {
     /// Index of the segment; the writer may still be one behind.
@@ -81,6 +86,7 @@ pub struct Flying {
     pub bytes: u64,
     /// What its header says was durable.
     pub says_durable: u64,
+    pub opened_ns: u64,
     pub progress: Progress,
     /// Given back by the thread that wrote it; goes back to the ring in order.
     pub frame: Option<ClosedFrame>,
@@ -148,7 +154,6 @@ pub struct Queue {
     pub durable_end: u64,
     /// A flush acknowledged records that no frame witnesses yet: the next thing on the device is durable.
     pub mark_wanted: bool,
-    pub oldest_unflushed_ns: Option<u64>,
     pub last_frame_ns: u64,
     /// The writer is at work, or in charge: appenders do not write themselves.
     pub writer_busy: bool,
@@ -226,7 +231,6 @@ impl Queue {
             durable_seq: next_seq - 1,
             durable_end: 0,
             mark_wanted: false,
-            oldest_unflushed_ns: None,
             last_frame_ns: 0,
             writer_busy: false,
             in_charge: false,
@@ -371,28 +375,40 @@ impl Queue {
             waiters: closed.waiters,
             bytes,
             says_durable,
+            opened_ns: closed.opened_ns,
             progress: Progress::InFlight,
             frame: None,
         });
     }
 
+    /// The oldest frame that is written and not flushed.
+    fn oldest_unflushed(&self) -> Option<&Flying> {
+        self.flying.iter().find(|frame| frame.progress == Progress::Written)
+    }
+
     /// Something is written and not flushed.
     pub fn is_dirty(&self) -> bool {
-        self.flying.iter().any(|frame| frame.progress == Progress::Written)
+        self.oldest_unflushed().is_some()
+    }
+
+    /// When that has to be flushed, even if nobody asks: counted from when its first record was accepted.
+    fn flush_due_ns(&self, config: &Config) -> Option<u64> {
+        self.oldest_unflushed().map(|frame| frame.opened_ns.saturating_add(config.flush_interval_ns))
     }
 
     fn in_flight(&self) -> bool {
         self.flying.iter().any(|frame| frame.progress == Progress::InFlight)
     }
 
-    /// Whether the appender of `first_seq`, whose records are the newest, may write its frame itself.
-    pub fn may_lead(&self, first_seq: u64) -> bool {
+    /// Whether a thread that wants the open frame durable may write it itself: nobody else waits for it, and
+    /// nothing comes before it but what two such threads write at most.
+    pub fn may_lead(&self) -> bool {
         !self.writer_busy
             && !self.in_charge
             && !self.closing
             && self.leaders < 2
             && self.closed.is_empty()
-            && self.open.as_ref().is_some_and(|open| open.first_seq == first_seq)
+            && self.open.as_ref().is_some_and(|open| open.waiters == 0)
             && self.tail.segment == self.active_segment
             && self.roll_target <= self.active_segment
             && !self.is_dirty()
@@ -415,17 +431,28 @@ impl Queue {
         (self.next_seq - 1).saturating_sub(before.max(self.demand_seq))
     }
 
+    /// Takes the open frame for a thread that writes it itself; after [`Queue::may_lead`].
+    pub fn lead(&mut self) -> Closed {
+        self.close_open();
+        let closed = self.closed.pop_front().expect("just closed, and none was before it");
+        self.take_off(&closed, 0);
+        self.leaders += 1;
+        closed
+    }
+
     /// Whether what is closed or open is to go out now; else when.  In GROUP a
     /// batch may be several frames: none of them goes out before it is due.
     fn due(&self, config: &Config) -> Option<Due> {
         let (first_seq, opened_ns) = self.oldest_unwritten()?;
         let open_len = self.open.as_ref().map_or(0, |open| open.frame.len());
-        let now = config.durability != Durability::Group
-            || self.demand_seq >= first_seq
+        let group = config.durability == Durability::Group;
+        let now = self.demand_seq >= first_seq
             || self.closing
             || self.tail.segment != self.active_segment
-            || self.space.used() + open_len >= self.space.size() / 2;
-        Some(if now { Due::Now } else { Due::At(opened_ns.saturating_add(config.batch_delay_ns)) })
+            || self.space.used() + open_len >= self.space.size() / 2
+            || (!group && (!self.closed.is_empty() || open_len >= WRITE_BEHIND_BYTES));
+        let delay_ns = if group { config.batch_delay_ns } else { WRITE_BEHIND_NS.min(config.flush_interval_ns) };
+        Some(if now { Due::Now } else { Due::At(opened_ns.saturating_add(delay_ns)) })
     }
 
     /// What the writer has to do now.  The one place that decides it.
@@ -485,7 +512,7 @@ impl Queue {
         if self.closing && !self.in_flight() {
             return Step::Stop;
         }
-        let flush_ns = self.oldest_unflushed_ns.map(|since| since.saturating_add(config.flush_interval_ns));
+        let flush_ns = self.flush_due_ns(config);
         // Beside a frame in flight a time that has passed would not let the writer sleep; the frame's return wakes it.
         let mark_due = self.durable_seq > self.witnessed_seq;
         let mark_ns = mark_due
@@ -495,18 +522,13 @@ impl Queue {
     }
 
     fn flush_due(&self, config: &Config, now_ns: u64) -> bool {
-        let first_dirty = self
-            .flying
-            .iter()
-            .find(|frame| frame.progress == Progress::Written)
-            .map_or(u64::MAX, |frame| frame.first_seq);
+        let first_dirty = self.oldest_unflushed().map_or(u64::MAX, |frame| frame.first_seq);
         let wanted = self.demand_seq >= first_dirty;
         let more_wanted = self.next_unwritten().is_some_and(|seq| seq <= self.demand_seq);
         let unflushed = || -> u64 {
             self.flying.iter().filter(|frame| frame.progress == Progress::Written).map(|frame| frame.bytes).sum()
         };
-        let overdue =
-            self.oldest_unflushed_ns.is_some_and(|since| now_ns >= since.saturating_add(config.flush_interval_ns));
+        let overdue = self.flush_due_ns(config).is_some_and(|due_ns| now_ns >= due_ns);
         let crowded = self.flying.len() * 2 >= self.flying.capacity();
         overdue
             || crowded
@@ -567,6 +589,7 @@ impl Queue {
             waiters: 0,
             bytes: self.block,
             says_durable: 0,
+            opened_ns: self.last_frame_ns,
             progress: Progress::InFlight,
             frame: None,
         });
@@ -604,10 +627,7 @@ impl Queue {
                 Some(Due::At(due_ns)) => sooner(due_ns),
             }
             || (self.is_dirty()
-                && (self.demand_seq > self.durable_seq
-                    || self
-                        .oldest_unflushed_ns
-                        .is_some_and(|since| sooner(since.saturating_add(config.flush_interval_ns)))))
+                && (self.demand_seq > self.durable_seq || self.flush_due_ns(config).is_some_and(sooner)))
             || (self.durable_seq > self.witnessed_seq && self.wakes_ns.is_none())
     }
 }

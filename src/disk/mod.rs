@@ -72,6 +72,8 @@ pub struct Facts {
     pub mem_align: u32,
     /// Whether I/O bypasses the page cache.
     pub direct: bool,
+    /// Whether a long reading is to be done ahead, on a thread of its own.
+    pub read_ahead: bool,
 }
 
 /// A machine's files.

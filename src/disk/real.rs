@@ -66,6 +66,7 @@ impl RealDisk {
             block_align: alignment.block,
             mem_align: alignment.mem,
             direct: alignment.direct,
+            read_ahead: true,
         };
         Ok((facts, engine))
     }

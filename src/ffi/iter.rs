@@ -122,7 +122,7 @@ pub unsafe extern "C" fn twal_iter_next(iter: *mut twal_iter, record_out: *mut t
 ///
 ///   iter  a reader; NULL does nothing
 ///
-/// Blocks:  no.
+/// Blocks:  until a read on the way has come back.
 /// Threads: any; exactly one, once.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

@@ -34,7 +34,7 @@ const _: () = assert!(RECORD_HEADER_LEN.is_multiple_of(RECORD_ALIGN));
 const _: () = assert!(RECORD_HEADER_LEN as u64 == crate::base::options::RECORD_HEADER_LEN);
 
 /// A record's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RecordHeader {
     /// CRC-32C of the payload; `encode` computes it.
     pub payload_crc: u32,

@@ -14,7 +14,7 @@ use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{record_len, BadRecord, FLAG_REQUIRED};
-use crate::format::{Chain, FrameHeader, Id, RecordHeader};
+use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
 use crate::segment::Directory;
 
 /// Types below this are twal's own.
@@ -30,15 +30,25 @@ pub struct Cursor {
     walker: Option<Walker>,
     /// The frames passed so far end like this.
     chain: Chain,
-    /// The frame being read: its header and identity.
-    frame: Option<(FrameHeader, u64)>,
+    /// The frame being read.
+    frame: Option<Present>,
     /// The frame before was its segment's seal, and the next segment is not open yet.
     sealed: bool,
-    /// In that frame's body: where the present record begins, and the next one.
-    present: usize,
-    next: usize,
     /// What stopped the cursor; it stays.
     failed: Option<Error>,
+}
+
+/// The frame being read, and where in its body.
+struct Present {
+    header: FrameHeader,
+    identity: u64,
+    /// Where the records end; 0 of a frame without any.
+    records_end: usize,
+    /// Where the present record's payload begins, and the next record.
+    payload: usize,
+    next: usize,
+    /// The present record's header.
+    record: RecordHeader,
 }
 
 impl Cursor {
@@ -53,22 +63,17 @@ impl Cursor {
             .ok_or_else(|| Error::new(Code::Trimmed, "the record was released").about_seq(from_seq))?;
         // Held from now on: what is asked for is not recycled under the cursor.
         let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
-            Ok(opened) => (Some(walker_of(&opened)?), opened.header.before, None),
+            Ok(opened) => {
+                let mut walker = walker_of(&opened)?;
+                if directory.facts().read_ahead {
+                    walker.read_ahead();
+                }
+                (Some(walker), opened.header.before, None)
+            }
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Cursor {
-            walker,
-            chain,
-            directory,
-            log_id,
-            from_seq,
-            frame: None,
-            sealed: false,
-            present: 0,
-            next: 0,
-            failed,
-        })
+        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, sealed: false, failed })
     }
 
     /// Goes to the next record that is not above `bound`; false: there is none yet.
@@ -95,14 +100,13 @@ impl Cursor {
 
     fn try_advance(&mut self, bound: u64) -> Result<bool> {
         loop {
-            if let Some((frame, identity)) = self.frame {
-                if self.next_in_frame(&frame)? {
-                    return Ok(true);
-                }
-                self.frame = None;
-                self.chain = Chain::after(&frame, identity);
-                self.walker().pass(&frame);
-                self.sealed = frame.has(FLAG_SEAL);
+            if self.next_in_frame()? {
+                return Ok(true);
+            }
+            if let Some(frame) = self.frame.take() {
+                self.chain = Chain::after(&frame.header, frame.identity);
+                self.walker().pass(&frame.header);
+                self.sealed = frame.header.has(FLAG_SEAL);
             }
             if self.sealed {
                 match self.next_segment() {
@@ -119,9 +123,15 @@ impl Cursor {
             if frame.last_seq() > bound {
                 return Ok(false);
             }
-            self.frame = Some((frame, identity));
-            self.present = 0;
-            self.next = if frame.last_seq() < self.from_seq { body_len(&frame) } else { 0 };
+            let records_end = if frame.has(FLAG_DATA) { body_len(&frame) } else { 0 };
+            self.frame = Some(Present {
+                records_end,
+                payload: 0,
+                next: if frame.last_seq() < self.from_seq { records_end } else { 0 },
+                record: RecordHeader::default(),
+                header: frame,
+                identity,
+            });
         }
     }
 
@@ -147,24 +157,27 @@ impl Cursor {
         }
     }
 
-    /// Goes to the next record of the frame; false: it has no more.
-    fn next_in_frame(&mut self, frame: &FrameHeader) -> Result<bool> {
-        let body_end = body_len(frame);
-        while frame.has(FLAG_DATA) && self.next < body_end {
-            let at = self.next;
-            let (record, _) = RecordHeader::decode(&self.at().body(frame)[at..]).map_err(|bad| self.bad(bad))?;
-            if record.seq < frame.first_seq || record.seq > frame.last_seq() {
-                return Err(self.damage("a record's number is not one of its frame's"));
+    /// Goes to the next record of the frame; false: it has no more, or there is no frame.
+    fn next_in_frame(&mut self) -> Result<bool> {
+        let (Some(frame), Some(walker)) = (&mut self.frame, &self.walker) else { return Ok(false) };
+        while frame.next < frame.records_end {
+            let at = frame.next;
+            let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
+            let (record, _) = decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?;
+            if record.seq < frame.header.first_seq || record.seq > frame.header.last_seq() {
+                let text = "a record's number is not one of its frame's";
+                return Err(Error::new(Code::Corrupt, text)
+                    .at(walker.index(), walker.offset())
+                    .about_seq(self.chain.last_seq + 1));
             }
             if record.kind < FIRST_CALLER_KIND && record.flags & FLAG_REQUIRED != 0 {
                 let text =
                     format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
-                return Err(Error::new(Code::Version, text)
-                    .at(self.at().index(), self.at().offset())
-                    .about_seq(record.seq));
+                return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));
             }
-            self.present = at;
-            self.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
+            frame.payload = at + RECORD_HEADER_LEN;
+            frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
+            frame.record = record;
             if record.seq >= self.from_seq {
                 return Ok(true);
             }
@@ -172,11 +185,11 @@ impl Cursor {
         Ok(false)
     }
 
-    /// The record that [`Cursor::advance`] went to.
+    /// The record that [`Cursor::advance`] went to and verified.
     pub fn record(&self) -> (RecordHeader, &[u8]) {
-        let (frame, _) = self.frame.expect("advance went to a record");
-        let body = self.at().body(&frame);
-        RecordHeader::decode(&body[self.present..]).expect("advance verified the record")
+        let frame = self.frame.as_ref().expect("advance went to a record");
+        let len = crate::base::bytes::usize_of(u64::from(frame.record.len));
+        (frame.record, &self.at().body(&frame.header)[frame.payload..frame.payload + len])
     }
 
     fn next_segment(&mut self) -> Result<()> {
@@ -190,16 +203,16 @@ impl Cursor {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
-        self.walker = Some(walker_of(&opened)?);
+        let mut walker = walker_of(&opened)?;
+        if let Some(before) = self.walker.take() {
+            walker.read_ahead_after(before);
+        }
+        self.walker = Some(walker);
         Ok(())
     }
 
     fn damage(&self, text: &'static str) -> Error {
         Error::new(Code::Corrupt, text).at(self.at().index(), self.at().offset()).about_seq(self.chain.last_seq + 1)
-    }
-
-    fn bad(&self, bad: BadRecord) -> Error {
-        bad_record(bad).at(self.at().index(), self.at().offset())
     }
 }
 

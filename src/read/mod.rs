@@ -1,6 +1,7 @@
 //! Layer 4: reading.  Never writes.
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod cursor;
 pub mod followers;
 pub mod scout;

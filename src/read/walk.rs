@@ -5,16 +5,25 @@
 
 use std::sync::Arc;
 
+use super::ahead::{Piece, ReadAhead};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::{FrameHeader, Place, SegmentHeader, FRAME_HEADER_LEN};
+use crate::mem::aligned::ALIGN;
 use crate::mem::AlignedBuf;
 
-/// Bytes read at once.
+/// Most bytes read at once.
 pub const READ_AHEAD: usize = 1 << 20;
+/// Bytes read at first, and after what was read is forgotten: whoever waits at the log's end needs few.
+const PIECE_MIN: usize = 64 << 10;
+/// Pieces read one after the other before the next ones are read ahead, on a thread.
+const PIECES_IN_A_ROW: u32 = 6;
 
 /// A place in one segment file, with the bytes around it.
+///
+/// The buffer has two halves: a piece is read into the second, and what the one
+/// before had left over (the first part of a frame) is kept in front of it.
 pub struct Walker {
     file: Arc<dyn File>,
     index: u64,
@@ -22,14 +31,32 @@ pub struct Walker {
     block_size: u64,
     segment_size: u64,
     buf: AlignedBuf,
-    /// File offset of the buffer's first byte.
-    buf_offset: u64,
-    /// Bytes of the buffer that were read.
-    buf_len: usize,
+    /// Index of the second half.
+    half: usize,
+    /// The bytes in the buffer, and the file offset of the first.
+    view: std::ops::Range<usize>,
+    view_offset: u64,
     offset: u64,
-    /// Everything up to this number was durable when the next read was asked for, and when the buffer's was.
+    /// Bytes of the next piece.
+    piece: usize,
+    /// Pieces read one after the other.
+    in_a_row: u32,
+    ahead: Ahead,
+    /// Everything up to this number was durable when the next read was asked for, when what is in the buffer
+    /// was, and when the piece that is being read ahead was.
     durable_now: u64,
     durable_then: u64,
+    durable_ahead: u64,
+}
+
+/// Whether, and how far, this walker reads ahead.
+enum Ahead {
+    /// It does not.
+    Never,
+    /// It does when it has walked a while.
+    Soon,
+    /// The thread, and the buffer that it does not have.
+    Now(ReadAhead, Option<AlignedBuf>),
 }
 
 /// What is at the walker's place.
@@ -48,23 +75,48 @@ pub enum Look {
 }
 
 impl Walker {
-    /// A walker at `offset` of the segment with this header, reading `read_ahead` bytes at once.
+    /// A walker at `offset` of the segment with this header, reading at most `read_ahead` bytes at once.
     pub fn new(file: Arc<dyn File>, header: &SegmentHeader, offset: u64, read_ahead: usize) -> Result<Walker> {
         let block_size = u64::from(header.block_size);
+        // A small segment does not need a large buffer.
+        let half = read_ahead.min(usize_of(header.segment_size)).max(usize_of(block_size)).next_multiple_of(ALIGN);
         Ok(Walker {
             file,
             index: header.index,
             place: header.place(),
             block_size,
             segment_size: header.segment_size,
-            // A small segment does not need a large buffer.
-            buf: AlignedBuf::zeroed(read_ahead.min(usize_of(header.segment_size)).max(usize_of(block_size)))?,
-            buf_offset: 0,
-            buf_len: 0,
+            buf: AlignedBuf::zeroed(2 * half)?,
+            half,
+            view: 0..0,
+            view_offset: offset,
             offset,
+            piece: half.min(PIECE_MIN).max(usize_of(block_size)),
+            in_a_row: 0,
+            ahead: Ahead::Never,
             durable_now: 0,
             durable_then: 0,
+            durable_ahead: 0,
         })
+    }
+
+    /// Lets the walker read ahead when it goes on for long.
+    pub fn read_ahead(&mut self) {
+        self.ahead = Ahead::Soon;
+    }
+
+    /// The same for a walker that goes on where `before` ended, in the next segment.
+    pub fn read_ahead_after(&mut self, before: Walker) {
+        self.ahead = before.ahead;
+        if let Ahead::Now(ahead, spare) = &mut self.ahead {
+            if let Some((piece, _)) = ahead.take() {
+                *spare = Some(piece.buf);
+            }
+            if spare.as_ref().is_none_or(|spare| spare.len() < self.buf.len()) {
+                self.ahead = Ahead::Soon;
+            }
+        }
+        (self.piece, self.in_a_row) = (before.piece.min(self.half), before.in_a_row);
     }
 
     /// Index of the segment.
@@ -94,7 +146,9 @@ impl Walker {
 
     /// Forgets what was read ahead: the device is asked again.
     pub fn forget(&mut self) {
-        self.buf_len = 0;
+        (self.view, self.view_offset) = (0..0, self.offset);
+        self.piece = self.half.min(PIECE_MIN).max(usize_of(self.block_size));
+        self.in_a_row = 0;
     }
 
     /// Everything up to `seq` is durable from now on: what is read of it later does not change any more.
@@ -111,7 +165,7 @@ impl Walker {
     pub fn look_at_header(&mut self) -> Result<Option<FrameHeader>> {
         self.load(FRAME_HEADER_LEN)?;
         let at = self.at();
-        Ok(FrameHeader::decode(self.place, self.offset, &self.buf[at..self.buf_len]).map(|(header, _)| header))
+        Ok(FrameHeader::decode(self.place, self.offset, &self.buf[at..self.view.end]).map(|(header, _)| header))
     }
 
     /// What is here.
@@ -123,7 +177,8 @@ impl Walker {
             return Look::Unreadable(error);
         }
         let at = self.at();
-        let Some((header, identity)) = FrameHeader::decode(self.place, self.offset, &self.buf[at..self.buf_len]) else {
+        let Some((header, identity)) = FrameHeader::decode(self.place, self.offset, &self.buf[at..self.view.end])
+        else {
             return Look::NoHeader;
         };
         // The header is verified, but a frame never reaches beyond its file.
@@ -147,36 +202,122 @@ impl Walker {
     }
 
     fn at(&self) -> usize {
-        usize_of(self.offset - self.buf_offset)
+        self.view.start + usize_of(self.offset - self.view_offset)
+    }
+
+    /// Bytes from the walker's place on that are in the buffer.
+    fn available(&self) -> usize {
+        let end = self.view_offset + len_u64(self.view.len());
+        if self.offset < self.view_offset {
+            return 0;
+        }
+        usize_of(end.saturating_sub(self.offset))
     }
 
     /// Makes `len` bytes from the walker's place on available.
     fn load(&mut self, len: usize) -> Result<()> {
-        let buffered = self.buf_offset..self.buf_offset + len_u64(self.buf_len);
-        if buffered.contains(&self.offset) && self.offset + len_u64(len) <= buffered.end {
+        let available = self.available();
+        if len <= available {
             return Ok(());
         }
-        let left = usize_of(self.segment_size - self.offset);
-        let least = len.next_multiple_of(usize_of(self.block_size)).min(left);
-        if least > self.buf.len() {
-            self.buf = AlignedBuf::zeroed(least)?;
+        let block = usize_of(self.block_size);
+        let least = len.next_multiple_of(block).min(usize_of(self.segment_size - self.offset));
+        // Only where a file ends in the middle of a block is there anything else to keep.
+        let kept = if available.is_multiple_of(block) && least <= self.half { available } else { 0 };
+        let follows = self.offset + len_u64(available) == self.view_offset + len_u64(self.view.len());
+        self.in_a_row = if follows { self.in_a_row.saturating_add(1) } else { 0 };
+        if !self.take_ahead(kept, least)? {
+            self.read_now(kept, least)?;
         }
-        let ahead = self.buf.len().min(left) / usize_of(self.block_size) * usize_of(self.block_size);
-        self.buf_len = 0;
-        self.buf_offset = self.offset;
-        self.durable_then = self.durable_now;
-        self.buf_len = match self.file.read_at(&mut self.buf[..ahead], self.offset) {
+        if self.view.len() < len {
+            let text = format!("the segment file ends at {}", self.offset + len_u64(self.view.len()));
+            self.view = 0..0;
+            return Err(Error::new(Code::Corrupt, text).at(self.index, self.offset));
+        }
+        self.ask_ahead();
+        Ok(())
+    }
+
+    /// Reads what follows the `kept` bytes at the walker's place, at least up to `least` bytes from there.
+    fn read_now(&mut self, kept: usize, least: usize) -> Result<()> {
+        let start = if least <= self.half { self.half } else { 0 };
+        let from = self.offset + len_u64(kept);
+        let left = usize_of(self.segment_size - from);
+        let block = usize_of(self.block_size);
+        let wanted = self.piece.max(least - kept).min(left) / block * block;
+        if kept > 0 {
+            let at = self.at();
+            self.buf.copy_within(at..at + kept, start - kept);
+        }
+        if self.buf.len() < start + wanted {
+            self.buf = AlignedBuf::zeroed(start + wanted)?;
+        }
+        self.piece = (2 * self.piece).min(self.half);
+        self.view = 0..0;
+        let durable = self.durable_now;
+        let read = match self.file.read_at(&mut self.buf[start..start + wanted], from) {
             Ok(read) => read,
             // A bad sector further on must not hide what is here.
-            Err(_) => self.file.read_at(&mut self.buf[..least], self.offset).map_err(|error| {
+            Err(_) => self.file.read_at(&mut self.buf[start..start + least - kept], from).map_err(|error| {
                 Error { code: Code::Io, ..Error::os("cannot read the segment", &error) }.at(self.index, self.offset)
             })?,
         };
-        if self.buf_len < len {
-            let text = format!("the segment file ends at {}", self.offset + len_u64(self.buf_len));
-            self.buf_len = 0;
-            return Err(Error::new(Code::Corrupt, text).at(self.index, self.offset));
-        }
+        self.show(kept, start, read, durable);
         Ok(())
+    }
+
+    /// The buffer holds `kept` bytes in front of `start` and `read` behind it, from the walker's place on.
+    fn show(&mut self, kept: usize, start: usize, read: usize, durable: u64) {
+        self.view = start - kept..start + read;
+        self.view_offset = self.offset;
+        self.durable_then = if kept > 0 { self.durable_then.min(durable) } else { durable };
+    }
+
+    /// Takes the piece that was read ahead, if it is the one that is needed.
+    fn take_ahead(&mut self, kept: usize, least: usize) -> Result<bool> {
+        let Ahead::Now(ahead, spare) = &mut self.ahead else { return Ok(false) };
+        let from = self.offset + len_u64(kept);
+        let fits = ahead.asked() == Some(from) && !self.view.is_empty();
+        let Some((piece, read)) = ahead.take() else { return Ok(false) };
+        let read = match read {
+            // What went wrong there is found out by reading it now.
+            Ok(read) if fits && kept + read >= least => read,
+            _ => {
+                *spare = Some(piece.buf);
+                return Ok(false);
+            }
+        };
+        let mut buf = piece.buf;
+        if kept > 0 {
+            let at = self.view.start + usize_of(self.offset - self.view_offset); // as `at`, beside the borrow above
+            buf[self.half - kept..self.half].copy_from_slice(&self.buf[at..at + kept]);
+        }
+        *spare = Some(std::mem::replace(&mut self.buf, buf));
+        self.show(kept, self.half, read, self.durable_ahead);
+        Ok(true)
+    }
+
+    /// Has the next piece read while this one is looked at.
+    fn ask_ahead(&mut self) {
+        if self.in_a_row < PIECES_IN_A_ROW || self.piece < self.half {
+            return;
+        }
+        if matches!(self.ahead, Ahead::Soon) {
+            let spare = AlignedBuf::zeroed(self.buf.len()).ok();
+            self.ahead = match ReadAhead::start() {
+                Some(ahead) if spare.is_some() => Ahead::Now(ahead, spare),
+                _ => Ahead::Never,
+            };
+        }
+        let Ahead::Now(ahead, spare) = &mut self.ahead else { return };
+        let offset = self.view_offset + len_u64(self.view.len());
+        let left = usize_of(self.segment_size.saturating_sub(offset));
+        let len = self.half.min(left) / usize_of(self.block_size) * usize_of(self.block_size);
+        if len == 0 || ahead.asked().is_some() {
+            return;
+        }
+        let Some(buf) = spare.take() else { return };
+        self.durable_ahead = self.durable_now;
+        ahead.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len });
     }
 }

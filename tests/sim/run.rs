@@ -469,10 +469,12 @@ impl<'story> Run<'story> {
 
     fn tick(&mut self, log: &Log) -> Verdict<Flow> {
         let options = &self.machine.options;
-        let us = match self.rng.below(4) {
+        let us = match self.rng.below(6) {
             0 => 0,
-            1 => options.batch_delay_us,
-            2 => options.idle_mark_us,
+            // What nobody waits for is written by then.
+            1 | 2 => 1000,
+            3 => options.batch_delay_us,
+            4 => options.idle_mark_us,
             _ => options.flush_interval_ms * 1000,
         };
         self.story.say(format!("tick after {us} us"));
@@ -739,6 +741,7 @@ pub fn cut_tails(seed: u64, story: &mut Story) -> Verdict {
             let given = run.record(len);
             let given = Given { len: len as usize, ..given };
             run.append_all(&log, vec![given], How { sync: Some(false), no_wait: false })?;
+            run.machine.pass_us(1000);
             log.tick();
             if run.rng.percent(5) {
                 run.sync(&log)?;
@@ -749,6 +752,7 @@ pub fn cut_tails(seed: u64, story: &mut Story) -> Verdict {
             run.machine.disk.stop_at(run.machine.disk.steps(), Stop::PowerCut);
             let given = run.record(700);
             run.append_all(&log, vec![given], How { sync: Some(false), no_wait: false })?;
+            run.machine.pass_us(1000);
             log.tick();
             run.machine.disk.restart();
         } else {

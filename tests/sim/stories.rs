@@ -118,6 +118,7 @@ pub fn a_reader_forgets_what_was_taken_back(seed: u64, story: &mut Story) -> Ver
     require!(read_next(&mut iter).map_err(failed)?.is_some_and(|read| read.seq == 1), "1 is witnessed");
     for _ in 0..3 {
         log.append(&entry(&[b'x'; 3000]), no_sync).map_err(failed)?;
+        machine.pass_us(1000);
         log.tick();
     }
     // Looks as far as it can: the frames are there, nothing says that they are durable.

@@ -194,8 +194,9 @@ pub fn check_crashed(crashed: &Machine, model: &Model, rng: &mut Rng, story: &mu
 
 // ---- Playing seeds ----
 
-/// Plays `seeds` seeds, or the one that the environment names, and fails with the first that does.
-pub fn play(name: &str, seeds: u64, run: impl Fn(u64, &mut Story) -> Verdict) {
+/// Plays `seeds` seeds, or the one that the environment names, and fails with the first that does; or if in all
+/// of them one of the things in `met` was never met: then the test has lost what it is for.
+pub fn play(name: &str, seeds: u64, met: &[&str], run: impl Fn(u64, &mut Story) -> Verdict) {
     let env = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let (from, to, verbose) = match env("TWAL_SEED") {
         Some(seed) => (seed, seed + 1, true),
@@ -210,6 +211,9 @@ pub fn play(name: &str, seeds: u64, run: impl Fn(u64, &mut Story) -> Verdict) {
         }
     }
     println!("{name}: seeds {from}..{to} in {:.1} s: {counts:?}", began.elapsed().as_secs_f64());
+    for what in met.iter().filter(|_| to - from >= seeds) {
+        assert!(counts.contains_key(what), "{name}: never met: {what}");
+    }
 }
 
 /// Seeds of the main test: TWAL_SIM_SEEDS is in its measure, other tests take their share.

@@ -23,6 +23,8 @@ impl Disk for SimDisk {
             block_align: world.block_align,
             mem_align: world.mem_align,
             direct: true,
+            // Who calls when is the seed's to say.
+            read_ahead: false,
         };
         drop(world);
         Ok(Arc::new(SimDir { shared: Arc::clone(&self.shared), id, facts }))
