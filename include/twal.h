@@ -23,7 +23,7 @@
  *            is inside twal.
  *   close    twal_close() lets out who waits inside other calls
  *            (TWAL_E_CLOSED), and frees the handle: no call may begin on it
- *            afterwards.  A program that ends without it loses nothing that
+ *            afterwards, but those that end reservations.  A program that ends without it loses nothing that
  *            was acknowledged as durable.
  *   failure  After a failed write or flush the log is poisoned: every later
  *            append is refused, reads go on.  TWAL_E_IO and TWAL_E_POISONED
@@ -35,14 +35,15 @@
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
- *            start from their _INIT macro.  twal_entry, twal_part and
- *            twal_record never change.
+ *            start from their _INIT macro.  twal_entry, twal_part,
+ *            twal_reservation and twal_record never change.
  *
  * The map
  *
  *   open and close       twal_open  twal_close
  *   append               twal_append  twal_append_entry  twal_append_batch
  *                        twal_append_gather
+ *   append in place      twal_reserve  twal_commit  twal_cancel
  *   durability           twal_sync  twal_wait  twal_durable_seq
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
@@ -151,6 +152,8 @@
     { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ENTRY_INIT \
     { NULL, 0, 0, TWAL_TIMESTAMP_LOGICAL, 0, 0, { 0, 0 } }
+#define TWAL_RESERVATION_INIT \
+    { NULL, 0, { 0, 0, 0, 0, 0, 0 } }
 #define TWAL_ERROR_INIT \
     { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_STATS_INIT \
@@ -576,6 +579,26 @@ typedef struct twal_part {
 } twal_part;
 
 /**
+ * Room for one record, from twal_reserve() to twal_commit() or twal_cancel().
+ * It may be moved; of two copies only one can be used.  It never changes.
+ */
+typedef struct twal_reservation {
+    /**
+     * Where the payload goes: 8-byte aligned, not NULL.  What is there at
+     * first is not specified.  NULL when the reservation is gone.
+     */
+    void *data;
+    /**
+     * Bytes of payload there is room for.
+     */
+    size_t len;
+    /**
+     * twal's; leave them as they are.
+     */
+    uint64_t internal[6];
+} twal_reservation;
+
+/**
  * A record read back.
  */
 typedef struct twal_record {
@@ -936,6 +959,8 @@ int twal_open(const char *dir,
  * first; no new call may begin on the handle once this one has.  Returns only
  * when every write ever issued has completed and the lock is given back.
  * Iterators stay valid; they answer TWAL_E_CLOSED until they are closed.
+ * Reservations that are left can never be committed any more; each keeps the
+ * log's memory until twal_commit() or twal_cancel() was called for it.
  *
  *   log  the log; NULL does nothing
  *
@@ -1264,6 +1289,134 @@ int twal_append_gather(twal_log *log,
                        uint64_t *seq_out);
 
 /**
+ * Takes room for one record in the log's memory, for its payload to be written
+ * there in place: read from a socket, for instance, and copied nowhere.
+ *
+ * No number is given, and nothing is written: twal_commit() does that, and
+ * twal_cancel() gives the room back.  Made for records of a few KiB and more:
+ * each one begins a frame, so single small ones are better appended.
+ *
+ * A reservation takes up its room in the ring (options.ring_size) until it is
+ * committed or cancelled.  Where reservations leave too little, appends and
+ * further reservations wait as they do for a slow device, for ever if nobody
+ * else commits: a thread that holds some and waits for more should say
+ * TWAL_APPEND_NO_WAIT.  There are at most 512 in a log, less the frames that
+ * are being written.  One that is larger than the ring has a buffer of its
+ * own, one at a time.
+ *
+ *   log              an open log
+ *   entry            the record; start from TWAL_ENTRY_INIT.  Its data is
+ *                    NULL, its len the room wanted.  Its flags hold for this
+ *                    call and for twal_commit().
+ *   reservation_out  receives the reservation.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log, entry or reservation_out is NULL; entry.data is not
+ *                     NULL; or what twal_append_entry() refuses in an entry
+ *   TWAL_E_TOOBIG     entry.len is above options.record_size_max
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_AGAIN      no room now, and TWAL_APPEND_NO_WAIT is set
+ *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
+ *   TWAL_E_NOMEM      no memory left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  while there is no room; with TWAL_APPEND_NO_WAIT never.
+ * Threads: any.  Another one may write the payload and commit it.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_reserve(twal_log *log,
+                 const twal_entry *entry,
+                 twal_reservation *reservation_out);
+
+/**
+ * Makes what was written into a reservation a record, and gives it its number.
+ *
+ * As twal_append_entry() with the entry given to twal_reserve() and the first
+ * len bytes of the reservation's data, which are copied nowhere.  Numbers
+ * follow the order of commits, not of reservations.  Nobody may write to the
+ * data any more once this was called, or readers will find the record damaged.
+ *
+ *   log          the log it was reserved in
+ *   reservation  the reservation
+ *   len          bytes of payload, at most reservation.len; the rest is given
+ *                up
+ *   seq_out      receives the record's number; NULL if you do not need it.
+ *                Untouched on failure.
+ *
+ * Returns TWAL_OK; or, and the reservation is as it was, to be committed again
+ * or cancelled,
+ *
+ *   TWAL_E_INVAL     log or reservation is NULL; len is above
+ *                    reservation.len; or it is of another log
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_AGAIN     no room on the device now, and TWAL_APPEND_NO_WAIT is set
+ *   TWAL_E_TIMEOUT   no room within options.append_timeout_us
+ *   TWAL_E_NOSPC     the device is full
+ *   TWAL_E_PERM, TWAL_E_NOMEM
+ *                    the next segment's file could not be made
+ *
+ * or, and the reservation is gone,
+ *
+ *   TWAL_E_STATE     it was committed or cancelled before
+ *   TWAL_E_CLOSED    twal_close() has begun, or has returned
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_IO        this record's write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
+ * unknown until the next open.  After any other error nothing was written and
+ * no number was used.  When the reservation is gone its data is NULL, and the
+ * memory is not yours any more.
+ *
+ * Unlike other calls this one may begin after twal_close(), for a reservation
+ * that was left then.
+ *
+ * Blocks:  as twal_append_entry().
+ * Threads: any; one at a time for each reservation.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_commit(twal_log *log,
+                twal_reservation *reservation,
+                size_t len,
+                uint64_t *seq_out);
+
+/**
+ * Gives a reservation back: nothing happened, no number was used.
+ *
+ *   log          the log it was reserved in
+ *   reservation  the reservation; its data is NULL afterwards
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or reservation is NULL, or it is of another log
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun, or has returned; the reservation
+ *                    is gone all the same
+ *   TWAL_E_POISONED  a bug in twal was caught before; the reservation is gone
+ *                    all the same
+ *   TWAL_E_STATE     it was committed or cancelled before
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Works on a poisoned log, and may begin after twal_close(), for a
+ * reservation that was left then.
+ *
+ * Blocks:  no.
+ * Threads: any; one at a time for each reservation.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_cancel(twal_log *log,
+                twal_reservation *reservation);
+
+/**
  * Makes an eventfd(2) that tells when records have become durable.
  *
  * It becomes readable each time twal_durable_seq() has risen, once when the
@@ -1511,6 +1664,11 @@ TWAL_OFFSET_(twal_entry, reserved, 40);
 TWAL_SIZE_(twal_part, 16);
 TWAL_OFFSET_(twal_part, data, 0);
 TWAL_OFFSET_(twal_part, len, 8);
+
+TWAL_SIZE_(twal_reservation, 64);
+TWAL_OFFSET_(twal_reservation, data, 0);
+TWAL_OFFSET_(twal_reservation, len, 8);
+TWAL_OFFSET_(twal_reservation, internal, 16);
 
 TWAL_SIZE_(twal_record, 64);
 TWAL_OFFSET_(twal_record, seq, 0);

@@ -22,6 +22,8 @@ PAGES = {
                   ["twal_options", "twal_open_flags", "twal_durability", "twal_io_engine"]),
     "twal_append": ("append records", ["twal_append", "twal_append_entry", "twal_append_batch", "twal_append_gather"],
                     ["twal_entry", "twal_append_flags", "twal_part"]),
+    "twal_reserve": ("append a record that is written in place", ["twal_reserve", "twal_commit", "twal_cancel"],
+                     ["twal_reservation"]),
     "twal_sync": ("make records durable, or wait until they are",
                   ["twal_sync", "twal_wait", "twal_durable_seq"], []),
     "twal_eventfd": ("learn of durable records without a thread that waits", ["twal_eventfd", "twal_sync_async"], []),

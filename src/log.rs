@@ -22,7 +22,7 @@ use crate::read::Cursor;
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
-pub use crate::commit::{Done, Entry, How};
+pub use crate::commit::{Done, Entry, How, Reservation};
 use reader::Reader;
 pub use report::{Record, RecoveryReport, Stats, Tail};
 
@@ -158,6 +158,38 @@ impl Log {
             return Err(Error::new(Code::Inval, "the payload is in the parts, entry.data must be empty"));
         }
         self.writer()?.append_gather(entry, parts, how)
+    }
+
+    /// Room for one record of up to `len` bytes in the log's memory, to be filled
+    /// in place and then committed; dropping it cancels it.  The data of `entry` is
+    /// empty.  Made for records of some KiB and more: each begins a frame.
+    ///
+    /// Until then it takes up room: where reservations leave too little, everybody
+    /// waits for one to be committed.
+    ///
+    /// ```
+    /// # use twal::{Entry, How, Log, Options};
+    /// # fn main() -> Result<(), twal::Error> {
+    /// # let dir = std::env::temp_dir().join(format!("twal-doc-reserve-{}", std::process::id()));
+    /// # let log = Log::open(&dir, &Options { allow_any_fs: true, ..Options::default() })?;
+    /// let entry = Entry { data: b"", stream: 0, timestamp: None, kind: 0x0100, required: false };
+    /// let mut room = log.reserve(&entry, 64 << 10, How::default())?;
+    /// room.data()[..5].copy_from_slice(b"hello"); // read(2) a request's body here
+    /// let seq = room.commit(5)?; // durable when it returns
+    /// # assert_eq!(seq, 1);
+    /// # log.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `twal_reserve`.
+    pub fn reserve(&self, entry: &Entry<'_>, len: usize, how: How) -> Result<Reservation> {
+        if !entry.data.is_empty() {
+            return Err(Error::new(Code::Inval, "the payload comes later, entry.data must be empty"));
+        }
+        self.writer()?.reserve(entry, len, how)
     }
 
     /// Makes everything up to `seq` durable; 0 = all accepted when the call begins.

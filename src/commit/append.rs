@@ -71,24 +71,24 @@ impl Turn {
 
 /// What step 2 is asked for.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(super) struct Asked {
     /// Bytes in a frame's body.
-    need: usize,
-    records: u64,
+    pub need: usize,
+    pub records: u64,
     /// Bytes of payload.
-    payload: u64,
+    pub payload: u64,
     /// The caller waits until it is durable.
-    wait: bool,
+    pub wait: bool,
 }
 
 /// What step 2 gave.
-struct Accepted<'ring> {
-    first_seq: u64,
-    last_seq: u64,
-    claim: Claim<'ring>,
-    gate: usize,
+pub(super) struct Accepted<'ring> {
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub claim: Claim<'ring>,
+    pub gate: usize,
     /// The frame, if this appender writes it.
-    lead: Option<Closed>,
+    pub lead: Option<Closed>,
 }
 
 impl Commit {
@@ -131,7 +131,7 @@ impl Commit {
     }
 
     /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
-    fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
+    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
         match lead {
             Some(closed) => self.lead(closed)?,
             None if !wait => return Ok(()),
@@ -141,7 +141,7 @@ impl Commit {
     }
 
     /// Step 1: what the log can hold at all.
-    fn check_size(&self, payload: u64, need: usize) -> Result<()> {
+    pub(super) fn check_size(&self, payload: u64, need: usize) -> Result<()> {
         let room =
             self.config.segment_size - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
         if payload > self.config.record_size_max {
@@ -157,12 +157,23 @@ impl Commit {
 
     /// Step 2: place, then number.
     fn accept(&self, asked: Asked, no_wait: bool) -> Result<Accepted<'_>> {
+        let place = |queue: &mut Queue| queue.place(asked.need, asked.records, &self.config, &self.clock);
+        let queue = self.find_place(no_wait, place)?;
+        Ok(self.give_number(queue, asked))
+    }
+
+    /// Tries `place` until it has found one; the lock under which it did is still held.
+    pub(super) fn find_place(
+        &self,
+        no_wait: bool,
+        mut place: impl FnMut(&mut Queue) -> Result<Place>,
+    ) -> Result<MutexGuard<'_, Queue>> {
         let mut turn: Option<Turn> = None;
         loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
-                Place::Here => return Ok(self.give_number(queue, asked)),
+            match place(&mut queue)? {
+                Place::Here => return Ok(queue),
                 full => {
                     let turn = turn.get_or_insert_with(|| {
                         let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
@@ -178,7 +189,7 @@ impl Commit {
         }
     }
 
-    fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
+    pub(super) fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
         let Asked { need, records, payload, wait } = asked;
         queue.counted.count(records, payload);
         let first_seq = queue.next_seq;

@@ -29,6 +29,7 @@ mod composer;
 mod keeper;
 mod notify;
 mod queue;
+mod reserve;
 mod start;
 mod writer;
 
@@ -52,6 +53,7 @@ use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
 pub use queue::Counted;
 use queue::{Flying, Progress, Queue, GATES};
+pub use reserve::Reservation;
 pub use start::Continue;
 
 /// Who does the writer's and the keeper's work.

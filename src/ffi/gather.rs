@@ -71,8 +71,7 @@ pub unsafe extern "C" fn twal_append_gather(
         // Saturating: a sum that overflows is above any maximum.
         check_size(parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len)), max)?;
         let how = entry::how(entry.flags);
-        // SAFETY: just checked; it has no bytes.
-        let entry = unsafe { entry::entry_of(entry) };
+        let entry = entry::head_of(entry);
         // SAFETY: each one was checked; the bytes are there during the call (C contract).
         let parts = parts.iter().map(|part| unsafe { entry::payload(part.data, part.len) });
         // SAFETY: an open log (C contract).

@@ -8,6 +8,7 @@ use super::callers::Callers;
 use super::entry::{self, twal_entry};
 use super::guard::{self, always, answer, call, guard, Purpose};
 use super::options::{options_of, twal_options};
+use super::reserve::Held;
 use super::sized;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
@@ -25,6 +26,8 @@ pub struct twal_log {
     pub(super) fork: ForkGuard,
     /// Kept here because TOOBIG comes before FORKED and CLOSED.
     pub(super) record_size_max: u64,
+    /// What twal_reserve() gave out.
+    pub(super) held: Held,
 }
 
 /// Opens the log in a directory, or makes one.
@@ -90,7 +93,8 @@ pub unsafe extern "C" fn twal_open(
             0 => u64::MAX, // no limit known; the log has the last word anyway
             max => max,
         };
-        let handle = twal_log { callers: Callers::default(), log, fork: ForkGuard::new(), record_size_max };
+        let (callers, fork, held) = (Callers::default(), ForkGuard::new(), Held::default());
+        let handle = twal_log { callers, log, fork, record_size_max, held };
         // SAFETY: must_have has seen it.
         unsafe { log_out.write(Box::into_raw(Box::new(handle))) };
         Ok(())
@@ -105,6 +109,8 @@ pub unsafe extern "C" fn twal_open(
 /// first; no new call may begin on the handle once this one has.  Returns only
 /// when every write ever issued has completed and the lock is given back.
 /// Iterators stay valid; they answer TWAL_E_CLOSED until they are closed.
+/// Reservations that are left can never be committed any more; each keeps the
+/// log's memory until twal_commit() or twal_cancel() was called for it.
 ///
 ///   log  the log; NULL does nothing
 ///

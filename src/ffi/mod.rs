@@ -25,6 +25,8 @@ pub mod log;
 
 pub mod gather;
 
+pub mod reserve;
+
 pub mod notify;
 
 pub mod iter;
