@@ -62,13 +62,13 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-header \
-        check-install check-c demo bench clean FORCE
+        check-install check-c demo bench bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
 help:
 	@sed -n 's/^#   make/  make/p' '$(SRC)/Makefile'
-	@printf '  make %-10s %s\n' \
+	@printf '  make %-11s %s\n' \
 	    header 'generate include/twal.h from src/ffi' \
 	    vendor 'copy the dependencies here, so that builds need no network' \
 	    lint 'clippy, rustfmt, rustdoc' \
@@ -76,6 +76,7 @@ help:
 	    check-c 'the C programs of c-tests' \
 	    demo 'a log that is killed and opened again' \
 	    bench 'speed against the device and against others' \
+	    bench-peers 'builds the others, lists which can run here' \
 	    clean 'remove what was made'
 
 # --- build -------------------------------------------------------------------
@@ -216,6 +217,14 @@ demo: all
 
 bench: all
 	@export TWAL_BUILD='$(abspath $(BUILD))'; $(CARGO_RUN) run $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml -- $(BENCH_ARGS)
+
+# nodedb-wal wants to be told twice: see bench/peers/Cargo.toml.  PEERS_FEATURES= leaves it out.
+PEERS_FEATURES ?= nodedb
+bench-peers:
+	$(call say,CARGO,twal-peers)
+	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --release --ignore-rust-version --features '$(PEERS_FEATURES)' \
+	    --manifest-path bench/peers/Cargo.toml
+	@'$(CARGO_TARGET_DIR)/release/twal-peers' --list
 
 clean:
 	$(call say,CLEAN,$(BUILD))

@@ -4,9 +4,14 @@
  * Goal: a forked child gets TWAL_E_FORKED from every call on its parent's log,
  * except the two closes, which free and touch neither disk nor lock; the parent
  * goes on undisturbed; the child may open logs of its own; and a child that
- * lives on with the parent's descriptors does not keep the log locked.
+ * lives on with the parent's descriptors does not keep the log locked, nor does
+ * one that has closed its copy when the parent is killed.
  */
 #include "helpers.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <unistd.h>
 
 static twal_log *parents;
 static twal_iter *iter, *fresh_iter;
@@ -48,6 +53,7 @@ static void call_everything(void *arg)
     t_code(twal_wait(parents, 1, 0), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, -1), TWAL_E_FORKED);
     t_code(twal_trim(parents, 1), TWAL_E_FORKED);
+    t_code(twal_trim(parents, UINT64_MAX), TWAL_E_INVAL);
     t_code(twal_roll(parents), TWAL_E_FORKED);
     t_code(twal_recover_iter(parents, 0, &another), TWAL_E_FORKED);
     t_code(twal_iter_next(iter, &record), TWAL_E_FORKED);
@@ -102,6 +108,59 @@ static void outlive(void *arg)
     twal_iter_close(fresh_iter);
 }
 
+static size_t descriptors(void)
+{
+    size_t count = 0;
+    DIR *open_ones = opendir("/proc/self/fd");
+    t_check(open_ones);
+    while (readdir(open_ones))
+        count++;
+    closedir(open_ones);
+    return count;
+}
+
+/* A log's owner, killed while a child that closed its copy lives on. */
+static int told[2];
+
+static void own_and_die(void *arg)
+{
+    (void)arg;
+    size_t before = descriptors();
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(t_path("killed"), &options);
+    twal_iter *reader = NULL;
+    twal_record record;
+    t_append_many(log, 5, 100);
+    t_ok(twal_recover_iter(log, 1, &reader));
+    t_equal(twal_iter_next(reader, &record), 1);
+    if (fork() == 0) {
+        /* In either order. */
+        t_close(log);
+        twal_iter_close(reader);
+        t_equal(descriptors(), before);
+        t_check(write(told[1], "c", 1) == 1);
+        char byte;
+        _exit(read(go[0], &byte, 1) == 1 ? 0 : 1);
+    }
+    for (;;)
+        pause();
+}
+
+static void killed_owner(void)
+{
+    char byte;
+    t_check(pipe(told) == 0);
+    pid_t owner = t_fork(own_and_die, NULL);
+    t_check(read(told[0], &byte, 1) == 1);
+    t_kill_child(owner);
+    t_expect_log(t_path("killed"), 1, 5, 100);
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(t_path("killed"), &options);
+    t_append_many(log, 5, 100);
+    t_close(log);
+    t_check(write(go[1], "g", 1) == 1);
+}
+
 int main(void)
 {
     t_begin();
@@ -111,6 +170,7 @@ int main(void)
     options.segment_size = T_MIB;
 
     t_check(pipe(go) == 0);
+    killed_owner();
     parents = t_open(dir, &options);
     t_append_many(parents, 30, 1000);
     t_ok(twal_recover_iter(parents, 1, &iter));

@@ -249,9 +249,9 @@ uint64_t t_file_last_block(const char *path, uint64_t block_size);
 
 /* ---- a file system of our own ---- */
 
-/* Mounts a new ext4 of that size in the scratch directory, seen by this process
- * and its children only, and gone with them.  Skips the test where that cannot
- * be done. */
-const char *t_mount_ext4(uint64_t size);
+/* Mounts a new file system (ext4, xfs, btrfs) of that size in the scratch
+ * directory, seen by this process and its children only, and gone with them.
+ * Skips the test where that cannot be done. */
+const char *t_mount(const char *file_system, uint64_t size);
 
 #endif

@@ -44,6 +44,7 @@ static void write_refused(twal_log *log)
     t_code(twal_append_entry(log, &entry, &seq), TWAL_E_READ_ONLY);
     t_code(twal_append_batch(log, &entry, 1, &seq), TWAL_E_READ_ONLY);
     t_code(twal_trim(log, 1), TWAL_E_READ_ONLY);
+    t_code(twal_trim(log, UINT64_MAX), TWAL_E_INVAL);
     t_code(twal_roll(log), TWAL_E_READ_ONLY);
     t_code(twal_sync(log, 0), TWAL_E_READ_ONLY);
     t_equal(seq, 77);

@@ -115,7 +115,7 @@ static void check_one(const twal_record *record, void *arg)
 int main(void)
 {
     t_begin();
-    const char *place = t_mount_ext4(96 * T_MIB);
+    const char *place = t_mount("ext4", 96 * T_MIB);
     char dir[600];
     snprintf(dir, sizeof dir, "%s/log", place);
     t_check(pipe(guard_pipe) == 0);

@@ -203,7 +203,7 @@ consumer() {
 
 # ---- building ----
 
-shared=(helpers kill_rounds crashed)
+shared=(helpers kill_rounds crashed full_disk)
 tests=()
 list_tests() {
     local file name

@@ -161,6 +161,10 @@ static void copied(void)
     copy_log();
     t_file_copy(at(3), named(3, 9, "active"));
     refused_from(3);
+    /* And the active one under another number: damage, not somebody else's log. */
+    copy_log();
+    t_file_copy(at(6), named(6, 22, "active"));
+    refused_from(6);
     /* One over the other. */
     copy_log();
     t_file_copy(at(2), at(3));

@@ -476,8 +476,8 @@ typedef struct twal_options {
      */
     uint32_t block_size;
     /**
-     * Bytes of a segment file, at least 64 KiB and a multiple of block_size.
-     * 0: 64 MiB.
+     * Bytes of a segment file, from 64 KiB to 1 TiB, a multiple of block_size
+     * and at least four blocks.  0: 64 MiB.
      */
     uint64_t segment_size;
     /**
@@ -486,13 +486,13 @@ typedef struct twal_options {
     uint64_t segment_records_max;
     /**
      * Bytes of records accepted and not yet written; address space, touched
-     * only as used.  0: 32 MiB.
+     * only as used.  At most 64 GiB.  0: 32 MiB.
      */
     uint64_t ring_size;
     /**
      * Bytes of payload of the largest record, and of the largest batch in
-     * sum.  0: 16 MiB, or what an empty segment holds if that is less; more
-     * than a segment holds is TWAL_E_INVAL.
+     * sum, at most 1 GiB.  0: 16 MiB, or what an empty segment holds if that
+     * is less; more than a segment holds is TWAL_E_INVAL.
      */
     uint64_t record_size_max;
     /**
@@ -524,7 +524,7 @@ typedef struct twal_options {
      */
     uint64_t append_timeout_us;
     /**
-     * Segment files prepared ahead of need.  0: 1.
+     * Segment files prepared ahead of need, at most 1024.  0: 1.
      */
     uint64_t spares;
 } twal_options;
@@ -1010,6 +1010,9 @@ int twal_close(twal_log *log);
  *   TWAL_E_POISONED   an earlier write or flush failed
  *   TWAL_E_IO         this record's write or flush failed
  *   TWAL_E_NOSPC      the device is full; append again when there is space
+ *   TWAL_E_PERM, TWAL_E_NOMEM
+ *                     the next segment's file could not be made: no right, no
+ *                     memory or file descriptor left; append again later
  *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
  *   TWAL_E_PANIC      a bug in twal was caught
  *
@@ -1075,7 +1078,9 @@ int twal_append_entry(twal_log *log,
  *
  *   TWAL_E_INVAL   also: entries is NULL, count is 0, or flags is not the
  *                  same in all of them
- *   TWAL_E_TOOBIG  the payloads in sum are above options.record_size_max
+ *   TWAL_E_TOOBIG  the payloads in sum are above options.record_size_max, or
+ *                  do not fit an empty segment with the 40 bytes in front of
+ *                  each
  *
  * Blocks:  as twal_append_entry().
  * Threads: any.
@@ -1121,7 +1126,8 @@ int twal_sync(twal_log *log,
  * durability, other appends, or twal_sync().
  *
  *   log         an open log
- *   seq         the number to wait for
+ *   seq         the number to wait for; 0: all that were accepted when the
+ *               call began
  *   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
  *
  * Returns TWAL_OK, also on a poisoned log if seq was durable before, or
@@ -1129,6 +1135,7 @@ int twal_sync(twal_log *log,
  *   TWAL_E_INVAL     log is NULL
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_READ_ONLY the log is open for reading only
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_IO        the write or flush failed while this waited
  *   TWAL_E_TIMEOUT   not durable yet
@@ -1162,6 +1169,9 @@ uint64_t twal_first_seq(const twal_log *log);
 /**
  * The newest number that was accepted; 0 if there is none yet.
  *
+ * Of a log that is open for reading only: the newest that can be read, which
+ * rises when a twal_iter_next() comes to the end and looks further.
+ *
  *   log  an open log
  *
  * Returns the number; 0 also if log is NULL, is being closed, or belongs to
@@ -1178,7 +1188,8 @@ uint64_t twal_last_seq(const twal_log *log);
  * The newest number that is durable, with all before it; 0 if there is none.
  *
  * Never falls, and is always the end of a batch.  Cheap enough to be asked in
- * a loop: one load.
+ * a loop: one load.  Of a log that is open for reading only it is
+ * twal_last_seq().
  *
  *   log  an open log; unlike with other calls, twal_close() does not wait for
  *        a thread that is in this one
@@ -1245,6 +1256,8 @@ int twal_trim(twal_log *log,
  *   TWAL_E_POISONED   an earlier write or flush failed
  *   TWAL_E_IO         a write or flush failed
  *   TWAL_E_NOSPC      no space for the next segment
+ *   TWAL_E_PERM, TWAL_E_NOMEM
+ *                     its file could not be made; nothing was changed
  *   TWAL_E_PANIC      a bug in twal was caught
  *
  * Blocks:  on the device.

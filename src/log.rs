@@ -386,11 +386,15 @@ impl Log {
         }
     }
 
-    /// What a forked child does instead of close: nothing, neither to disk nor to
-    /// locks.  The memory is the parent's copy and goes with the child.
+    /// What a forked child does instead of close: gives back its copies of descriptors and of the ring, and
+    /// touches neither disk nor locks.  What else there is of memory lies behind locks that the parent's
+    /// threads may have held at the fork; it goes with the child.
     pub fn abandon_in_child(&self) {
         self.inner.closed.store(true, Ordering::Release);
-        // A child has none of the parent's threads; locks may be held by them for ever.
+        self.inner.directory.abandon();
+        if let Side::Writer(commit) = &self.inner.side {
+            commit.abandon_in_child();
+        }
         std::mem::forget(Arc::clone(&self.inner));
     }
 }
@@ -462,7 +466,7 @@ impl Iter {
 }
 
 fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, threads: Threads) -> Result<Inner> {
-    recover::lock(&directory, clock)?;
+    recover::lock(&directory, config, clock)?;
     let counters = Arc::new(Counters::default());
     let opened = recover::open(&directory, config, clock)?;
     let found = &opened.examined;

@@ -75,6 +75,14 @@ impl Dir for PausingDir {
     fn facts(&self) -> &Facts {
         self.dir.facts()
     }
+
+    fn keep_room(&self) -> bool {
+        self.dir.keep_room()
+    }
+
+    fn abandon(&self) {
+        self.dir.abandon();
+    }
 }
 
 #[test]

@@ -34,7 +34,6 @@ fn random_lives_lose_nothing() {
         "random_lives_lose_nothing",
         DEFAULT_SEEDS,
         &[
-            "crash states with late writes",
             "disk full",
             "opened torn",
             "opened with frames rewritten",
@@ -102,6 +101,7 @@ fn stories() {
         stories::a_reader_forgets_what_was_taken_back,
     );
     play("an_idle_log_is_witnessed_and_sleeps", 1, &[], stories::an_idle_log_is_witnessed_and_sleeps);
+    play("later_callers_are_told_of_the_state", 1, &[], stories::later_callers_are_told_of_the_state);
 }
 
 /// The alarm rings: no log can survive a disk that lies about its flushes.

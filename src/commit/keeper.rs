@@ -90,7 +90,13 @@ impl Commit {
             }
             Chore::Spare => {
                 let size = self.config.segment_size;
-                let prepared = spare::prepare(&self.directory, size, size, &self.clock);
+                // The names that a spare will have need room, too.
+                let prepared = if self.directory.keep_room() {
+                    spare::prepare(&self.directory, size, size, &self.clock)
+                } else {
+                    let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+                    Err(Error::os("cannot keep room for names", &full))
+                };
                 let mut queue = self.lock();
                 queue.keeper.spare_wanted = false;
                 match prepared {
@@ -132,7 +138,13 @@ impl Commit {
             let ready = crate::base::bytes::len_u64(queue.ready.len());
             let rolls = std::mem::take(&mut queue.keeper.rolls_since_trim);
             // An old file is ready as it is, a new one has to be zeroed: keep as many as are soon used.
-            rolls.min(RECYCLED_MAX).max(2 * self.config.spares).saturating_sub(ready)
+            let wanted = rolls.min(RECYCLED_MAX).max(2 * self.config.spares).saturating_sub(ready);
+            // On a full device some of the room has to be for names.
+            if self.directory.keep_room() {
+                wanted
+            } else {
+                0
+            }
         };
         let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
@@ -144,6 +156,7 @@ impl Commit {
                 self.directory.remove_spare(spare)?;
             }
         }
+        self.directory.keep_room();
         if removed > 0 {
             // There is room on the device again: an append that was refused may try.
             self.lock().keeper.spare_failed = None;

@@ -310,6 +310,9 @@ impl Commit {
             let text = format!("record {seq} was not accepted yet, the last is {last_seq}");
             return Err(Error::new(Code::Inval, text).about_seq(seq));
         }
+        if let Some(first) = self.latch.first() {
+            return Err(Error::poisoned_by(&first).about_seq(seq));
+        }
         Ok(if seq == 0 { last_seq } else { seq })
     }
 
@@ -339,6 +342,9 @@ impl Commit {
         let seq = if seq == 0 { self.last_seq() } else { seq };
         if self.durable_seq() >= seq {
             return Ok(());
+        }
+        if let Some(first) = self.latch.first() {
+            return Err(Error::poisoned_by(&first).about_seq(seq));
         }
         let until_ns = timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns));
         self.wait_until(&self.advanced, until_ns, || {
@@ -441,6 +447,11 @@ impl Commit {
         let released = self.release();
         self.notify.signal();
         result.and(released)
+    }
+
+    /// In a forked child: the ring's pages are copies that nobody needs.
+    pub fn abandon_in_child(&self) {
+        self.ring.abandon();
     }
 
     /// Gives every file and lock back.  Nothing is written any more.

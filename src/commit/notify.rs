@@ -25,6 +25,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{Commit, Threads};
 use crate::base::{thread, Code, Error, Result};
+use crate::disk::cancel::Uncancelled;
 use crate::mem::Gate;
 
 /// Most eventfds of a log.
@@ -112,6 +113,11 @@ impl Notify {
 
     /// Makes every eventfd readable.
     pub fn signal(&self) {
+        if self.eventfds[0].get().is_none() {
+            return;
+        }
+        // write(2) is a place where a thread of the host's can be cancelled.
+        let _uncancelled = Uncancelled::begin();
         for eventfd in self.eventfds.iter().map_while(OnceLock::get) {
             // It fails only where the count is at its end: then it is readable already.
             let _ = eventfd.write(1);
@@ -155,26 +161,17 @@ impl Commit {
     /// As [`Commit::sync`], without waiting: `done` is told.
     pub fn sync_async(self: &Arc<Self>, seq: u64, done: Option<Done>) -> Result<()> {
         let seq = self.seq_to_sync(seq)?;
-        let is_durable = {
-            let queue = self.lock();
-            if queue.closing {
-                return Err(Error::new(Code::Closed, "the log is closed or closing"));
-            }
-            queue.durable_seq >= seq
-        };
-        if let Some(first) = self.latch.first().filter(|_| !is_durable) {
-            return Err(Error::poisoned_by(&first));
+        if self.lock().closing {
+            return Err(Error::new(Code::Closed, "the log is closed or closing"));
         }
         let registered = done.is_some();
         if let Some(done) = done {
             self.register(Registration { seq, done })?;
         }
-        if !is_durable {
-            // After the registration: see the module.
-            let mut queue = self.lock();
-            queue.demand_seq = queue.demand_seq.max(seq);
-            self.kick(queue);
-        }
+        // After the registration: see the module.
+        let mut queue = self.lock();
+        queue.demand_seq = queue.demand_seq.max(seq);
+        self.kick(queue);
         if registered && (self.durable_seq() >= seq || self.latch.first().is_some()) {
             self.notify.due.open();
         }

@@ -223,7 +223,8 @@ impl Queue {
             next_order: 0,
             next_gate: 0,
             ready: VecDeque::with_capacity(spares + 1),
-            planned: VecDeque::with_capacity(spares + 1),
+            // A planned segment has a frame, and no more than these are closed or open.
+            planned: VecDeque::with_capacity(FRAMES_MAX + 1),
             active_segment,
             roll_target: active_segment,
             demand_seq: 0,

@@ -11,7 +11,7 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
 use crate::base::options::Config;
-use crate::base::{thread, Error, Result};
+use crate::base::{thread, Code, Error, Result};
 use crate::disk::latch::Latch;
 use crate::disk::File;
 use crate::format::{Chain, Id, SegmentHeader};
@@ -118,7 +118,8 @@ impl Commit {
     }
 
     fn start_threads(self: &Arc<Self>) -> Result<()> {
-        let failed = |error| Error::os("cannot start a thread", &error);
+        // EAGAIN: the process or the user may have no more.
+        let failed = |error| Error { code: Code::NoMem, ..Error::os("cannot start a thread", &error) };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = Arc::clone(self);
         running.push(thread::spawn("twal-writer", move || writer.run_writer()).map_err(failed)?);
@@ -136,15 +137,18 @@ impl Commit {
     }
 }
 
-/// Takes over spares of earlier openings, up to as many as are wanted; removes the others.
+/// Takes over spares of earlier openings, up to as many as are wanted; removes the others.  Keeps room for names.
 fn adopt(directory: &Directory, found: &[u64], config: &Config, clock: &Clock) -> Result<Vec<Spare>> {
     let mut ready = Vec::new();
     for &n in found {
-        if len_u64(ready.len()) < config.spares {
+        // On a full device the first ones are the room for the others' names.
+        let has_names = directory.keep_room();
+        if has_names && len_u64(ready.len()) < config.spares {
             ready.extend(spare::adopt(directory, n, config.segment_size, clock)?);
         } else if let Some(spare) = directory.open_spare(n)? {
             directory.remove_spare(spare)?;
         }
     }
+    directory.keep_room();
     Ok(ready)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::descriptors::Descriptors;
 use super::Durable;
 use crate::base::bytes::len_u64;
 
@@ -22,6 +23,9 @@ pub(super) trait Engine: Send + Sync {
 
     /// Flushes, as [`super::File::sync`] says.
     fn sync(&self, file: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Notes descriptors of its own, if it has any.
+    fn note_descriptors(&self, _all: &Descriptors) {}
 }
 
 /// Most bytes in one call: the kernel moves at most 2 GiB less a page at once

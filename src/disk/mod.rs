@@ -10,6 +10,8 @@
 //! death of the process, not of the machine.
 
 mod blocking;
+pub mod cancel;
+mod descriptors;
 pub mod latch;
 mod probe;
 pub mod real;
@@ -97,6 +99,11 @@ pub trait Dir: Send + Sync {
     /// Renames a file; fails with EEXIST rather than replace another.  Durable after [`Dir::sync`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Keeps a little of the device's room back, so that a rename that needs some
+    /// works on a full device.  False: the device is full now.  Where room cannot
+    /// be kept for another reason, renames may find the device full.
+    fn keep_room(&self) -> bool;
+
     /// Removes a file's name.  Durable after [`Dir::sync`].
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -111,6 +118,11 @@ pub trait Dir: Send + Sync {
 
     /// What this directory's disk can do.
     fn facts(&self) -> &Facts;
+
+    /// In a forked child: closes the child's copies of every descriptor of the
+    /// directory and its files, and touches neither disk nor locks.  Of all these
+    /// nothing may be used afterwards but drop.
+    fn abandon(&self);
 }
 
 /// One open file.  Buffers, offsets and lengths obey [`Facts`].  Dropping it

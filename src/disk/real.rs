@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, openat, AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
@@ -23,6 +23,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, Whence};
 
 use super::blocking::{off_t, Blocking, Engine, Patience};
+use super::cancel::Uncancelled;
+use super::descriptors::{Descriptors, Owned};
 use super::uring::{self, Uring};
 use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind};
 use crate::base::bytes::{len_u64, usize_of};
@@ -87,6 +89,7 @@ fn no_direct_io(file_system: &str) -> io::Error {
 
 impl Disk for RealDisk {
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
+        let _uncancelled = Uncancelled::begin();
         let fd = match nix::fcntl::open(path, DIRECTORY, Mode::empty()) {
             Ok(fd) => {
                 if create {
@@ -97,8 +100,19 @@ impl Disk for RealDisk {
             Err(Errno::ENOENT) if create => self.create_dir(path)?,
             Err(error) => return Err(error.into()),
         };
+        let all = Descriptors::new();
         let (facts, engine) = self.probe(fd.as_fd(), create)?;
-        let dir = RealDir { fd, facts, engine, allow_buffered: self.allow_buffered, held: Held::new() };
+        engine.note_descriptors(&all);
+        let fd = Owned::new(fd, &all);
+        let dir = RealDir {
+            fd,
+            all,
+            facts,
+            engine,
+            allow_buffered: self.allow_buffered,
+            held: Held::new(),
+            room: Mutex::new(None),
+        };
         Ok(Arc::new(dir))
     }
 }
@@ -186,16 +200,43 @@ impl Held {
 
 /// See [`Dir`].
 struct RealDir {
-    fd: OwnedFd,
+    fd: Owned,
+    all: Arc<Descriptors>,
     facts: Facts,
     engine: Arc<dyn Engine>,
     allow_buffered: bool,
     held: Held,
+    /// A file without a name that only takes room: given back when a rename finds none.
+    room: Mutex<Option<Owned>>,
 }
 
+/// What it takes: a directory that outgrows its place needs a few blocks.
+const ROOM: libc::off_t = 256 << 10;
+
 impl RealDir {
-    fn open_file(&self, name: &str, flags: OFlag) -> io::Result<Arc<dyn File>> {
-        let flags = flags | OFlag::O_CLOEXEC;
+    /// Gives the kept room back; false: there was none.
+    fn give_room(&self) -> bool {
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Shortening frees the blocks at once, closing would some time later.
+        room.is_some_and(|room| nix::unistd::ftruncate(&room, 0).is_ok())
+    }
+
+    fn rename_once(&self, from: &str, to: &str) -> nix::Result<()> {
+        match nix::fcntl::renameat2(&self.fd, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
+            // The file system cannot exclude: look first.  The directory's lock
+            // keeps other writers, the only ones who make such names, away.
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                if self.exists(to)? {
+                    return Err(Errno::EEXIST);
+                }
+                nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+            }
+            done => done,
+        }
+    }
+
+    fn open_file(&self, name: &str, flags: OFlag) -> io::Result<RealFile> {
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let direct = if self.facts.direct { OFlag::O_DIRECT } else { OFlag::empty() };
         let fd = match openat(&self.fd, name, flags | direct, mode) {
@@ -205,14 +246,24 @@ impl RealDir {
             opened => opened?,
         };
         let block_align = u64::from(self.facts.block_align);
-        Ok(Arc::new(RealFile { fd, engine: Arc::clone(&self.engine), block_align, held: Held::new() }))
+        let fd = Owned::new(fd, &self.all);
+        Ok(RealFile { fd, engine: Arc::clone(&self.engine), block_align, held: Held::new() })
     }
 
-    fn exists(&self, name: &str) -> io::Result<bool> {
+    /// Only a file is opened: a symbolic link leads elsewhere, and opening a FIFO may wait for ever.
+    fn check_is_file(&self, name: &str) -> io::Result<()> {
+        let about = nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if about.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Errno::ELOOP.into());
+        }
+        Ok(())
+    }
+
+    fn exists(&self, name: &str) -> nix::Result<bool> {
         match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -227,6 +278,7 @@ impl RealDir {
 
 impl Dir for RealDir {
     fn list(&self) -> io::Result<Vec<String>> {
+        let _uncancelled = Uncancelled::begin();
         // A descriptor of its own: reading a directory moves its position.
         let mut entries = nix::dir::Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
         let mut names = Vec::new();
@@ -242,38 +294,59 @@ impl Dir for RealDir {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.open_file(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)
+        let _uncancelled = Uncancelled::begin();
+        let file = self.open_file(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL)?;
+        if self.facts.file_system == "btrfs" {
+            file.never_copy();
+        }
+        Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        self.open_file(
-            name,
-            match access {
-                Access::Read => OFlag::O_RDONLY,
-                Access::Write => OFlag::O_RDWR,
-            },
-        )
+        let _uncancelled = Uncancelled::begin();
+        self.check_is_file(name)?;
+        let flags = match access {
+            Access::Read => OFlag::O_RDONLY,
+            Access::Write => OFlag::O_RDWR,
+        };
+        Ok(Arc::new(self.open_file(name, flags)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        match nix::fcntl::renameat2(&self.fd, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
-            // The file system cannot exclude: look first.  The directory's lock
-            // keeps other writers, the only ones who make such names, away.
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                if self.exists(to)? {
-                    return Err(Errno::EEXIST.into());
-                }
-                Ok(nix::fcntl::renameat(&self.fd, from, &self.fd, to)?)
+        let _uncancelled = Uncancelled::begin();
+        match self.rename_once(from, to) {
+            Err(Errno::ENOSPC | Errno::EDQUOT) if self.give_room() => {
+                self.rename_once(from, to)?;
+                self.keep_room();
+                Ok(())
             }
             done => Ok(done?),
         }
     }
 
+    fn keep_room(&self) -> bool {
+        let _uncancelled = Uncancelled::begin();
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if room.is_some() {
+            return true;
+        }
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let taken = openat(&self.fd, ".", flags, Mode::S_IRUSR | Mode::S_IWUSR).and_then(|file| {
+            nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, ROOM)?;
+            Ok(file)
+        });
+        let full = matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT));
+        *room = taken.ok().map(|file| Owned::new(file, &self.all));
+        !full
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
         Ok(nix::unistd::unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
     fn sync(&self) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
         fsync(self.fd.as_fd())
     }
 
@@ -303,6 +376,10 @@ impl Dir for RealDir {
     fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    fn abandon(&self) {
+        self.all.close_all_in_child();
+    }
 }
 
 impl Drop for RealDir {
@@ -318,7 +395,7 @@ impl Drop for RealDir {
 
 /// See [`File`].
 struct RealFile {
-    fd: OwnedFd,
+    fd: Owned,
     engine: Arc<dyn Engine>,
     block_align: u64,
     held: Held,
@@ -340,7 +417,30 @@ impl LockByte {
     }
 }
 
+/// FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_NOCOW_FL of linux/fs.h.
+#[allow(missing_docs)]
+mod file_flags {
+    nix::ioctl_read!(get, b'f', 1, libc::c_long);
+    nix::ioctl_write_ptr!(set, b'f', 2, libc::c_long);
+    pub const NOCOW: libc::c_long = 0x0080_0000;
+}
+
 impl RealFile {
+    /// Has btrfs write the file's blocks in place: copied on write, each write
+    /// would need new room, and a full disk would break what was taken ahead.
+    /// Where that cannot be had, writes copy.
+    fn never_copy(&self) {
+        let mut flags: libc::c_long = 0;
+        // SAFETY: the descriptor is open while `self` is, and both calls take room for a long
+        // (the kernel reads and writes its first four bytes).
+        let _ = unsafe {
+            file_flags::get(self.fd.as_raw_fd(), &raw mut flags).and_then(|_| {
+                flags |= file_flags::NOCOW;
+                file_flags::set(self.fd.as_raw_fd(), &raw const flags)
+            })
+        };
+    }
+
     fn ofd_lock(&self, byte: LockByte, kind: libc::c_int) -> nix::Result<()> {
         // SAFETY: all zeros is a value of this struct of integers; l_pid has to be 0.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -368,6 +468,7 @@ impl File for RealFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let _uncancelled = Uncancelled::begin();
         let mut done = 0;
         let mut patience = Patience::new();
         while done < buf.len() {
@@ -398,10 +499,12 @@ impl File for RealFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64, durable: Durable) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
         self.engine.write(self.fd.as_fd(), buf, offset, durable)
     }
 
     fn sync(&self) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
         self.engine.sync(self.fd.as_fd())
     }
 
@@ -409,6 +512,7 @@ impl File for RealFile {
     /// ahead (EOPNOTSUPP), the file only gets its length, and a write into it
     /// may still find the disk full.
     fn allocate(&self, size: u64) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
         loop {
             match nix::fcntl::fallocate(&self.fd, FallocateFlags::empty(), 0, off_t(size)?) {
                 Err(Errno::EINTR) => {}
@@ -425,6 +529,7 @@ impl File for RealFile {
     /// safe error: a place wrongly taken for written costs a slower write, one
     /// wrongly taken for unwritten would be filled with zeros over data.
     fn written_until(&self, offset: u64) -> io::Result<u64> {
+        let _uncancelled = Uncancelled::begin();
         let size = self.size()?;
         if offset >= size {
             return Ok(size);

@@ -21,6 +21,7 @@ use io_uring::{opcode, IoUring, Probe};
 use nix::errno::Errno;
 
 use super::blocking::{fdatasync, off_t, refuses_dsync, write_fully, Engine, Patience};
+use super::descriptors::Descriptors;
 use super::probe::Primitive;
 use super::Durable;
 
@@ -216,6 +217,15 @@ impl Engine for Uring {
             }
         }
         write_fully(buf, offset, align, |piece, at| self.write_linked(file, piece, at))
+    }
+
+    fn note_descriptors(&self, all: &Descriptors) {
+        for lane in &self.lanes {
+            if let Some(ring) = &lane.lock().unwrap_or_else(PoisonError::into_inner).ring {
+                // SAFETY: open while the ring is; the ring lives as long as this engine, which no child drops.
+                all.note_borrowed(unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) });
+            }
+        }
     }
 
     fn sync(&self, file: BorrowedFd<'_>) -> io::Result<()> {

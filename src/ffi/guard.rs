@@ -14,6 +14,7 @@ use super::callers::Inside;
 use super::last_error;
 use super::log::twal_log;
 use crate::base::{Code, Error, Result};
+use crate::disk::cancel::Uncancelled;
 use crate::log::{Log, Reservation};
 
 /// Runs `body`; its answer, or what `failed` makes of the failure's number.
@@ -26,6 +27,13 @@ pub(super) fn answer<T>(body: impl FnOnce() -> Result<T>, failed: impl FnOnce(c_
         Ok(Err(error)) => failed(last_error::set(&error)),
         Err(payload) => failed(last_error::set(&panicked(payload.as_ref()))),
     }
+}
+
+/// The same for a call that may wait for a lock, a thread or memory of the system's: the thread is not cancelled
+/// meanwhile.  (Appends need it only around the disk, which sees to it itself.)
+pub(super) fn guard_uncancelled(body: impl FnOnce() -> Result<()>) -> c_int {
+    let _uncancelled = Uncancelled::begin();
+    guard(body)
 }
 
 /// Runs `body`; TWAL_OK or the number of its failure.

@@ -6,6 +6,7 @@ use super::entry::{record_of, twal_record};
 use super::guard::{self, always, answer, call, guard, Purpose};
 use super::log::twal_log;
 use crate::base::{Code, Error};
+use crate::disk::cancel::Uncancelled;
 use crate::log::Iter;
 use crate::mem::fork::ForkGuard;
 
@@ -128,6 +129,7 @@ pub unsafe extern "C" fn twal_iter_next(iter: *mut twal_iter, record_out: *mut t
 /// Since:   0.1
 #[no_mangle]
 pub unsafe extern "C" fn twal_iter_close(iter: *mut twal_iter) {
+    let _uncancelled = Uncancelled::begin();
     let close = || {
         if iter.is_null() {
             return Ok(());

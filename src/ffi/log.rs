@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::callers::Callers;
 use super::entry::{self, twal_entry};
-use super::guard::{self, always, answer, call, guard, Purpose};
+use super::guard::{self, always, answer, call, guard, guard_uncancelled, Purpose};
 use super::options::{options_of, twal_options};
 use super::reserve::Held;
 use super::sized;
@@ -81,13 +81,17 @@ pub unsafe extern "C" fn twal_open(
     options: *const twal_options,
     log_out: *mut *mut twal_log,
 ) -> c_int {
-    guard(|| {
+    guard_uncancelled(|| {
         // SAFETY: log_out is NULL or room for a pointer (C contract).
         let log_out = unsafe { guard::must_have(log_out)? };
         // SAFETY: dir is NULL or a C string, unchanged during the call (C contract).
         let dir = unsafe { path_of(dir)? };
         // SAFETY: options is NULL or a twal_options as long as it says (C contract).
-        let options = unsafe { taken_options(options)? };
+        let (options, known) = unsafe { taken_options(options)? };
+        if std::fs::metadata(dir).is_ok_and(|about| !about.is_dir()) {
+            return Err(Error::new(Code::Inval, "dir is not a directory"));
+        }
+        known?;
         let log = Log::open(dir, &options)?;
         let record_size_max = match log.stats().record_size_max {
             0 => u64::MAX, // no limit known; the log has the last word anyway
@@ -133,7 +137,7 @@ pub unsafe extern "C" fn twal_open(
 #[no_mangle]
 pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
     // SAFETY: NULL or from twal_open, and not used again (C contract).
-    guard(|| unsafe { guard::close(log) })
+    guard_uncancelled(|| unsafe { guard::close(log) })
 }
 
 /// Appends one record of type 0x0100 and stream 0, stamped by the logical
@@ -162,6 +166,9 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_IO         this record's write or flush failed
 ///   TWAL_E_NOSPC      the device is full; append again when there is space
+///   TWAL_E_PERM, TWAL_E_NOMEM
+///                     the next segment's file could not be made: no right, no
+///                     memory or file descriptor left; append again later
 ///   TWAL_E_TIMEOUT    no room within options.append_timeout_us
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
@@ -252,7 +259,9 @@ pub unsafe extern "C" fn twal_append_entry(log: *mut twal_log, entry: *const twa
 ///
 ///   TWAL_E_INVAL   also: entries is NULL, count is 0, or flags is not the
 ///                  same in all of them
-///   TWAL_E_TOOBIG  the payloads in sum are above options.record_size_max
+///   TWAL_E_TOOBIG  the payloads in sum are above options.record_size_max, or
+///                  do not fit an empty segment with the 40 bytes in front of
+///                  each
 ///
 /// Blocks:  as twal_append_entry().
 /// Threads: any.
@@ -328,7 +337,8 @@ pub(super) fn accepted(seq: u64) -> impl FnOnce(&Log) -> Result<()> {
 /// durability, other appends, or twal_sync().
 ///
 ///   log         an open log
-///   seq         the number to wait for
+///   seq         the number to wait for; 0: all that were accepted when the
+///               call began
 ///   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
 ///
 /// Returns TWAL_OK, also on a poisoned log if seq was durable before, or
@@ -336,6 +346,7 @@ pub(super) fn accepted(seq: u64) -> impl FnOnce(&Log) -> Result<()> {
 ///   TWAL_E_INVAL     log is NULL
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_CLOSED    twal_close() has begun
+///   TWAL_E_READ_ONLY the log is open for reading only
 ///   TWAL_E_POISONED  an earlier write or flush failed
 ///   TWAL_E_IO        the write or flush failed while this waited
 ///   TWAL_E_TIMEOUT   not durable yet
@@ -372,6 +383,9 @@ pub unsafe extern "C" fn twal_first_seq(log: *const twal_log) -> u64 {
 
 /// The newest number that was accepted; 0 if there is none yet.
 ///
+/// Of a log that is open for reading only: the newest that can be read, which
+/// rises when a twal_iter_next() comes to the end and looks further.
+///
 ///   log  an open log
 ///
 /// Returns the number; 0 also if log is NULL, is being closed, or belongs to
@@ -390,7 +404,8 @@ pub unsafe extern "C" fn twal_last_seq(log: *const twal_log) -> u64 {
 /// The newest number that is durable, with all before it; 0 if there is none.
 ///
 /// Never falls, and is always the end of a batch.  Cheap enough to be asked in
-/// a loop: one load.
+/// a loop: one load.  Of a log that is open for reading only it is
+/// twal_last_seq().
 ///
 ///   log  an open log; unlike with other calls, twal_close() does not wait for
 ///        a thread that is in this one
@@ -448,8 +463,14 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 /// Since:   0.1
 #[no_mangle]
 pub unsafe extern "C" fn twal_trim(log: *mut twal_log, below_seq: u64) -> c_int {
+    let accepted = |log: &Log| {
+        if below_seq > log.last_seq().saturating_add(1) {
+            return Err(Error::new(Code::Inval, "below_seq is above twal_last_seq() + 1").about_seq(below_seq));
+        }
+        Ok(())
+    };
     // SAFETY: NULL or an open log (C contract).
-    guard(|| unsafe { call(log, Purpose::Change, always, |log| log.trim(below_seq)) })
+    guard(|| unsafe { call(log, Purpose::Change, accepted, |log| log.trim(below_seq)) })
 }
 
 /// Seals the active segment now and begins the next one.
@@ -468,6 +489,8 @@ pub unsafe extern "C" fn twal_trim(log: *mut twal_log, below_seq: u64) -> c_int 
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_IO         a write or flush failed
 ///   TWAL_E_NOSPC      no space for the next segment
+///   TWAL_E_PERM, TWAL_E_NOMEM
+///                     its file could not be made; nothing was changed
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
 /// Blocks:  on the device.
@@ -497,22 +520,20 @@ unsafe fn path_of<'a>(dir: *const c_char) -> Result<&'a Path> {
     Ok(Path::new(OsStr::from_bytes(bytes)))
 }
 
-/// The options in `options`.
+/// The options in `options`, and whether this release knows all of them: that comes after what is INVAL.
 ///
 /// # Safety
 ///
 /// `options` is NULL or a twal_options as long as it says.
-unsafe fn taken_options(options: *const twal_options) -> Result<Options> {
+unsafe fn taken_options(options: *const twal_options) -> Result<(Options, Result<()>)> {
     if options.is_null() {
-        return Ok(Options::default());
+        return Ok((Options::default(), Ok(())));
     }
     // SAFETY: the contract.
     let taken = unsafe { sized::take(options)? };
     let options = options_of(&taken.value)?;
-    // INVAL comes before UNSUPPORTED: the fields that are known, then the rest.
     Config::check(&options)?;
-    taken.known()?;
-    Ok(options)
+    Ok((options, taken.known().map(drop)))
 }
 
 /// The entries at `entries`.

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::IntoRawFd;
 use std::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
-use super::guard::{self, always, call, guard, Purpose};
+use super::guard::{self, always, call, guard_uncancelled, Purpose};
 use super::last_error;
 use super::log::{accepted, twal_log};
 use crate::base::{Code, Error, Result};
@@ -46,7 +46,7 @@ use crate::log::{Done, Log};
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn twal_eventfd(log: *mut twal_log, fd_out: *mut c_int) -> c_int {
-    guard(|| {
+    guard_uncancelled(|| {
         if log.is_null() {
             return Err(Error::new(Code::Inval, "the log is NULL"));
         }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn twal_sync_async(
     let done =
         done.map(|done| Done::Function(call_done, [(done as *const ()).expose_provenance(), arg.expose_provenance()]));
     // SAFETY: NULL or an open log (C contract).
-    guard(|| unsafe { call(log, Purpose::Change, accepted(seq), |log| log.sync_async(seq, done)) })
+    guard_uncancelled(|| unsafe { call(log, Purpose::Change, accepted(seq), |log| log.sync_async(seq, done)) })
 }
 
 /// Calls what was registered; `words` are what twal_sync_async made of it.

@@ -68,17 +68,17 @@ pub struct twal_options {
     /// 65536 that the device accepts.  Fixed when a log is made; another one
     /// than the log's is TWAL_E_INVAL.  0: the log's own; for a new log 4096.
     pub block_size: u32,
-    /// Bytes of a segment file, at least 64 KiB and a multiple of block_size.
-    /// 0: 64 MiB.
+    /// Bytes of a segment file, from 64 KiB to 1 TiB, a multiple of block_size
+    /// and at least four blocks.  0: 64 MiB.
     pub segment_size: u64,
     /// Records after which a segment is full.  0: no limit by count.
     pub segment_records_max: u64,
     /// Bytes of records accepted and not yet written; address space, touched
-    /// only as used.  0: 32 MiB.
+    /// only as used.  At most 64 GiB.  0: 32 MiB.
     pub ring_size: u64,
     /// Bytes of payload of the largest record, and of the largest batch in
-    /// sum.  0: 16 MiB, or what an empty segment holds if that is less; more
-    /// than a segment holds is TWAL_E_INVAL.
+    /// sum, at most 1 GiB.  0: 16 MiB, or what an empty segment holds if that
+    /// is less; more than a segment holds is TWAL_E_INVAL.
     pub record_size_max: u64,
     /// TWAL_GROUP: records that make a flush due.  0: 64.
     pub batch_records: u64,
@@ -96,7 +96,7 @@ pub struct twal_options {
     /// Microseconds that an append waits for room before TWAL_E_TIMEOUT.
     /// 0: without limit.
     pub append_timeout_us: u64,
-    /// Segment files prepared ahead of need.  0: 1.
+    /// Segment files prepared ahead of need, at most 1024.  0: 1.
     pub spares: u64,
 }
 

@@ -128,6 +128,8 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
             for name in listing.segments.iter().filter(|name| name.state == State::Active) {
                 let file = match directory.open_segment(name.index, Access::Read) {
                     Err(error) if error.code == Code::NotFound && tries > 0 => continue,
+                    // Not a file at all: the examination says so, after what can be read.
+                    Err(error) if error.code == Code::Corrupt => continue,
                     opened => opened?.1,
                 };
                 file.sync()

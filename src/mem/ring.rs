@@ -29,7 +29,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
-use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, ProtFlags};
+use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
 
 use super::{AlignedBuf, Gate};
 use crate::base::{Code, Error, Result};
@@ -93,6 +93,15 @@ impl Ring {
             used: 0,
         };
         Ok((ring, space))
+    }
+}
+
+impl Ring {
+    /// Gives the memory's pages back.  What was in them is gone: for a forked child, which appends no more.
+    pub fn abandon(&self) {
+        // SAFETY: the mapping is this ring's own and stays; its bytes become zeros, as they were at first.
+        // Advice: if it fails, the pages stay.
+        let _ = unsafe { nix::sys::mman::madvise(self.memory.cast(), self.size, MmapAdvise::MADV_DONTNEED) };
     }
 }
 

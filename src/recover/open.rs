@@ -27,9 +27,9 @@ use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Durable, File, LockKind};
 use crate::format::Id;
 use crate::mem::AlignedBuf;
-use crate::read::Witnessed;
+use crate::read::{segment, Witnessed};
 use crate::segment::directory::lock_for_writing;
-use crate::segment::{Directory, State};
+use crate::segment::{retain, Directory, State};
 
 /// A log that is ready to be written on.
 pub struct Opened {
@@ -63,6 +63,10 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
             return Err(Error::new(Code::Corrupt, text));
         }
         return create_log(directory, config, clock, listing.spares);
+    }
+    if let Err((name, text)) = retain::check(&listing.segments) {
+        // Before any file is locked: of two files for one segment, the second lock would only wait for the first.
+        return Err(Error::new(Code::Corrupt, text).in_segment(name.index));
     }
     let mut actives = Vec::new();
     for name in listing.segments.iter().filter(|name| name.state == State::Active) {
@@ -162,7 +166,16 @@ fn rewrite(examined: &Examined) -> Result<u64> {
     Ok(examined.witnessed.frames_behind())
 }
 
-/// Locks the directory for writing: step 1.
-pub fn lock(directory: &Directory, clock: &Clock) -> Result<()> {
+/// Locks the directory for writing: step 1.  Before that, whether the options fit the log at all: a caller that is
+/// wrong is told so although somebody else has the log open.
+pub fn lock(directory: &Directory, config: &Config, clock: &Clock) -> Result<()> {
+    if config.block_size_asked != 0 {
+        let newest = directory.scan()?.segments.last().copied();
+        // What cannot be read now is for whoever holds the lock to judge.
+        let opened = newest.and_then(|name| segment::open(directory, name.index, Access::Read).ok());
+        if let Some(opened) = opened {
+            config.clone().for_log(opened.header.block_size)?;
+        }
+    }
     directory.lock(LockKind::Exclusive, clock)
 }

@@ -40,12 +40,12 @@ pub struct Listing {
 impl Directory {
     /// Opens (or with `create` makes) the directory at `path`.
     pub fn open(disk: &dyn Disk, path: &Path, create: bool) -> Result<Directory> {
-        let dir = disk.open_dir(path, create).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOTDIR) => Error {
-                os_errno: libc::ENOTDIR,
-                ..Error::new(Code::Inval, format!("{} is not a directory", path.display()))
-            },
-            _ => Error::os(format_args!("cannot open {}", path.display()), &error),
+        let dir = disk.open_dir(path, create).map_err(|error| {
+            let failed = Error::os(format_args!("cannot open {}", shortened(path)), &error);
+            match error.raw_os_error() {
+                Some(libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP) => Error { code: Code::Inval, ..failed },
+                _ => failed,
+            }
         })?;
         Ok(Directory { dir, segments: Mutex::new(Vec::new()), names: Mutex::new(NextSpare(1)) })
     }
@@ -71,6 +71,16 @@ impl Directory {
     /// Gives the directory's lock back.
     pub fn unlock(&self) -> Result<()> {
         self.dir.unlock().map_err(|error| Error::os("cannot unlock the log's directory", &error))
+    }
+
+    /// See [`Dir::keep_room`].
+    pub fn keep_room(&self) -> bool {
+        self.dir.keep_room()
+    }
+
+    /// See [`Dir::abandon`].
+    pub fn abandon(&self) {
+        self.dir.abandon();
     }
 
     /// Makes every change of names so far durable, by whomever.
@@ -134,7 +144,7 @@ impl Directory {
                         return Err(Error::os(format_args!("cannot open {name}"), &error).in_segment(index));
                     }
                 }
-                Err(error) => return Err(Error::os(format_args!("cannot open {name}"), &error).in_segment(index)),
+                Err(error) => return Err(cannot_open(&name, &error).in_segment(index)),
             }
         }
     }
@@ -150,7 +160,7 @@ impl Directory {
         match self.dir.open(&name, Access::Write) {
             Ok(file) => Ok(Some(Spare { name, file })),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(Error::os(format_args!("cannot open {name}"), &error)),
+            Err(error) => Err(cannot_open(&name, &error)),
         }
     }
 
@@ -260,6 +270,24 @@ impl Directory {
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.dir.rename(from, to).map_err(|error| Error::os(format_args!("cannot rename {from} to {to}"), &error))
+    }
+}
+
+/// The end of a long path, so that an error's text has room for the reason.
+fn shortened(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.char_indices().rev().nth(120) {
+        Some((at, _)) => format!("...{}", &text[at..]),
+        None => text,
+    }
+}
+
+fn cannot_open(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => {
+            Error { os_errno: libc::ELOOP, ..Error::new(Code::Corrupt, format!("{name} is not a file")) }
+        }
+        _ => Error::os(format_args!("cannot open {name}"), error),
     }
 }
 

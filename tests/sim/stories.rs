@@ -162,3 +162,24 @@ pub fn a_reader_forgets_what_was_taken_back(seed: u64, story: &mut Story) -> Ver
     }
     log.close().map_err(failed)
 }
+
+/// Only who was there when it failed is told of the failure itself; who comes later, of the state.
+pub fn later_callers_are_told_of_the_state(seed: u64, _story: &mut Story) -> Verdict {
+    let machine = machine(seed);
+    let failed = |error: twal::Error| error.to_string();
+    let log = machine.open().map_err(failed)?;
+    log.append(&entry(b"durable"), SYNC).map_err(failed)?;
+    log.append(&entry(b"not yet"), How { sync: Some(false), no_wait: false }).map_err(failed)?;
+    machine.disk.fail_kind(CallKind::Write, 0, libc::EIO);
+    let first = log.sync(0).map_err(|error| error.code);
+    require!(first == Err(Code::Io), "who meets the failure: {first:?}");
+    let code = |result: Result<(), twal::Error>| result.map_err(|error| (error.code, error.os_errno));
+    let poisoned = Err((Code::Poisoned, libc::EIO));
+    require!(code(log.sync(0)) == poisoned && code(log.sync(1)) == poisoned, "sync after it");
+    require!(code(log.wait(2, None)) == poisoned && code(log.wait(2, Some(0))) == poisoned, "wait after it");
+    require!(code(log.wait(1, None)) == Ok(()), "what was durable before is");
+    require!(code(log.append(&entry(b"later"), SYNC).map(drop)) == poisoned, "append after it");
+    require!(code(log.roll()) == poisoned && code(log.trim(1)) == poisoned, "roll and trim after it");
+    require!(code(log.close()) == poisoned, "close after it");
+    Ok(())
+}

@@ -87,6 +87,13 @@ impl Dir for SimDir {
     fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    /// Names take no room here.
+    fn keep_room(&self) -> bool {
+        true
+    }
+
+    fn abandon(&self) {}
 }
 
 struct SimFile {

@@ -1,12 +1,4 @@
-/*
- * t:valgrind no, it mounts a file system
- *
- * Goal: a full disk is TWAL_E_NOSPC, not poison: nothing is written, no number is
- * used; what was acknowledged stays; opening, closing, reading and trimming work
- * on the full disk; and it goes away when there is space, without a new open.
- * Method: an ext4 of 48 MiB of our own, filled up by another file.
- */
-#include "helpers.h"
+#include "full_disk.h"
 
 #include <fcntl.h>
 
@@ -60,10 +52,10 @@ static bool append_works(twal_log *log)
     return code == TWAL_OK;
 }
 
-int main(void)
+int full_disk(const char *file_system, uint64_t size)
 {
     t_begin();
-    const char *place = t_mount_ext4(48 * T_MIB);
+    const char *place = t_mount(file_system, size);
     char dir[600], other[600];
     snprintf(dir, sizeof dir, "%s/log", place);
     snprintf(other, sizeof other, "%s/other", place);

@@ -1,0 +1,99 @@
+#!/bin/sh
+# Does each peer flush before it acknowledges?  A short sync slice with one thread
+# under strace: between its start and its end there must be at least as many
+# flushes, each after a write, as there were appends.
+#
+#   flushes.sh [twal-peers [directory]]
+#
+# A flush is an fsync or fdatasync that succeeded, or a write with RWF_DSYNC or
+# RWF_SYNC, or to a file opened with O_DSYNC or O_SYNC.  sync_file_range is none: it
+# does not flush the device's cache.  Flushes asked of io_uring would not be seen.
+# Exits with 1 if a peer flushes less; a peer that cannot run here is skipped.
+set -u
+
+here=$(dirname "$0")
+peers=${1:-${CARGO_TARGET_DIR:-$here/../../build/cargo}/release/twal-peers}
+records=300
+
+if [ ! -x "$peers" ]; then
+    echo "no $peers: make bench-peers, or name the binary" >&2
+    exit 2
+fi
+if ! command -v strace > /dev/null; then
+    echo 'skipped: there is no strace'
+    exit 0
+fi
+if ! reason=$(strace -o /dev/null true 2>&1); then
+    echo "skipped: strace may not trace here: $reason"
+    exit 0
+fi
+
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+dir=${2:-$work}
+mkdir -p "$dir" || exit 2
+
+# The slice begins after twal-peers opens clear_refs and ends before it opens
+# status.  A call that another thread interrupts takes two lines; its result is on
+# the second.
+count() {
+    awk '
+        /\/proc\/self\/clear_refs/ { inside = 1; written = 0; next }
+        /\/proc\/self\/status/ { inside = 0 }
+        /open(at)?\(.*O_D?SYNC/ && match($0, /= [0-9]+<[^>]*>/) {
+            path = substr($0, RSTART, RLENGTH); sub(/^= [0-9]+/, "", path); always[path] = 1
+        }
+        !inside || / = -1 / { next }
+        /(write|pwrite64|writev|pwritev|pwritev2)\(/ {
+            written = 1
+            path = match($0, /\([0-9]+<[^>]*>/) ? substr($0, RSTART, RLENGTH) : ""
+            sub(/^\([0-9]+/, "", path)
+            if (path in always || /RWF_D?SYNC/) { flushes++; written = 0 }
+        }
+        /(fsync|fdatasync)(\(| resumed)/ && / = 0/ && written { flushes++; written = 0 }
+        /sync_file_range\(/ { ranges++ }
+        END { print flushes + 0, ranges + 0 }
+    ' "$1"
+}
+
+trace() {
+    strace -f -y -qq -s 0 -o "$work/trace" \
+        -e trace=open,openat,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range \
+        "$peers" "$@" --threads 1 --count "$records" --dir "$dir" > "$work/out" 2> "$work/err" < /dev/null
+}
+
+# The alarm must ring where nobody waits for a flush.
+trace naive async || { cat "$work/err" >&2; exit 2; }
+read -r flushes ranges <<EOF
+$(count "$work/trace")
+EOF
+if [ "$flushes" -eq 0 ] || [ "$flushes" -ge "$records" ]; then
+    echo "appends that do not wait show $flushes flushes: this check does not see what it looks for" >&2
+    exit 2
+fi
+
+failed=0
+"$peers" --list > "$work/list" || exit 2
+while IFS="$(printf '\t')" read -r peer version reason; do
+    if [ "$version" = - ]; then
+        printf '%-14s skipped: %s\n' "$peer" "$reason"
+        continue
+    fi
+    if ! trace "$peer" sync; then
+        printf '%-14s FAILED to run: %s\n' "$peer" "$(tail -n 1 "$work/err")"
+        failed=1
+        continue
+    fi
+    read -r flushes ranges <<EOF
+$(count "$work/trace")
+EOF
+    own=$(sed -n 's/.*"flushes":\([0-9a-z]*\),.*/\1/p' "$work/out")
+    verdict=ok
+    if [ "$flushes" -lt "$records" ]; then
+        verdict='TOO FEW: it acknowledges before a flush'
+        failed=1
+    fi
+    printf '%-14s %-8s %s appends, %s flushes after writes (it counted %s), %s sync_file_range: %s\n' \
+        "$peer" "$version" "$records" "$flushes" "$own" "$ranges" "$verdict"
+done < "$work/list"
+exit $failed

@@ -1,0 +1,59 @@
+/*
+ * Goal: a thread that is cancelled inside a twal call finishes the call first:
+ * the process lives, the log goes on, and what the call did is done.
+ * Method: threads append and sync in a loop with no cancellation point of their
+ * own but one behind each call; each is cancelled at a random moment.
+ */
+#include "helpers.h"
+
+#include <pthread.h>
+
+#define ROUNDS 60
+
+static twal_log *log_;
+static uint64_t appended;
+
+static void *append(void *arg)
+{
+    int how = (int)(intptr_t)arg;
+    for (;;) {
+        uint64_t seq = 0;
+        twal_entry entry = TWAL_ENTRY_INIT;
+        entry.data = "cancelled";
+        entry.len = 9;
+        entry.flags = how == 0 ? TWAL_APPEND_SYNC : TWAL_APPEND_NO_SYNC;
+        t_ok(twal_append_entry(log_, &entry, &seq));
+        if (how == 1)
+            t_ok(twal_sync(log_, seq));
+        if (how == 2)
+            t_ok(twal_roll(log_));
+        __atomic_store_n(&appended, seq, __ATOMIC_RELEASE);
+        pthread_testcancel();
+    }
+    return NULL;
+}
+
+int main(void)
+{
+    t_begin();
+    twal_options options = t_options_small();
+    t_random random = t_random_new(1);
+    log_ = t_open(t_path("log"), &options);
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t before = __atomic_load_n(&appended, __ATOMIC_ACQUIRE);
+        uint64_t wanted = before + 1 + t_random_below(&random, 20);
+        pthread_t thread;
+        t_check(pthread_create(&thread, NULL, append, (void *)(intptr_t)(round % 3)) == 0);
+        t_await(__atomic_load_n(&appended, __ATOMIC_ACQUIRE) >= wanted, 20000);
+        t_check(pthread_cancel(thread) == 0);
+        void *result = NULL;
+        t_check(pthread_join(thread, &result) == 0);
+        t_check(result == PTHREAD_CANCELED);
+    }
+    uint64_t last = twal_last_seq(log_);
+    t_check(last >= appended);
+    t_ok(twal_append(log_, "after", 5, NULL));
+    t_equal(twal_durable_seq(log_), last + 1);
+    t_close(log_);
+    return t_end();
+}
