@@ -5,97 +5,63 @@
 //! thing has happened, then [`Gate::wait`] with that ticket.  Whoever makes it
 //! happen does so first and calls [`Gate::open`] after.
 //!
-//! futex(2): the kernel compares the word with the expected value and sleeps as
-//! one step.
+//! `models/` runs this file through every order of its memory accesses.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
+
+use super::atomic::{AtomicU32, Ordering};
+use super::futex;
+
+/// Somebody sleeps, or is about to.
+const AWAITED: u32 = 1;
+
+/// How often it was opened is counted above that bit.
+const OPENED: u32 = 2;
 
 /// See the module.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Gate {
-    /// Rises with every `open`.
-    opened: AtomicU32,
-    /// Threads between the announcement and the end of their wait.  `open`
-    /// saves its system call when there are none.
-    waiters: AtomicU32,
+    /// Count and bit in one word: who opens and who goes to sleep change the same
+    /// one, so one of them is first and the other sees it.
+    word: AtomicU32,
 }
 
 impl Gate {
     /// A gate that nobody waits at; also for statics.
+    #[cfg(not(loom))] // whose atomics are made at run time
     pub const fn new() -> Gate {
-        Gate { opened: AtomicU32::new(0), waiters: AtomicU32::new(0) }
+        Gate { word: AtomicU32::new(0) }
     }
 
     /// The state to wait from.
     pub fn ticket(&self) -> u32 {
-        // SeqCst, as everywhere in this file: `wait` writes `waiters` and then reads
-        // `opened`, `open` writes `opened` and then reads `waiters`; with anything
-        // weaker both could miss the other's write.
-        self.opened.load(Ordering::SeqCst)
+        // Acquire: what was done before the gate was opened is seen when the ticket says that it was.
+        self.word.load(Ordering::Acquire) & !AWAITED
     }
 
     /// Sleeps until the gate has been opened since `ticket`, or until
     /// `deadline`; false: the deadline passed.  May return early: look again.
     pub fn wait(&self, ticket: u32, deadline: Option<Instant>) -> bool {
-        self.waiters.fetch_add(1, Ordering::SeqCst);
-        let in_time = self.sleep(ticket, deadline);
-        self.waiters.fetch_sub(1, Ordering::SeqCst);
-        in_time
-    }
-
-    fn sleep(&self, ticket: u32, deadline: Option<Instant>) -> bool {
-        if self.opened.load(Ordering::SeqCst) != ticket {
+        // Acquire: as in `ticket`.  Left behind by who gives up, the bit costs one needless wake-up.
+        if self.word.fetch_or(AWAITED, Ordering::Acquire) & !AWAITED != ticket {
             return true;
         }
-        let mut span = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let timeout = match deadline {
-            None => std::ptr::null(),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return false;
-                }
-                span.tv_sec = libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX);
-                span.tv_nsec = libc::c_long::from(left.subsec_nanos().cast_signed());
-                &raw const span
-            }
-        };
-        // SAFETY: the word lives as long as `self`, which is borrowed; `timeout` is null or points at
-        // `span`, which outlives the call; FUTEX_WAIT reads nothing else.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.opened.as_ptr(),
-                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                ticket,
-                timeout,
-            )
-        };
-        let timed_out = result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ETIMEDOUT);
-        !timed_out
+        futex::wait(&self.word, ticket | AWAITED, deadline)
     }
 
     /// Lets every waiter look again.
     pub fn open(&self) {
-        self.opened.fetch_add(1, Ordering::SeqCst);
-        if self.waiters.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        // SAFETY: the word lives as long as `self`, which is borrowed; FUTEX_WAKE dereferences nothing else.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.opened.as_ptr(),
-                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                libc::c_int::MAX,
-            );
+        let opened = |word: u32| Some((word & !AWAITED).wrapping_add(OPENED));
+        // Release: what was done before is seen by who sees the new count.
+        let before = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, opened);
+        if before.is_ok_and(|before| before & AWAITED != 0) {
+            futex::wake_all(&self.word);
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;

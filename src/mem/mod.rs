@@ -3,8 +3,15 @@
 
 pub mod aligned;
 pub mod fork;
+mod futex;
 pub mod gate;
 pub mod ring;
+pub mod slot;
+
+/// The atomics of `gate.rs` and `slot.rs`: `models/` puts its own here.
+mod atomic {
+    pub use std::sync::atomic::{AtomicU32, Ordering};
+}
 
 pub use aligned::AlignedBuf;
 pub use gate::Gate;

@@ -26,12 +26,12 @@
 //! A frame larger than the ring has a buffer of its own, one at a time.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
 use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
 
-use super::{AlignedBuf, Gate};
+use super::slot::{Slot, CLAIMS_MAX};
+use super::AlignedBuf;
 use crate::base::{Code, Error, Result};
 
 /// Most frames that can be in the ring at once.
@@ -43,20 +43,6 @@ pub struct Ring {
     size: usize,
     slots: Box<[Slot]>,
 }
-
-#[derive(Default)]
-#[repr(align(64))]
-struct Slot {
-    /// Claims published, and in the highest bit whether somebody waits for the
-    /// last.  The release of the increment in [`Claim::drop`] publishes the
-    /// claim's bytes; the acquire in [`ClosedFrame::is_filled`] reads them.
-    published: AtomicU32,
-    /// Opened when a claim was published while somebody waits.
-    filled: Gate,
-}
-
-/// Somebody waits for the frame's last claim.
-const AWAITED: u32 = 1 << 31;
 
 // SAFETY: the memory is reached only through claims (disjoint pieces, given out once by `OpenFrame::claim`)
 // and through `ClosedFrame::bytes_mut` after the last claim is gone; `Space` gives no piece out twice.
@@ -275,8 +261,8 @@ impl Space {
 
     fn begin_at(&mut self, place: Place, start: NonNull<u8>, room: usize, grows: bool) -> OpenFrame {
         let slot = self.free_slots.pop().expect("looked at before");
-        // Relaxed: the slot's last frame was freed, so nobody publishes into it, and claims are given under the lock.
-        self.ring.slots[slot].published.store(0, Ordering::Relaxed);
+        // The slot's last frame was freed, which `free` does when all of it was published.
+        self.ring.slots[slot].begin();
         OpenFrame { slot, place, start, len: 0, room, grows, claims: 0 }
     }
 
@@ -380,7 +366,7 @@ impl OpenFrame {
     /// The next `len` bytes; at most [`OpenFrame::room`].
     pub fn claim<'ring>(&mut self, ring: &'ring Ring, len: usize) -> Claim<'ring> {
         assert!(len <= self.room(), "a claim fits the frame");
-        assert!(self.claims < AWAITED - 1, "a frame's claims are counted in 31 bits");
+        assert!(self.claims < CLAIMS_MAX, "a frame's claims can be counted");
         self.claims += 1;
         // SAFETY: the assertion keeps start + len inside the frame's piece.
         let start = unsafe { self.start.add(self.len) };
@@ -400,9 +386,7 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if self.slot.published.fetch_add(1, Ordering::Release) & AWAITED != 0 {
-            self.slot.filled.open();
-        }
+        self.slot.publish();
     }
 }
 
@@ -424,20 +408,12 @@ impl ClosedFrame {
 
     /// Every claim is published.
     pub fn is_filled(&self) -> bool {
-        self.ring.slots[self.slot].published.load(Ordering::Acquire) & !AWAITED == self.claims
+        self.ring.slots[self.slot].is_filled(self.claims)
     }
 
     /// Waits until every claim is published; the fillers only copy, so this is short.
     pub fn wait_filled(&self) {
-        let slot = &self.ring.slots[self.slot];
-        while !self.is_filled() {
-            let ticket = slot.filled.ticket();
-            // Who publishes after this opens the gate; who did so before is counted in what it returns.
-            if slot.published.fetch_or(AWAITED, Ordering::Acquire) & !AWAITED == self.claims {
-                return;
-            }
-            slot.filled.wait(ticket, None);
-        }
+        self.ring.slots[self.slot].wait_filled(self.claims);
     }
 
     /// The whole frame, padding zeroed.  Only when it is filled.

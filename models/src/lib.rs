@@ -1,0 +1,161 @@
+//! twal's own files where threads meet without a lock, compiled with loom's
+//! atomics in the place of the machine's: each test below runs in every order of
+//! memory accesses that the language allows, and fails on a lost wake-up (loom
+//! sees a deadlock), on bytes read before they were published (loom's cells
+//! complain) and on a wrong answer.
+//!
+//! The kernel's part, futex(2), is written here as it is documented: compare and
+//! sleep as one step.
+#![cfg(test)]
+
+mod mem;
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync::Arc;
+use loom::thread;
+
+use mem::slot::Slot;
+use mem::Gate;
+
+/// Every order with at most three switches that no thread asked for: more finds hardly more, and takes hours.
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
+/// The durable mark and who waits for it: the mark is raised, then the gate is
+/// opened; a waiter takes a ticket, then looks, then sleeps.
+struct Watermark {
+    durable: AtomicU64,
+    advanced: Gate,
+    /// What became durable: read by whoever sees the mark.
+    bytes: UnsafeCell<u64>,
+}
+
+// SAFETY: `bytes` is written before the mark is raised and read after it was seen; loom checks just that.
+unsafe impl Sync for Watermark {}
+
+impl Watermark {
+    fn raise(&self, seq: u64) {
+        // SAFETY: nobody reads before the mark is raised; loom complains otherwise.
+        self.bytes.with_mut(|bytes| unsafe { *bytes = seq });
+        self.durable.store(seq, Ordering::Release);
+        self.advanced.open();
+    }
+
+    fn wait(&self, seq: u64) {
+        loop {
+            let ticket = self.advanced.ticket();
+            if self.durable.load(Ordering::Acquire) >= seq {
+                // SAFETY: the mark was seen; loom complains otherwise.
+                self.bytes.with(|bytes| assert_eq!(unsafe { *bytes }, seq));
+                return;
+            }
+            self.advanced.wait(ticket, None);
+        }
+    }
+}
+
+#[test]
+fn nobody_sleeps_through_a_risen_mark() {
+    model(|| {
+        let mark =
+            Arc::new(Watermark { durable: AtomicU64::new(0), advanced: Gate::default(), bytes: UnsafeCell::new(0) });
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let mark = Arc::clone(&mark);
+                thread::spawn(move || mark.wait(1))
+            })
+            .collect();
+        mark.raise(1);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+    });
+}
+
+/// A failure that nobody's wait misses: the latch is set, then every gate is opened.
+#[test]
+fn a_failure_reaches_who_waits_for_something_else() {
+    model(|| {
+        let mark =
+            Arc::new(Watermark { durable: AtomicU64::new(0), advanced: Gate::default(), bytes: UnsafeCell::new(0) });
+        let failed = Arc::new(AtomicU64::new(0));
+        let waiter = {
+            let (mark, failed) = (Arc::clone(&mark), Arc::clone(&failed));
+            thread::spawn(move || loop {
+                let ticket = mark.advanced.ticket();
+                if mark.durable.load(Ordering::Acquire) >= 2 {
+                    return false;
+                }
+                if failed.load(Ordering::Acquire) == 1 {
+                    return true;
+                }
+                mark.advanced.wait(ticket, None);
+            })
+        };
+        mark.raise(1);
+        failed.store(1, Ordering::Release);
+        mark.advanced.open();
+        assert!(waiter.join().unwrap(), "the failure was not seen");
+    });
+}
+
+struct Frame {
+    slot: Slot,
+    bytes: [UnsafeCell<u32>; 2],
+}
+
+// SAFETY: each cell is written by one filler before it publishes, and read after all have; loom checks just that.
+unsafe impl Sync for Frame {}
+
+#[test]
+fn a_frame_is_whole_when_its_claims_are_published() {
+    model(|| {
+        let frame = Arc::new(Frame { slot: Slot::default(), bytes: [UnsafeCell::new(0), UnsafeCell::new(0)] });
+        frame.slot.begin();
+        let fillers: Vec<_> = (0..2)
+            .map(|index| {
+                let frame = Arc::clone(&frame);
+                thread::spawn(move || {
+                    // SAFETY: this filler's own; loom complains if it is read before it is published.
+                    frame.bytes[index].with_mut(|byte| unsafe { *byte = 7 });
+                    frame.slot.publish();
+                })
+            })
+            .collect();
+        frame.slot.wait_filled(2);
+        for byte in &frame.bytes {
+            // SAFETY: all claims are published; loom complains otherwise.
+            byte.with(|byte| assert_eq!(unsafe { *byte }, 7));
+        }
+        for filler in fillers {
+            filler.join().unwrap();
+        }
+    });
+}
+
+/// The slot of a frame that was freed serves the next one.
+#[test]
+fn a_slot_serves_one_frame_after_the_other() {
+    model(|| {
+        let frame = Arc::new(Frame { slot: Slot::default(), bytes: [UnsafeCell::new(0), UnsafeCell::new(0)] });
+        for round in 1..=2 {
+            frame.slot.begin();
+            let filler = {
+                let frame = Arc::clone(&frame);
+                thread::spawn(move || {
+                    // SAFETY: as above.
+                    frame.bytes[0].with_mut(|byte| unsafe { *byte = round });
+                    frame.slot.publish();
+                })
+            };
+            frame.slot.wait_filled(1);
+            // SAFETY: as above.
+            frame.bytes[0].with(|byte| assert_eq!(unsafe { *byte }, round));
+            filler.join().unwrap();
+        }
+    });
+}
