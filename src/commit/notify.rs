@@ -8,16 +8,12 @@
 //! Functions are called by a thread of their own, started for the first of
 //! them, because what they do may take long, and may append and wait.  Exactly
 //! once each: a registration leaves the list when it is answered, under the
-//! list's lock, and close returns when the list is empty for good.
-//!
-//! Why no rise is missed by who registers: he puts himself in the list, then
-//! takes the queue's lock, then looks.  Who raises the mark (or poisons) takes
-//! the queue's lock for it, and looks at the list after.  Whichever of the two
-//! has the lock second sees what the other did.
+//! list's lock, and close returns when the list is empty for good.  No rise is
+//! missed, for the reason that `mem/waiting.rs` gives; the lock it speaks of is
+//! the queue's, and a failure is told in the same way as a rise.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
 
@@ -26,13 +22,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::{Commit, Threads};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
-use crate::mem::Gate;
+use crate::mem::waiting::{Refused, Waiting};
 
 /// Most eventfds of a log.
 pub const EVENTFDS_MAX: usize = 16;
-
-/// Registrations there is room for from the first one on.
-const REGISTRATIONS_AT_FIRST: usize = 1024;
 
 /// What a registration is answered by: called once, with the number that was
 /// waited for and Ok, or what poisoned the log.
@@ -57,12 +50,8 @@ impl Done {
     }
 }
 
-struct Registration {
-    seq: u64,
-    done: Done,
-}
-
 /// See the module.
+#[derive(Default)]
 pub(super) struct Notify {
     /// Filled from the front under the queue's lock, never emptied; each is a
     /// descriptor of the log's own, so that it can be written to whatever the
@@ -70,45 +59,25 @@ pub(super) struct Notify {
     eventfds: [OnceLock<EventFd>; EVENTFDS_MAX],
     /// The failure that poisoned the log was told.
     poison_told: AtomicBool,
-    /// Lowest number that is registered, `u64::MAX` if none is.  Written under
-    /// the list's lock; the queue's orders it for who raises the mark.
-    lowest: AtomicU64,
-    list: Mutex<List>,
-    /// Opened when a registration may have to be answered.
-    due: Gate,
+    registrations: Waiting<Done>,
+    caller: Mutex<Caller>,
 }
 
+/// Who calls.
 #[derive(Default)]
-struct List {
-    /// By number, those of one number in the order they came in.
-    registrations: VecDeque<Registration>,
+struct Caller {
     /// The thread that calls, while there is one.
     calling: Option<ThreadId>,
     thread: Option<JoinHandle<()>>,
-    /// The log is closed: everything left is answered now, nothing more comes.
+    /// No thread is started any more.
     ended: bool,
-}
-
-impl Default for Notify {
-    fn default() -> Notify {
-        Notify {
-            eventfds: Default::default(),
-            poison_told: AtomicBool::new(false),
-            lowest: AtomicU64::new(u64::MAX),
-            list: Mutex::default(),
-            due: Gate::default(),
-        }
-    }
 }
 
 impl Notify {
     /// The durable mark has risen.
     pub fn risen(&self, durable_seq: u64) {
         self.signal();
-        // Relaxed: see the module for what orders it.
-        if durable_seq >= self.lowest.load(Ordering::Relaxed) {
-            self.due.open();
-        }
+        self.registrations.raised(durable_seq);
     }
 
     /// Makes every eventfd readable.
@@ -133,14 +102,9 @@ impl Notify {
         Ok(())
     }
 
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn caller(&self) -> MutexGuard<'_, Caller> {
         // Nothing of others' runs under this lock, so nothing panics under it.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_lowest(&self, list: &List) {
-        let lowest = list.registrations.front().map_or(u64::MAX, |first| first.seq);
-        self.lowest.store(lowest, Ordering::Relaxed);
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,7 +115,7 @@ impl Commit {
         let ours = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed(errno.into()))?;
         let theirs = ours.as_fd().try_clone_to_owned().map_err(failed)?;
-        // Under the lock, as the module says of who registers.
+        // Whoever raises the mark has this lock before it looks for eventfds: it sees this one, or has raised before.
         let queue = self.lock();
         self.check_open(&queue)?;
         self.notify.add_eventfd(ours)?;
@@ -166,34 +130,29 @@ impl Commit {
         }
         let registered = done.is_some();
         if let Some(done) = done {
-            self.register(Registration { seq, done })?;
+            self.register(seq, done)?;
         }
-        // After the registration: see the module.
+        // After the registration: see `mem/waiting.rs`.
         let mut queue = self.lock();
         queue.demand_seq = queue.demand_seq.max(seq);
         self.kick(queue);
         if registered && (self.durable_seq() >= seq || self.latch.first().is_some()) {
-            self.notify.due.open();
+            self.notify.registrations.wake();
         }
         Ok(())
     }
 
-    fn register(self: &Arc<Self>, registration: Registration) -> Result<()> {
-        let mut list = self.notify.list();
-        if list.ended {
-            return Err(Error::new(Code::Closed, "the log is closed"));
+    fn register(self: &Arc<Self>, seq: u64, done: Done) -> Result<()> {
+        if self.threads == Threads::Own {
+            let mut caller = self.notify.caller();
+            if caller.thread.is_none() && !caller.ended {
+                caller.thread = Some(self.start_caller()?);
+            }
         }
-        let more = if list.registrations.capacity() == 0 { REGISTRATIONS_AT_FIRST } else { 1 };
-        if list.registrations.try_reserve(more).is_err() {
-            return Err(Error::new(Code::NoMem, "no memory for one more registration"));
-        }
-        if self.threads == Threads::Own && list.thread.is_none() {
-            list.thread = Some(self.start_caller()?);
-        }
-        let place = list.registrations.partition_point(|before| before.seq <= registration.seq);
-        list.registrations.insert(place, registration);
-        self.notify.note_lowest(&list);
-        Ok(())
+        self.notify.registrations.add(seq, done).map_err(|refused| match refused {
+            Refused::Ended => Error::new(Code::Closed, "the log is closed"),
+            Refused::NoMemory => Error::new(Code::NoMem, "no memory for one more registration"),
+        })
     }
 
     fn start_caller(self: &Arc<Self>) -> Result<JoinHandle<()>> {
@@ -207,33 +166,25 @@ impl Commit {
         let _again = Again(self);
         let Some(_calling) = Calling::begin(self) else { return };
         loop {
-            let ticket = self.notify.due.ticket();
+            let ticket = self.notify.registrations.ticket();
             while self.answer_one() {}
-            if self.notify.list().ended {
+            if self.notify.registrations.is_over() {
                 return;
             }
-            self.notify.due.wait(ticket, None);
+            self.notify.registrations.sleep(ticket);
         }
     }
 
     /// Answers one registration that can be answered; false: there is none.
     fn answer_one(&self) -> bool {
-        let (Registration { seq, done }, result) = {
-            let mut list = self.notify.list();
-            let Some(seq) = list.registrations.front().map(|first| first.seq) else { return false };
-            let result = if self.durable_seq() >= seq {
-                Ok(())
-            } else if let Some(first) = self.latch.first() {
-                Err(first.about_seq(seq))
-            } else if list.ended {
-                Err(Error::new(Code::Closed, "the log was closed").about_seq(seq))
-            } else {
-                return false;
-            };
-            let Some(first) = list.registrations.pop_front() else { return false };
-            self.notify.note_lowest(&list);
-            (first, result)
-        };
+        let taken = self.notify.registrations.take(|seq, ended| {
+            if self.durable_seq() >= seq {
+                return Some(Ok(()));
+            }
+            let lost = self.latch.first().or(ended.then(|| Error::new(Code::Closed, "the log was closed")));
+            lost.map(|error| Err(error.about_seq(seq)))
+        });
+        let Some((seq, done, result)) = taken else { return false };
         done.call(seq, result);
         true
     }
@@ -247,13 +198,13 @@ impl Commit {
 
     /// This thread is inside a function that a registration was answered by.
     pub fn is_calling(&self) -> bool {
-        self.notify.list().calling == Some(std::thread::current().id())
+        self.notify.caller().calling == Some(std::thread::current().id())
     }
 
     /// The log is poisoned: tells so, once.  Not under the queue's lock.
     pub(super) fn tell_poison(&self) {
         drop(self.lock());
-        self.notify.due.open();
+        self.notify.registrations.wake();
         if !self.notify.poison_told.swap(true, Ordering::AcqRel) {
             self.notify.signal();
         }
@@ -261,10 +212,10 @@ impl Commit {
 
     /// Answers every registration; the durable mark rises no more.
     pub(super) fn end_notify(&self) {
-        self.notify.list().ended = true;
-        self.notify.due.open();
+        self.notify.caller().ended = true;
+        self.notify.registrations.end();
         loop {
-            let Some(thread) = self.notify.list().thread.take() else { break };
+            let Some(thread) = self.notify.caller().thread.take() else { break };
             if thread.thread().id() == std::thread::current().id() {
                 // The log's last handle was dropped by what is called: the others are answered when that returns.
                 return;
@@ -282,19 +233,19 @@ struct Calling<'commit>(&'commit Commit);
 impl<'commit> Calling<'commit> {
     /// None: a thread calls already, perhaps this one.
     fn begin(commit: &'commit Commit) -> Option<Self> {
-        let mut list = commit.notify.list();
-        if list.calling.is_some() {
+        let mut caller = commit.notify.caller();
+        if caller.calling.is_some() {
             return None;
         }
-        list.calling = Some(std::thread::current().id());
-        drop(list);
+        caller.calling = Some(std::thread::current().id());
+        drop(caller);
         Some(Calling(commit))
     }
 }
 
 impl Drop for Calling<'_> {
     fn drop(&mut self) {
-        self.0.notify.list().calling = None;
+        self.0.notify.caller().calling = None;
         if std::thread::panicking() {
             self.0.poison_by(Error::new(Code::Panic, "what was called for a durable record panicked"));
         }
@@ -306,10 +257,10 @@ struct Again<'commit>(&'commit Arc<Commit>);
 
 impl Drop for Again<'_> {
     fn drop(&mut self) {
-        let mut list = self.0.notify.list();
-        if std::thread::panicking() && list.thread.is_some() {
+        let mut caller = self.0.notify.caller();
+        if std::thread::panicking() && caller.thread.is_some() {
             // If no thread can be had, they are told at close.
-            list.thread = self.0.start_caller().ok();
+            caller.thread = self.0.start_caller().ok();
         }
     }
 }
