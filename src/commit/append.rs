@@ -288,11 +288,11 @@ impl Commit {
     /// Step 4, alone: this thread composes and writes its own frame.
     pub(super) fn lead(&self, closed: Closed) -> Result<()> {
         self.counters.frames_by_appender.one();
-        self.write_frame(closed, disk::Durable::Yes, true)
+        self.write_frame(closed, disk::Durable::Yes, true).map(drop)
     }
 
-    /// Steps 5 to 7 for one frame, by an appender or the writer.
-    pub(super) fn write_frame(&self, mut closed: Closed, durable: disk::Durable, leader: bool) -> Result<()> {
+    /// Steps 5 to 7 for one frame, by an appender or the writer.  The newest number before its waiters were woken.
+    pub(super) fn write_frame(&self, mut closed: Closed, durable: disk::Durable, leader: bool) -> Result<u64> {
         let written = self.compose_and_write(&mut closed, durable);
         match written {
             Ok(says_durable) => {
@@ -301,8 +301,9 @@ impl Commit {
                 if durable == disk::Durable::Yes {
                     self.counters.flushes.one();
                 }
+                let accepted = self.last_seq();
                 self.complete(closed.order, says_durable, durable == disk::Durable::Yes, Some(closed.frame), leader);
-                Ok(())
+                Ok(accepted)
             }
             Err(error) => {
                 // The ring keeps the frame: nothing is written any more.

@@ -26,6 +26,7 @@
 
 mod append;
 mod composer;
+mod gather;
 mod keeper;
 mod notify;
 mod queue;

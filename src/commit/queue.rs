@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::gather::Gather;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
@@ -169,6 +170,7 @@ pub struct Queue {
     pub stopped: bool,
     pub keeper: Chores,
     pub counted: Counted,
+    pub gather: Gather,
 }
 
 /// What was accepted since open.  Plain numbers: whoever adds holds the lock anyway.
@@ -243,6 +245,7 @@ impl Queue {
             stopped: false,
             keeper: Chores::default(),
             counted: Counted::default(),
+            gather: Gather::default(),
         }
     }
 

@@ -47,12 +47,16 @@ impl Commit {
                     drop(queue);
                     self.counters.frames_by_writer.one();
                     let durable = if durable { disk::Durable::Yes } else { disk::Durable::No };
+                    let began_ns = self.clock.now_ns();
                     let written = self.write_frame(closed, durable, false);
+                    if let Ok(accepted) = written {
+                        self.let_in(waiters, accepted, began_ns);
+                    }
                     let mut queue = self.lock();
                     queue.judge_charge(waiters);
                     // In GROUP a closed frame goes out durably too, and says the same.
                     queue.mark_wanted |= acknowledges && self.marks_follow_flushes() && queue.closed.is_empty();
-                    written
+                    written.map(drop)
                 }
                 Step::Flush => {
                     drop(queue);
@@ -86,6 +90,35 @@ impl Commit {
                 return None;
             }
         }
+    }
+
+    /// Gives the `waiters` of the frame that was begun at `began_ns`, and who were just woken, a moment to append:
+    /// until the accepted number has risen by as many since it was `accepted`.
+    fn let_in(&self, waiters: u32, accepted: u64, began_ns: u64) {
+        if self.threads == super::Threads::None {
+            return;
+        }
+        let start_ns = self.clock.now_ns();
+        let moment_ns = {
+            let mut queue = self.lock();
+            let queued = queue.open.as_ref().map_or(0, |open| open.waiters);
+            queue.gather.moment_ns(waiters, queued, start_ns - began_ns, start_ns)
+        };
+        if moment_ns == 0 {
+            return;
+        }
+        let (mut now_ns, mut away_ns) = (start_ns, 0);
+        let came = loop {
+            let came = self.last_seq() - accepted;
+            if came >= u64::from(waiters) || now_ns - start_ns >= moment_ns {
+                break came;
+            }
+            let left_ns = now_ns;
+            std::thread::yield_now();
+            now_ns = self.clock.now_ns();
+            away_ns = away_ns.max(now_ns - left_ns);
+        };
+        self.lock().gather.learn(came, waiters, away_ns, now_ns);
     }
 
     /// Makes every written frame durable.
