@@ -204,10 +204,10 @@ impl Commit {
     /// The log is poisoned: tells so, once.  Not under the queue's lock.
     pub(super) fn tell_poison(&self) {
         drop(self.lock());
-        self.notify.registrations.wake();
         if !self.notify.poison_told.swap(true, Ordering::AcqRel) {
             self.notify.signal();
         }
+        self.notify.registrations.wake();
     }
 
     /// Answers every registration; the durable mark rises no more.

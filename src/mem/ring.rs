@@ -127,7 +127,7 @@ pub struct OpenFrame {
     start: NonNull<u8>,
     len: usize,
     room: usize,
-    /// It is the newest in the ring, and what room it does not use is the next one's.
+    /// It is the newest in the ring and ends at the head; what room it does not use is the next one's.
     grows: bool,
     claims: u32,
 }
@@ -179,7 +179,7 @@ impl Space {
         if len_min > self.ring.size {
             return self.open_big(len_min);
         }
-        let Some((start, available)) = self.find(len_min) else { return Ok(None) };
+        let Some((start, available)) = self.find(len_min, self.head) else { return Ok(None) };
         let room = available.min(len_max.next_multiple_of(self.block).max(len_min));
         Ok(Some(self.begin(start, room, true)))
     }
@@ -195,26 +195,21 @@ impl Space {
         if len > self.ring.size {
             return self.open_big(len);
         }
-        let before = growing.as_ref().map_or(0, |growing| growing.room);
         let growing = growing.filter(|growing| growing.grows);
-        if let Some(growing) = &growing {
-            self.resize(growing.place, growing.len.next_multiple_of(self.block), true);
-        }
-        let found = self.find(len);
+        let unused = growing.as_ref().map_or(0, |growing| growing.room - growing.len.next_multiple_of(self.block));
+        let Some((start, _)) = self.find(len, self.head - unused) else { return Ok(None) };
         if let Some(growing) = growing {
-            if found.is_some() {
-                growing.room = growing.len.next_multiple_of(self.block);
-                growing.grows = false;
-            } else {
-                self.resize(growing.place, before, true);
-            }
+            debug_assert!(growing.len > 0, "else two pieces would begin at one place");
+            growing.room -= unused;
+            growing.grows = false;
+            self.resize(growing.place, growing.room);
         }
-        Ok(found.map(|(start, _)| self.begin(start, len, false)))
+        Ok(Some(self.begin(start, len, false)))
     }
 
-    /// A free piece of at least `len` bytes, the first from the head on, once round: (start, length).
-    fn find(&self, len: usize) -> Option<(usize, usize)> {
-        let (size, head) = (self.ring.size, self.head);
+    /// A free piece of at least `len` bytes, the first from `head` on, once round: (start, length).
+    fn find(&self, len: usize, head: usize) -> Option<(usize, usize)> {
+        let size = self.ring.size;
         if self.live.is_empty() {
             // Begin again at the front, so that a log with little traffic touches little of the ring.
             return Some((0, size));
@@ -272,13 +267,10 @@ impl Space {
     }
 
     /// Makes a frame's piece `len` bytes long; what is behind is free.
-    fn resize(&mut self, place: Place, len: usize, newest: bool) {
+    fn resize(&mut self, place: Place, len: usize) {
         if let Place::Ring(start) = place {
             let at = self.at(start);
             self.live[at].end = start + len;
-            if newest {
-                self.head = start + len;
-            }
         }
     }
 
@@ -286,7 +278,10 @@ impl Space {
     pub fn close(&mut self, open: OpenFrame) -> ClosedFrame {
         let len = open.len.next_multiple_of(self.block);
         debug_assert!(len <= open.room);
-        self.resize(open.place, len, open.grows);
+        self.resize(open.place, len);
+        if open.grows {
+            self.head -= open.room - len;
+        }
         self.used += len;
         ClosedFrame {
             ring: Arc::clone(&self.ring),

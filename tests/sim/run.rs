@@ -799,6 +799,11 @@ impl<'story> Run<'story> {
         let code = |result: Result<u64, Error>| result.err().map(|error| error.code);
         let big = code(log.append(&entry, How::default()));
         require!(big == Some(Code::TooBig), "a record of {len} bytes: {big:?}");
+        let nothing = Entry { data: &[], ..entry };
+        let reserved = log.reserve(&nothing, len, How::default()).err().map(|error| error.code);
+        require!(reserved == Some(Code::TooBig), "room for a record of {len} bytes: {reserved:?}");
+        let gathered = code(log.append_gather(&nothing, &[&data[..1], &data[1..]].map(IoSlice::new), How::default()));
+        require!(gathered == Some(Code::TooBig), "{len} bytes in parts: {gathered:?}");
         let none = code(log.append_batch(std::iter::empty(), How::default()));
         require!(none == Some(Code::Inval), "an empty batch: {none:?}");
         let beyond = code(log.sync(log.last_seq() + 1).map(|()| 0));
