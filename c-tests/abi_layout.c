@@ -5,6 +5,8 @@
  */
 #include "helpers.h"
 
+#include <sys/uio.h>
+
 #define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #define FIELD(type, field, offset, field_type) \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field); \
@@ -20,6 +22,16 @@ FIELD(twal_entry, timestamp, 24, int64_t);
 FIELD(twal_entry, type, 32, uint32_t);
 FIELD(twal_entry, flags, 36, uint32_t);
 _Static_assert(offsetof(twal_entry, reserved) == 40, "twal_entry.reserved");
+
+SIZE(twal_part, 16);
+FIELD(twal_part, data, 0, const void *);
+FIELD(twal_part, len, 8, size_t);
+_Static_assert(sizeof(twal_part) == sizeof(struct iovec) && offsetof(struct iovec, iov_len) == 8, "struct iovec");
+
+SIZE(twal_reservation, 64);
+FIELD(twal_reservation, data, 0, void *);
+FIELD(twal_reservation, len, 8, size_t);
+_Static_assert(offsetof(twal_reservation, internal) == 16, "twal_reservation.internal");
 
 SIZE(twal_record, 64);
 FIELD(twal_record, seq, 0, uint64_t);
@@ -110,8 +122,14 @@ CALL(twal_close, int (*)(twal_log *));
 CALL(twal_append, int (*)(twal_log *, const void *, size_t, uint64_t *));
 CALL(twal_append_entry, int (*)(twal_log *, const twal_entry *, uint64_t *));
 CALL(twal_append_batch, int (*)(twal_log *, const twal_entry *, size_t, uint64_t *));
+CALL(twal_append_gather, int (*)(twal_log *, const twal_entry *, const twal_part *, size_t, uint64_t *));
+CALL(twal_reserve, int (*)(twal_log *, const twal_entry *, twal_reservation *));
+CALL(twal_commit, int (*)(twal_log *, twal_reservation *, size_t, uint64_t *));
+CALL(twal_cancel, int (*)(twal_log *, twal_reservation *));
 CALL(twal_sync, int (*)(twal_log *, uint64_t));
 CALL(twal_wait, int (*)(twal_log *, uint64_t, int64_t));
+CALL(twal_eventfd, int (*)(twal_log *, int *));
+CALL(twal_sync_async, int (*)(twal_log *, uint64_t, void (*)(void *, uint64_t, int), void *));
 CALL(twal_first_seq, uint64_t (*)(const twal_log *));
 CALL(twal_last_seq, uint64_t (*)(const twal_log *));
 CALL(twal_durable_seq, uint64_t (*)(const twal_log *));
@@ -132,11 +150,13 @@ int main(void)
     /* What each _INIT starts from. */
     twal_options options = TWAL_OPTIONS_INIT, zero_options = { .struct_size = sizeof zero_options };
     twal_entry entry = TWAL_ENTRY_INIT, zero_entry = { .timestamp = TWAL_TIMESTAMP_LOGICAL };
+    twal_reservation reservation = TWAL_RESERVATION_INIT, zero_reservation = { .len = 0 };
     twal_error error = TWAL_ERROR_INIT;
     twal_stats stats = TWAL_STATS_INIT;
     twal_recovery report = TWAL_RECOVERY_INIT;
     t_check(memcmp(&options, &zero_options, sizeof options) == 0);
     t_check(memcmp(&entry, &zero_entry, sizeof entry) == 0);
+    t_check(memcmp(&reservation, &zero_reservation, sizeof reservation) == 0);
     t_equal(error.struct_size, sizeof error);
     t_equal(stats.struct_size, sizeof stats);
     t_equal(report.struct_size, sizeof report);

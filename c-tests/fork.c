@@ -16,6 +16,13 @@
 static twal_log *parents;
 static twal_iter *iter, *fresh_iter;
 static const char *dir;
+static twal_reservation held; /* by the parent */
+
+static void never_called(void *arg, uint64_t seq, int code)
+{
+    (void)arg;
+    t_fail(__FILE__, __LINE__, "called for %" PRIu64 " with %d", seq, code);
+}
 
 static void call_everything(void *arg)
 {
@@ -25,12 +32,24 @@ static void call_everything(void *arg)
     twal_recovery report = TWAL_RECOVERY_INIT;
     twal_iter *another = NULL;
     uint64_t seq = 77;
+    int fd = -7;
     (void)arg;
 
     t_code(twal_append(parents, "x", 1, &seq), TWAL_E_FORKED);
     t_code(twal_append_entry(parents, &entry, &seq), TWAL_E_FORKED);
     t_code(twal_append_batch(parents, &entry, 1, &seq), TWAL_E_FORKED);
+    t_code(twal_append_gather(parents, &entry, NULL, 0, &seq), TWAL_E_FORKED);
+    twal_reservation reservation = TWAL_RESERVATION_INIT, copy = held;
+    t_code(twal_reserve(parents, &entry, &reservation), TWAL_E_FORKED);
+    t_check(!reservation.data);
+    t_code(twal_commit(parents, &copy, 10, &seq), TWAL_E_FORKED);
+    t_code(twal_cancel(parents, &copy), TWAL_E_FORKED);
+    t_check(copy.data == held.data);
+    t_code(twal_commit(parents, &copy, T_PAYLOAD_MIN + 1, &seq), TWAL_E_INVAL);
     t_code(twal_sync(parents, 0), TWAL_E_FORKED);
+    t_code(twal_eventfd(parents, &fd), TWAL_E_FORKED);
+    t_code(twal_sync_async(parents, 0, NULL, NULL), TWAL_E_FORKED);
+    t_code(twal_sync_async(parents, 0, never_called, NULL), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, 0), TWAL_E_FORKED);
     t_code(twal_wait(parents, 1, -1), TWAL_E_FORKED);
     t_code(twal_trim(parents, 1), TWAL_E_FORKED);
@@ -45,6 +64,7 @@ static void call_everything(void *arg)
     t_equal(twal_last_seq(parents), 0);
     t_equal(twal_durable_seq(parents), 0);
     t_equal(seq, 77);
+    t_equal(fd, -7);
     t_check(!another);
     /* What is wrong by itself comes first. */
     char big = 0;
@@ -156,6 +176,9 @@ int main(void)
     t_ok(twal_recover_iter(parents, 1, &iter));
     t_equal(twal_iter_next(iter, &record), 1);
     t_ok(twal_recover_iter(parents, 5, &fresh_iter));
+    twal_entry entry = TWAL_ENTRY_INIT;
+    entry.len = T_PAYLOAD_MIN;
+    t_ok(twal_reserve(parents, &entry, &held));
 
     t_wait_child_ok(t_fork(call_everything, NULL));
     t_wait_child_ok(t_fork(call_and_close, NULL));
@@ -169,6 +192,7 @@ int main(void)
     /* A child that keeps the descriptors does not keep the locks. */
     pid_t child = t_fork(outlive, NULL);
     t_close(parents);
+    t_code(twal_cancel(parents, &held), TWAL_E_CLOSED);
     twal_log *log = t_open(dir, &options);
     t_expect_many(log, 1, 60, 1000);
     t_append_many(log, 10, 1000);

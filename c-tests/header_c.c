@@ -6,6 +6,7 @@ static int uses(void)
 {
     twal_options options = TWAL_OPTIONS_INIT;
     twal_entry entry = TWAL_ENTRY_INIT;
+    twal_reservation reservation = TWAL_RESERVATION_INIT;
     twal_error error = TWAL_ERROR_INIT;
     twal_stats stats = TWAL_STATS_INIT;
     twal_recovery report = TWAL_RECOVERY_INIT;
@@ -17,6 +18,8 @@ static int uses(void)
         return twal_last_error(&error);
     if (twal_append_entry(log, &entry, NULL) != TWAL_OK)
         return TWAL_E_IO;
+    if (twal_reserve(log, &entry, &reservation) != TWAL_OK)
+        return twal_cancel(log, &reservation);
     return twal_stats_get(log, &stats) + twal_recovery_get(log, &report) + TWAL_VERSION_NUMBER;
 }
 

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -874,6 +875,27 @@ uint64_t t_segments_sum(const char *dir)
     uint64_t sum = 1;
     each_file(dir, sum_segment, &sum);
     return sum;
+}
+
+void t_fail_writes(bool fail)
+{
+    static rlim_t before;
+    struct rlimit limit;
+    t_check(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    if (fail) {
+        signal(SIGXFSZ, SIG_IGN);
+        before = limit.rlim_cur;
+    }
+    limit.rlim_cur = fail ? 4096 : before;
+    t_check(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+bool t_readable(int fd, int ms)
+{
+    struct pollfd one = { fd, POLLIN, 0 };
+    int ready = poll(&one, 1, ms);
+    t_check(ready >= 0);
+    return ready == 1 && (one.revents & POLLIN);
 }
 
 uint64_t t_file_find(const char *path, size_t len, uint64_t writer, uint64_t number)

@@ -234,6 +234,13 @@ uint64_t t_dir_sum(const char *dir);
 uint64_t t_segments_sum(const char *dir);
 uint64_t t_file_sum(const char *path);
 
+/* From here on every write of this process to a file behind its first block
+ * fails (EFBIG, which to a log is a failed write); false: no longer. */
+void t_fail_writes(bool fail);
+
+/* Whether the descriptor can be read now, or within ms. */
+bool t_readable(int fd, int ms);
+
 /* Where in a file the payload (writer, number) starts; fails if nowhere. */
 uint64_t t_file_find(const char *path, size_t len, uint64_t writer, uint64_t number);
 

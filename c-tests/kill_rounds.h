@@ -29,6 +29,7 @@ typedef struct t_kill_plan {
     uint64_t segment_size;
     uint64_t record_len_max;
     size_t batch_max;      /* entries; 1: single records only */
+    bool reserve;          /* single records are reserved, filled and committed */
     bool trim;             /* a thread releases the older half now and then */
     uint64_t kill_us_max;
 } t_kill_plan;

@@ -23,7 +23,7 @@
  *            is inside twal.
  *   close    twal_close() lets out who waits inside other calls
  *            (TWAL_E_CLOSED), and frees the handle: no call may begin on it
- *            afterwards.  A program that ends without it loses nothing that
+ *            afterwards, but those that end reservations.  A program that ends without it loses nothing that
  *            was acknowledged as durable.
  *   failure  After a failed write or flush the log is poisoned: every later
  *            append is refused, reads go on.  TWAL_E_IO and TWAL_E_POISONED
@@ -35,14 +35,17 @@
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
- *            start from their _INIT macro.  twal_entry and twal_record never
- *            change.
+ *            start from their _INIT macro.  twal_entry, twal_part,
+ *            twal_reservation and twal_record never change.
  *
  * The map
  *
  *   open and close       twal_open  twal_close
  *   append               twal_append  twal_append_entry  twal_append_batch
+ *                        twal_append_gather
+ *   append in place      twal_reserve  twal_commit  twal_cancel
  *   durability           twal_sync  twal_wait  twal_durable_seq
+ *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
  *   release              twal_trim  twal_roll
@@ -149,6 +152,8 @@
     { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ENTRY_INIT \
     { NULL, 0, 0, TWAL_TIMESTAMP_LOGICAL, 0, 0, { 0, 0 } }
+#define TWAL_RESERVATION_INIT \
+    { NULL, 0, { 0, 0, 0, 0, 0, 0 } }
 #define TWAL_ERROR_INIT \
     { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_STATS_INIT \
@@ -560,6 +565,40 @@ typedef struct twal_entry {
 } twal_entry;
 
 /**
+ * A part of a payload.  It is laid out like struct iovec, and never changes.
+ */
+typedef struct twal_part {
+    /**
+     * The bytes.  NULL only if len is 0.
+     */
+    const void *data;
+    /**
+     * How many; may be 0.
+     */
+    size_t len;
+} twal_part;
+
+/**
+ * Room for one record, from twal_reserve() to twal_commit() or twal_cancel().
+ * It may be moved; of two copies only one can be used.  It never changes.
+ */
+typedef struct twal_reservation {
+    /**
+     * Where the payload goes: 8-byte aligned, not NULL.  What is there at
+     * first is not specified.  NULL when the reservation is gone.
+     */
+    void *data;
+    /**
+     * Bytes of payload there is room for.
+     */
+    size_t len;
+    /**
+     * twal's; leave them as they are.
+     */
+    uint64_t internal[6];
+} twal_reservation;
+
+/**
  * A record read back.
  */
 typedef struct twal_record {
@@ -914,11 +953,14 @@ int twal_open(const char *dir,
 /**
  * Makes everything accepted durable, then closes the log and frees the handle.
  *
- * Always frees, whatever it returns: the handle must not be used again.
+ * Always frees, whatever it returns but TWAL_E_STATE: the handle must not be
+ * used again.
  * Callers that wait inside other functions get TWAL_E_CLOSED and are let out
  * first; no new call may begin on the handle once this one has.  Returns only
  * when every write ever issued has completed and the lock is given back.
  * Iterators stay valid; they answer TWAL_E_CLOSED until they are closed.
+ * Reservations that are left can never be committed any more; each keeps the
+ * log's memory until twal_commit() or twal_cancel() was called for it.
  *
  *   log  the log; NULL does nothing
  *
@@ -928,6 +970,8 @@ int twal_open(const char *dir,
  *                    acknowledged as durable is unknown until the next open
  *   TWAL_E_POISONED  the same, and it had failed before
  *   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
+ *   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
+ *                    which the log stays open
  *
  * In a fork()ed child it frees, touches neither disk nor lock, and returns
  * TWAL_OK.
@@ -1224,6 +1268,256 @@ int twal_trim(twal_log *log,
 int twal_roll(twal_log *log);
 
 /**
+ * Appends one record whose payload is several parts, one after the other.
+ *
+ * As twal_append_entry() with a payload put together before, without putting
+ * it together: each byte is copied once, to where the device takes it from.
+ *
+ *   log      an open log
+ *   entry    the record; start from TWAL_ENTRY_INIT.  Its data is NULL, its
+ *            len is 0.
+ *   parts    the parts, of which every one may be empty; NULL only if count
+ *            is 0
+ *   count    how many; 0 makes an empty record
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_append_entry() returns, and
+ *
+ *   TWAL_E_INVAL   also: entry.data is not NULL or entry.len not 0; parts is
+ *                  NULL and count is not 0; a part's data is NULL and its len
+ *                  is not 0
+ *   TWAL_E_TOOBIG  the parts in sum are above options.record_size_max
+ *
+ * Blocks:  as twal_append_entry().
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_append_gather(twal_log *log,
+                       const twal_entry *entry,
+                       const twal_part *parts,
+                       size_t count,
+                       uint64_t *seq_out);
+
+/**
+ * Takes room for one record in the log's memory, for its payload to be written
+ * there in place: read from a socket, for instance, and copied nowhere.
+ *
+ * No number is given, and nothing is written: twal_commit() does that, and
+ * twal_cancel() gives the room back.  Made for records of a few KiB and more:
+ * each one begins a frame, so single small ones are better appended.
+ *
+ * A reservation takes up its room in the ring (options.ring_size) until it is
+ * committed or cancelled.  Where reservations leave too little, appends and
+ * further reservations wait as they do for a slow device, for ever if nobody
+ * else commits: a thread that holds some and waits for more should say
+ * TWAL_APPEND_NO_WAIT.  There are at most 512 in a log, less the frames that
+ * are being written.  One that is larger than the ring has a buffer of its
+ * own, one at a time.
+ *
+ *   log              an open log
+ *   entry            the record; start from TWAL_ENTRY_INIT.  Its data is
+ *                    NULL, its len the room wanted.  Its flags hold for this
+ *                    call and for twal_commit().
+ *   reservation_out  receives the reservation.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log, entry or reservation_out is NULL; entry.data is not
+ *                     NULL; or what twal_append_entry() refuses in an entry
+ *   TWAL_E_TOOBIG     entry.len is above options.record_size_max
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_AGAIN      no room now, and TWAL_APPEND_NO_WAIT is set
+ *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
+ *   TWAL_E_NOMEM      no memory left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  while there is no room; with TWAL_APPEND_NO_WAIT never.
+ * Threads: any.  Another one may write the payload and commit it.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_reserve(twal_log *log,
+                 const twal_entry *entry,
+                 twal_reservation *reservation_out);
+
+/**
+ * Makes what was written into a reservation a record, and gives it its number.
+ *
+ * As twal_append_entry() with the entry given to twal_reserve() and the first
+ * len bytes of the reservation's data, which are copied nowhere.  Numbers
+ * follow the order of commits, not of reservations.  Nobody may write to the
+ * data any more once this was called, or readers will find the record damaged.
+ *
+ *   log          the log it was reserved in
+ *   reservation  the reservation
+ *   len          bytes of payload, at most reservation.len; the rest is given
+ *                up
+ *   seq_out      receives the record's number; NULL if you do not need it.
+ *                Untouched on failure.
+ *
+ * Returns TWAL_OK; or, and the reservation is as it was, to be committed again
+ * or cancelled,
+ *
+ *   TWAL_E_INVAL     log or reservation is NULL; len is above
+ *                    reservation.len; or it is of another log
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_AGAIN     no room on the device now, and TWAL_APPEND_NO_WAIT is set
+ *   TWAL_E_TIMEOUT   no room within options.append_timeout_us
+ *   TWAL_E_NOSPC     the device is full
+ *   TWAL_E_PERM, TWAL_E_NOMEM
+ *                    the next segment's file could not be made
+ *
+ * or, and the reservation is gone,
+ *
+ *   TWAL_E_STATE     it was committed or cancelled before
+ *   TWAL_E_CLOSED    twal_close() has begun, or has returned
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_IO        this record's write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
+ * unknown until the next open.  After any other error nothing was written and
+ * no number was used.  When the reservation is gone its data is NULL, and the
+ * memory is not yours any more.
+ *
+ * Unlike other calls this one may begin after twal_close(), for a reservation
+ * that was left then.
+ *
+ * Blocks:  as twal_append_entry().
+ * Threads: any; one at a time for each reservation.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_commit(twal_log *log,
+                twal_reservation *reservation,
+                size_t len,
+                uint64_t *seq_out);
+
+/**
+ * Gives a reservation back: nothing happened, no number was used.
+ *
+ *   log          the log it was reserved in
+ *   reservation  the reservation; its data is NULL afterwards
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or reservation is NULL, or it is of another log
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun, or has returned; the reservation
+ *                    is gone all the same
+ *   TWAL_E_POISONED  a bug in twal was caught before; the reservation is gone
+ *                    all the same
+ *   TWAL_E_STATE     it was committed or cancelled before
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Works on a poisoned log, and may begin after twal_close(), for a
+ * reservation that was left then.
+ *
+ * Blocks:  no.
+ * Threads: any; one at a time for each reservation.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_cancel(twal_log *log,
+                twal_reservation *reservation);
+
+/**
+ * Makes an eventfd(2) that tells when records have become durable.
+ *
+ * It becomes readable each time twal_durable_seq() has risen, once when the
+ * log is poisoned, and once when it is closed; it can stand in poll, epoll,
+ * io_uring and every event loop.  How far the log is, twal_durable_seq()
+ * tells; read the eventfd first and ask then, so that no rise is missed.
+ * (What became durable before this call has returned, it does not tell.)  It
+ * is not blocking and close-on-exec.  The number that is read from it means
+ * nothing.
+ *
+ * The eventfd is yours: give it back with close(2) whenever you like, also
+ * after twal_close().  The log has another descriptor of it, so that it never
+ * writes to a number that you closed; one of its 16 stays taken until the log
+ * is closed.
+ *
+ *   log     an open log
+ *   fd_out  receives the descriptor.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log or fd_out is NULL
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_BUSY       the log has 16 eventfds already
+ *   TWAL_E_NOMEM      no memory or file descriptor left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_eventfd(twal_log *log,
+                 int *fd_out);
+
+/**
+ * Makes every record up to a number durable, without waiting for it.
+ *
+ * Asks for what twal_sync() asks for and returns at once.  done is called
+ * exactly once for each call that returned TWAL_OK: with the number that was
+ * waited for and TWAL_OK when every record up to it is durable, also if it was
+ * so already; or with what poisoned the log, TWAL_E_IO as a rule, and then the
+ * records' fate is unknown until the next open.  twal_close() returns after
+ * the last of these calls has returned.
+ *
+ * done is called on a thread of twal's, never inside this function, one call
+ * at a time, lower numbers first: one that takes long delays the others, and
+ * nothing else.  It may call every function of twal, and wait in it; while
+ * twal_close() runs they answer TWAL_E_CLOSED.  The one thing it cannot do is
+ * to close this log: twal_close() returns TWAL_E_STATE there and leaves it
+ * open.  It must not throw, longjmp() or end its thread, nor wait for the
+ * thread that is inside twal_close().  After a failure, twal_last_error()
+ * tells more inside done.
+ *
+ *   log   an open log
+ *   seq   the last number that is to be durable; 0: all that were accepted
+ *         when the call began
+ *   done  what is called; NULL only asks for it, as a user of twal_eventfd()
+ *         does
+ *   arg   is passed on to done; twal does not look at it
+ *
+ * Returns TWAL_OK, or, and then done is not called,
+ *
+ *   TWAL_E_INVAL      log is NULL, or seq is above twal_last_seq()
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_NOMEM      no memory or thread left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any; done is called on one of twal's, which blocks all signals.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sync_async(twal_log *log,
+                    uint64_t seq,
+                    void (*done)(void *arg,
+                                 uint64_t seq,
+                                 int code),
+                    void *arg);
+
+/**
  * Begins to read at a number.
  *
  *   log       an open log, also a poisoned or a read-only one
@@ -1379,6 +1673,15 @@ TWAL_OFFSET_(twal_entry, timestamp, 24);
 TWAL_OFFSET_(twal_entry, type, 32);
 TWAL_OFFSET_(twal_entry, flags, 36);
 TWAL_OFFSET_(twal_entry, reserved, 40);
+
+TWAL_SIZE_(twal_part, 16);
+TWAL_OFFSET_(twal_part, data, 0);
+TWAL_OFFSET_(twal_part, len, 8);
+
+TWAL_SIZE_(twal_reservation, 64);
+TWAL_OFFSET_(twal_reservation, data, 0);
+TWAL_OFFSET_(twal_reservation, len, 8);
+TWAL_OFFSET_(twal_reservation, internal, 16);
 
 TWAL_SIZE_(twal_record, 64);
 TWAL_OFFSET_(twal_record, seq, 0);

@@ -33,4 +33,4 @@ pub mod segment;
 
 pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};
-pub use log::{Entry, How, Iter, Log, Record, RecoveryReport, Stats, Tail};
+pub use log::{Done, Entry, How, Iter, Log, Record, RecoveryReport, Reservation, Stats, Tail};

@@ -3,6 +3,8 @@
 mod reader;
 mod report;
 
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::read::Cursor;
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
-pub use crate::commit::{Entry, How};
+pub use crate::commit::{Done, Entry, How, Reservation};
 use reader::Reader;
 pub use report::{Record, RecoveryReport, Stats, Tail};
 
@@ -136,6 +138,60 @@ impl Log {
         self.writer()?.append(entries, how)
     }
 
+    /// Appends one record whose payload is `parts`, one after the other; the data of `entry` is empty.
+    ///
+    /// # Errors
+    /// As `twal_append_gather`.
+    pub fn append_gather(&self, entry: &Entry<'_>, parts: &[IoSlice<'_>], how: How) -> Result<u64> {
+        self.append_parts(entry, parts.iter().map(|part| &**part), how)
+    }
+
+    /// The same of parts that are not in a slice.
+    ///
+    /// # Errors
+    /// As `twal_append_gather`.
+    pub fn append_parts<'a, I>(&self, entry: &Entry<'_>, parts: I, how: How) -> Result<u64>
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
+        if !entry.data.is_empty() {
+            return Err(Error::new(Code::Inval, "the payload is in the parts, entry.data must be empty"));
+        }
+        self.writer()?.append_gather(entry, parts, how)
+    }
+
+    /// Room for one record of up to `len` bytes in the log's memory, to be filled
+    /// in place and then committed; dropping it cancels it.  The data of `entry` is
+    /// empty.  Made for records of some KiB and more: each begins a frame.
+    ///
+    /// Until then it takes up room: where reservations leave too little, everybody
+    /// waits for one to be committed.
+    ///
+    /// ```
+    /// # use twal::{Entry, How, Log, Options};
+    /// # fn main() -> Result<(), twal::Error> {
+    /// # let dir = std::env::temp_dir().join(format!("twal-doc-reserve-{}", std::process::id()));
+    /// # let log = Log::open(&dir, &Options { allow_any_fs: true, ..Options::default() })?;
+    /// let entry = Entry { data: b"", stream: 0, timestamp: None, kind: 0x0100, required: false };
+    /// let mut room = log.reserve(&entry, 64 << 10, How::default())?;
+    /// room.data()[..5].copy_from_slice(b"hello"); // read(2) a request's body here
+    /// let seq = room.commit(5)?; // durable when it returns
+    /// # assert_eq!(seq, 1);
+    /// # log.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As `twal_reserve`.
+    pub fn reserve(&self, entry: &Entry<'_>, len: usize, how: How) -> Result<Reservation> {
+        if !entry.data.is_empty() {
+            return Err(Error::new(Code::Inval, "the payload comes later, entry.data must be empty"));
+        }
+        self.writer()?.reserve(entry, len, how)
+    }
+
     /// Makes everything up to `seq` durable; 0 = all accepted when the call begins.
     ///
     /// # Errors
@@ -151,6 +207,29 @@ impl Log {
     /// As `twal_wait`.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
         self.writer()?.wait(seq, timeout_ns)
+    }
+
+    /// As [`Log::sync`], without waiting: `done` is called exactly once, on a
+    /// thread of the log's own, when everything up to `seq` is durable, or will
+    /// not be; at the latest by [`Log::close`].  None only asks for it.
+    ///
+    /// What is called may use the log, but not close it.  It should not panic:
+    /// that poisons the log.
+    ///
+    /// # Errors
+    /// As `twal_sync_async`; then `done` is not called.
+    pub fn sync_async(&self, seq: u64, done: Option<Done>) -> Result<()> {
+        self.writer()?.sync_async(seq, done)
+    }
+
+    /// A new eventfd that becomes readable each time the durable mark has risen,
+    /// once when the log is poisoned and once when it is closed.  It is the
+    /// caller's, to be dropped at any time; ask [`Log::durable_seq`] how far it is.
+    ///
+    /// # Errors
+    /// As `twal_eventfd`.
+    pub fn eventfd(&self) -> Result<OwnedFd> {
+        self.writer()?.eventfd()
     }
 
     /// Oldest number that can be read; of an empty or wholly trimmed log last_seq + 1.
@@ -273,12 +352,24 @@ impl Log {
         }
     }
 
+    /// Whether this thread is inside a function given to [`Log::sync_async`].
+    pub fn is_calling(&self) -> bool {
+        match &self.inner.side {
+            Side::Writer(commit) => commit.is_calling(),
+            Side::Reader(_) => false,
+        }
+    }
+
     /// Everything durable, a mark at the end, locks given back.  Callers that
     /// wait for room get Closed; so does every later call.
     ///
     /// # Errors
-    /// The failure that poisoned the log, if one did.
+    /// The failure that poisoned the log, if one did.  State: called from a
+    /// function given to [`Log::sync_async`]; nothing was closed.
     pub fn close(&self) -> Result<()> {
+        if self.is_calling() {
+            return Err(Error::new(Code::State, "the log cannot be closed by what it calls"));
+        }
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

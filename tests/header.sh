@@ -22,6 +22,7 @@ uint64_t use_macros(uint32_t tenant, int shard)
 {
     twal_options options = TWAL_OPTIONS_INIT;
     twal_entry entry = TWAL_ENTRY_INIT;
+    twal_reservation reservation = TWAL_RESERVATION_INIT;
     twal_error error = TWAL_ERROR_INIT;
     twal_stats stats = TWAL_STATS_INIT;
     twal_recovery recovery = TWAL_RECOVERY_INIT;
@@ -30,7 +31,7 @@ uint64_t use_macros(uint32_t tenant, int shard)
     options.io_engine = TWAL_IO_URING;
     entry.flags = TWAL_APPEND_SYNC | TWAL_APPEND_REQUIRED;
     entry.stream = TWAL_STREAM(tenant, shard);
-    if (error.code == TWAL_E_INVAL || recovery.tail == TWAL_TAIL_TORN || stats.engine[0])
+    if (error.code == TWAL_E_INVAL || recovery.tail == TWAL_TAIL_TORN || stats.engine[0] || reservation.data)
         return TWAL_STREAM(1, 2);
     return entry.timestamp == TWAL_TIMESTAMP_LOGICAL && TWAL_VERSION_NUMBER >= 1000
                ? options.struct_size + entry.stream : 0;

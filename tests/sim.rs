@@ -12,6 +12,8 @@
 mod faults;
 #[path = "sim/model.rs"]
 mod model;
+#[path = "sim/notices.rs"]
+mod notices;
 #[path = "sim/rng.rs"]
 mod rng;
 #[path = "sim/rot.rs"]

@@ -12,10 +12,11 @@ mod mem;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::sync::Arc;
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use mem::slot::Slot;
+use mem::waiting::Waiting;
 use mem::Gate;
 
 /// Every order with at most three switches that no thread asked for: more finds hardly more, and takes hours.
@@ -157,5 +158,65 @@ fn a_slot_serves_one_frame_after_the_other() {
             frame.bytes[0].with(|byte| assert_eq!(unsafe { *byte }, round));
             filler.join().unwrap();
         }
+    });
+}
+
+/// A log as far as registrations concern it: the mark is raised under the queue's lock.
+struct Registered {
+    queue: Mutex<()>,
+    durable: AtomicU64,
+    waiting: Waiting<()>,
+}
+
+impl Registered {
+    fn raise(&self, seq: u64) {
+        let queue = self.queue.lock().unwrap();
+        self.durable.store(seq, Ordering::Release);
+        drop(queue);
+        self.waiting.raised(seq);
+    }
+
+    fn register(&self, seq: u64) {
+        self.waiting.add(seq, ()).unwrap();
+        // Without this line the model finds both looking too early.
+        drop(self.queue.lock().unwrap());
+        if self.durable.load(Ordering::Acquire) >= seq {
+            self.waiting.wake();
+        }
+    }
+
+    /// What `twal-notify` does, until `count` were answered.
+    fn answer(&self, mut count: u32) {
+        loop {
+            let ticket = self.waiting.ticket();
+            let durable = |seq| self.durable.load(Ordering::Acquire) >= seq;
+            while self.waiting.take(|seq, _| durable(seq).then_some(())).is_some() {
+                count -= 1;
+            }
+            if count == 0 {
+                return;
+            }
+            self.waiting.sleep(ticket);
+        }
+    }
+}
+
+/// Who registers beside a rise is told: by the one that raises, or because he saw it himself.
+#[test]
+fn a_registration_beside_a_rise_is_answered() {
+    model(|| {
+        let log =
+            Arc::new(Registered { queue: Mutex::new(()), durable: AtomicU64::new(0), waiting: Waiting::default() });
+        let notify = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.answer(1))
+        };
+        let raiser = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.raise(1))
+        };
+        log.register(1);
+        raiser.join().unwrap();
+        notify.join().unwrap();
     });
 }

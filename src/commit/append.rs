@@ -28,6 +28,23 @@ pub struct Entry<'a> {
     pub required: bool,
 }
 
+impl Entry<'_> {
+    /// The header of this record, with a payload of `len` bytes, under number `seq`.
+    pub(super) fn header(&self, len: usize, seq: u64, batch_continues: bool) -> RecordHeader {
+        RecordHeader {
+            payload_crc: 0,
+            kind: self.kind,
+            flags: (if self.required { FLAG_REQUIRED } else { 0 })
+                | (if batch_continues { FLAG_BATCH_CONTINUES } else { 0 }),
+            len: u32::try_from(len).expect("check_size keeps a payload below 4 GiB"),
+            seq,
+            // The logical clock is the sequence number: it never goes back, also not over restarts.
+            timestamp: self.timestamp.unwrap_or_else(|| i64::try_from(seq).unwrap_or(i64::MAX)),
+            stream: self.stream,
+        }
+    }
+}
+
 /// How one append departs from the log's mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct How {
@@ -54,24 +71,24 @@ impl Turn {
 
 /// What step 2 is asked for.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(super) struct Asked {
     /// Bytes in a frame's body.
-    need: usize,
-    records: u64,
+    pub need: usize,
+    pub records: u64,
     /// Bytes of payload.
-    payload: u64,
+    pub payload: u64,
     /// The caller waits until it is durable.
-    wait: bool,
+    pub wait: bool,
 }
 
 /// What step 2 gave.
-struct Accepted<'ring> {
-    first_seq: u64,
-    last_seq: u64,
-    claim: Claim<'ring>,
-    gate: usize,
+pub(super) struct Accepted<'ring> {
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub claim: Claim<'ring>,
+    pub gate: usize,
     /// The frame, if this appender writes it.
-    lead: Option<Closed>,
+    pub lead: Option<Closed>,
 }
 
 impl Commit {
@@ -92,17 +109,39 @@ impl Commit {
         let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
         fill(&mut claim, entries, first_seq);
         drop(claim);
-        match lead {
-            Some(closed) => self.lead(closed)?,
-            None if !wait => return Ok(first_seq),
-            None => {}
-        }
-        self.wait_durable(last_seq, Some(gate), None)?;
+        self.finish(last_seq, gate, lead, wait)?;
         Ok(first_seq)
     }
 
+    /// Appends one record whose payload is `parts`, one after the other; that of `entry` is empty.
+    pub fn append_gather<'a, I>(&self, entry: &Entry<'_>, parts: I, how: How) -> Result<u64>
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
+        let len = parts.clone().fold(0usize, |sum, part| sum.saturating_add(part.len()));
+        let (payload, need) = (len_u64(len), record_len(len.min(usize::MAX / 2)));
+        self.check_size(payload, need)?;
+        let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
+        let asked = Asked { need, records: 1, payload, wait };
+        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
+        entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
+        drop(claim);
+        self.finish(last_seq, gate, lead, wait)?;
+        Ok(first_seq)
+    }
+
+    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
+    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
+        match lead {
+            Some(closed) => self.lead(closed)?,
+            None if !wait => return Ok(()),
+            None => {}
+        }
+        self.wait_durable(last_seq, Some(gate), None)
+    }
+
     /// Step 1: what the log can hold at all.
-    fn check_size(&self, payload: u64, need: usize) -> Result<()> {
+    pub(super) fn check_size(&self, payload: u64, need: usize) -> Result<()> {
         let room =
             self.config.segment_size - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
         if payload > self.config.record_size_max {
@@ -118,12 +157,23 @@ impl Commit {
 
     /// Step 2: place, then number.
     fn accept(&self, asked: Asked, no_wait: bool) -> Result<Accepted<'_>> {
+        let place = |queue: &mut Queue| queue.place(asked.need, asked.records, &self.config, &self.clock);
+        let queue = self.find_place(no_wait, place)?;
+        Ok(self.give_number(queue, asked))
+    }
+
+    /// Tries `place` until it has found one; the lock under which it did is still held.
+    pub(super) fn find_place(
+        &self,
+        no_wait: bool,
+        mut place: impl FnMut(&mut Queue) -> Result<Place>,
+    ) -> Result<MutexGuard<'_, Queue>> {
         let mut turn: Option<Turn> = None;
         loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
-                Place::Here => return Ok(self.give_number(queue, asked)),
+            match place(&mut queue)? {
+                Place::Here => return Ok(queue),
                 full => {
                     let turn = turn.get_or_insert_with(|| {
                         let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
@@ -139,7 +189,7 @@ impl Commit {
         }
     }
 
-    fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
+    pub(super) fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
         let Asked { need, records, payload, wait } = asked;
         queue.counted.count(records, payload);
         let first_seq = queue.next_seq;
@@ -313,16 +363,7 @@ fn fill<'a>(claim: &mut Claim<'_>, entries: impl ExactSizeIterator<Item = Entry<
     let mut left = entries.len();
     for (entry, seq) in entries.zip(first_seq..) {
         left -= 1;
-        let header = RecordHeader {
-            payload_crc: 0,
-            kind: entry.kind,
-            flags: (if entry.required { FLAG_REQUIRED } else { 0 }) | (if left > 0 { FLAG_BATCH_CONTINUES } else { 0 }),
-            len: u32::try_from(entry.data.len()).expect("check_size keeps a payload below 4 GiB"),
-            seq,
-            // The logical clock is the sequence number: it never goes back, also not over restarts.
-            timestamp: entry.timestamp.unwrap_or_else(|| i64::try_from(seq).unwrap_or(i64::MAX)),
-            stream: entry.stream,
-        };
+        let header = entry.header(entry.data.len(), seq, left > 0);
         let len = usize_of(len_u64(record_len(entry.data.len())));
         let (record, rest) = out.split_at_mut(len);
         header.encode(entry.data, record);

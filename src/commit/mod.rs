@@ -28,7 +28,9 @@ mod append;
 mod composer;
 mod gather;
 mod keeper;
+mod notify;
 mod queue;
+mod reserve;
 mod start;
 mod writer;
 
@@ -48,8 +50,11 @@ use crate::segment::Directory;
 
 pub use append::{Entry, How};
 use composer::Composer;
+use notify::Notify;
+pub use notify::{Done, EVENTFDS_MAX};
 pub use queue::Counted;
 use queue::{Flying, Progress, Queue, GATES};
+pub use reserve::Reservation;
 pub use start::Continue;
 
 /// Who does the writer's and the keeper's work.
@@ -92,6 +97,8 @@ pub struct Commit {
     /// Opened to wake the writer and the keeper.
     work: Gate,
     chores: Gate,
+    /// Whoever is told without waiting.
+    notify: Notify,
 }
 
 impl Commit {
@@ -146,6 +153,9 @@ impl Commit {
         for gate in [&self.room, &self.advanced, &self.turn, &self.work, &self.chores] {
             gate.open();
         }
+        if self.latch.first().is_some() {
+            self.tell_poison();
+        }
     }
 
     /// A frame's write came back: `durable` by itself, or only written.
@@ -183,6 +193,7 @@ impl Commit {
                 freed = true;
             }
         }
+        let durable_before = queue.durable_seq;
         let mut woken: [bool; GATES] = [false; GATES];
         let mut advanced = false;
         while queue.flying.front().is_some_and(|front| front.progress == Progress::Durable) {
@@ -191,6 +202,7 @@ impl Commit {
             woken[front.gate] |= front.waiters > 0;
             advanced = true;
         }
+        let risen = queue.durable_seq > durable_before;
         let kick = leader && queue.wants_writer(&self.config);
         if kick {
             queue.kicked = true;
@@ -209,6 +221,9 @@ impl Commit {
         }
         if kick {
             self.work.open();
+        }
+        if risen {
+            self.notify.risen(self.durable_seq());
         }
     }
 
@@ -261,6 +276,7 @@ impl Commit {
     fn work_while_waiting(&self, until_ns: Option<u64>) -> Result<()> {
         let kept = self.keep_once();
         let wakes_ns = self.pump();
+        self.answer_all();
         let next_ns = [wakes_ns, until_ns].into_iter().flatten().min();
         let now_ns = self.clock.now_ns();
         match next_ns {
@@ -278,6 +294,18 @@ impl Commit {
 
     /// Makes everything up to `seq` durable (0: all accepted by now).
     pub fn sync(&self, seq: u64) -> Result<()> {
+        let seq = self.seq_to_sync(seq)?;
+        if self.durable_seq() >= seq {
+            return Ok(());
+        }
+        if let Some(closed) = self.demand(seq) {
+            self.lead(closed)?;
+        }
+        self.wait_durable(seq, None, None)
+    }
+
+    /// What is asked for by `seq`: itself, or for 0 all that is accepted.
+    fn seq_to_sync(&self, seq: u64) -> Result<u64> {
         let last_seq = self.last_seq();
         if seq > last_seq {
             let text = format!("record {seq} was not accepted yet, the last is {last_seq}");
@@ -286,14 +314,7 @@ impl Commit {
         if let Some(first) = self.latch.first() {
             return Err(Error::poisoned_by(&first).about_seq(seq));
         }
-        let seq = if seq == 0 { last_seq } else { seq };
-        if self.durable_seq() >= seq {
-            return Ok(());
-        }
-        if let Some(closed) = self.demand(seq) {
-            self.lead(closed)?;
-        }
-        self.wait_durable(seq, None, None)
+        Ok(if seq == 0 { last_seq } else { seq })
     }
 
     /// Everything up to `seq` is to become durable as soon as can be: by the
@@ -391,6 +412,7 @@ impl Commit {
     pub fn tick(&self) {
         while self.keep_once() {}
         self.pump();
+        self.answer_all();
     }
 
     /// Everything durable, a mark at the end, writer and keeper done.  Waiters
@@ -422,7 +444,9 @@ impl Commit {
         if self.threads == Threads::None {
             while self.keep_once() {}
         }
+        self.end_notify();
         let released = self.release();
+        self.notify.signal();
         result.and(released)
     }
 

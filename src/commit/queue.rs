@@ -290,30 +290,75 @@ impl Queue {
             self.close_open();
         }
         let least = FRAME_HEADER_LEN + need;
-        let len = self.pad(least);
-        let by_count = self.tail.records > 0 && self.tail.records.saturating_add(records) > config.segment_records_max;
-        if by_count || self.tail.offset + len > self.data_end() {
-            match self.ready.pop_front() {
-                None => {
-                    self.demand_for_room(config);
-                    return Ok(Place::NoSpare);
-                }
-                Some(spare) => self.plan_roll(spare, config.segment_size),
-            }
-        }
-        if !self.is_ready(len) {
-            self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
-            return Ok(Place::NotZeroed);
-        }
-        if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
-            self.demand_for_room(config);
-            return Ok(Place::RingFull);
+        match self.place_on_disk(least, records, config) {
+            Place::Here => {}
+            full => return Ok(full),
         }
         let Some(mut frame) = self.space.open(least, least.max(usize_of(FRAME_SIZE_CAP)))? else {
             self.demand_for_room(config);
             return Ok(Place::RingFull);
         };
         frame.skip(FRAME_HEADER_LEN);
+        self.begin(frame, clock);
+        Ok(Place::Here)
+    }
+
+    /// Room in the ring for a frame with `need` bytes of one record, without a place on disk.
+    pub fn reserve(&mut self, need: usize, config: &Config) -> Result<Option<OpenFrame>> {
+        let growing = self.open.as_mut().map(|open| &mut open.frame);
+        let Some(mut frame) = self.space.reserve(growing, FRAME_HEADER_LEN + need)? else {
+            // What is open goes out, to make room.
+            self.close_open();
+            self.demand_for_room(config);
+            return Ok(None);
+        };
+        frame.skip(FRAME_HEADER_LEN);
+        Ok(Some(frame))
+    }
+
+    /// Looks for a place on disk for a reserved frame with `need` bytes of one record.  After
+    /// [`Place::Here`] it is the open frame; before that it stays where it is.
+    pub fn place_reserved(
+        &mut self,
+        reserved: &mut Option<OpenFrame>,
+        need: usize,
+        config: &Config,
+        clock: &Clock,
+    ) -> Place {
+        self.close_open();
+        let place = self.place_on_disk(FRAME_HEADER_LEN + need, 1, config);
+        if place == Place::Here {
+            let frame = reserved.take().expect("who commits a reservation has one");
+            self.begin(frame, clock);
+        }
+        place
+    }
+
+    /// Whether a new frame of `least` bytes with `records` records has a place; takes it, if that is in the next segment.
+    fn place_on_disk(&mut self, least: usize, records: u64, config: &Config) -> Place {
+        let len = self.pad(least);
+        let by_count = self.tail.records > 0 && self.tail.records.saturating_add(records) > config.segment_records_max;
+        if by_count || self.tail.offset + len > self.data_end() {
+            match self.ready.pop_front() {
+                None => {
+                    self.demand_for_room(config);
+                    return Place::NoSpare;
+                }
+                Some(spare) => self.plan_roll(spare, config.segment_size),
+            }
+        }
+        if !self.is_ready(len) {
+            self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
+            return Place::NotZeroed;
+        }
+        if self.flying.len() == self.flying.capacity() || self.closed.len() == self.closed.capacity() {
+            self.demand_for_room(config);
+            return Place::RingFull;
+        }
+        Place::Here
+    }
+
+    fn begin(&mut self, frame: OpenFrame, clock: &Clock) {
         self.next_gate = (self.next_gate + 1) % GATES;
         self.open = Some(Open {
             frame,
@@ -324,7 +369,6 @@ impl Queue {
             waiters: 0,
             opened_ns: clock.now_ns(),
         });
-        Ok(Place::Here)
     }
 
     /// In GROUP a batch does not wait for more records while these wait for room.

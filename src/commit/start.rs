@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
+use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
 use super::{Commit, Threads};
 use crate::base::bytes::{len_u64, usize_of};
@@ -107,6 +108,7 @@ impl Commit {
             turn: Gate::default(),
             work: Gate::default(),
             chores: Gate::default(),
+            notify: Notify::default(),
         });
         commit.write_first_frame()?;
         if threads == Threads::Own {

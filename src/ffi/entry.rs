@@ -117,6 +117,11 @@ pub(super) fn check_payload(data: *const c_void, len: usize) -> Result<()> {
 /// Checks everything about `entry` that needs no log.
 pub(super) fn check(entry: &twal_entry) -> Result<()> {
     check_payload(entry.data, entry.len)?;
+    check_head(entry)
+}
+
+/// Checks everything about `entry` but its payload.
+pub(super) fn check_head(entry: &twal_entry) -> Result<()> {
     if kind_of(entry.r#type).is_none() {
         return inval("entry.type is not 0 and not from 0x0100 to 0xFFFF");
     }
@@ -170,9 +175,14 @@ pub(super) unsafe fn payload<'a>(data: *const c_void, len: usize) -> &'a [u8] {
 ///
 /// `check` accepted it, and its payload is as [`payload`] wants it.
 pub(super) unsafe fn entry_of<'a>(entry: &twal_entry) -> Entry<'a> {
+    // SAFETY: the same contract.
+    Entry { data: unsafe { payload(entry.data, entry.len) }, ..head_of(entry) }
+}
+
+/// The same without the payload; `check_head` accepted it.
+pub(super) fn head_of<'a>(entry: &twal_entry) -> Entry<'a> {
     Entry {
-        // SAFETY: the same contract.
-        data: unsafe { payload(entry.data, entry.len) },
+        data: &[],
         stream: entry.stream,
         timestamp: (entry.timestamp != i64::MIN).then_some(entry.timestamp),
         kind: kind_of(entry.r#type).expect("checked"),

@@ -15,7 +15,7 @@ use super::last_error;
 use super::log::twal_log;
 use crate::base::{Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
-use crate::log::Log;
+use crate::log::{Log, Reservation};
 
 /// Runs `body`; its answer, or what `failed` makes of the failure's number.
 /// Every failure is noted for twal_last_error().
@@ -101,6 +101,21 @@ pub(super) unsafe fn call<T>(
     valid: impl FnOnce(&Log) -> Result<()>,
     body: impl FnOnce(&Log) -> Result<T>,
 ) -> Result<T> {
+    // SAFETY: the same contract.
+    unsafe { call_handle(log, purpose, valid, |handle| body(&handle.log)) }
+}
+
+/// The same for a body that needs more of the handle than the log.
+///
+/// # Safety
+///
+/// As for [`call`].
+pub(super) unsafe fn call_handle<T>(
+    log: *const twal_log,
+    purpose: Purpose,
+    valid: impl FnOnce(&Log) -> Result<()>,
+    body: impl FnOnce(&twal_log) -> Result<T>,
+) -> Result<T> {
     if log.is_null() {
         return Err(inval("the log is NULL"));
     }
@@ -120,13 +135,70 @@ pub(super) unsafe fn call<T>(
                 return Err(Error::new(Code::Closed, "the log is being closed"));
             }
             if inside.is_broken() && purpose == Purpose::Change {
-                return Err(Error::new(Code::Poisoned, "a call panicked in this log; close and open it again"));
+                return Err(broken());
             }
-            body(&handle.log)
+            body(handle)
         })
     };
     inside.finish();
     result
+}
+
+fn broken() -> Error {
+    Error::new(Code::Poisoned, "a call panicked in this log; close and open it again")
+}
+
+/// Runs `body` on the reservation that has this ticket, unless the handle
+/// refuses, and ends the reservation where `body` or the refusal does.  Works
+/// on a closed log that has kept its handle for its reservations, and frees
+/// the handle with the last of them.
+///
+/// # Safety
+///
+/// As for [`call`]; or twal_close() has returned for `log`, and reservations of
+/// it were left that nobody has ended.
+pub(super) unsafe fn call_reservation<T>(
+    log: *mut twal_log,
+    ticket: u64,
+    body: impl FnOnce(&mut Reservation) -> Result<T>,
+) -> Result<T> {
+    // SAFETY: alive when the call began (contract), and freed only when nobody is inside: see `free`.
+    let inside = unsafe { Inside::enter(&raw const (*log).callers) };
+    let (result, last) = {
+        // SAFETY: alive as long as we are inside.
+        let handle = unsafe { &*log };
+        if handle.fork.forked() {
+            // Nothing is touched: the lock may be held by a thread that is not here.
+            (Err(forked()), false)
+        } else {
+            let refused = if inside.is_closing() {
+                Some(Error::new(Code::Closed, "the log was closed; the reservation is gone"))
+            } else {
+                inside.is_broken().then(broken)
+            };
+            handle.held.end(ticket, |reservation| refused.map_or_else(|| body(reservation), Err))
+        }
+    };
+    inside.finish();
+    if last {
+        // SAFETY: the log is closed and this was the last reservation: nobody may begin a call.
+        unsafe { free(log) };
+    }
+    result
+}
+
+/// Frees the handle when the last caller is out.
+///
+/// # Safety
+///
+/// It came from twal_open(), twal_close() has run for it, no reservation is
+/// left, and nobody else does this.
+unsafe fn free(log: *mut twal_log) {
+    // Callers that are on their way out: the one that ended the last but one reservation, for instance.
+    // SAFETY: alive until the next statement.
+    unsafe { (*log).callers.wait_until_out() };
+    // SAFETY: it came out of Box::into_raw in twal_open; nobody is inside, and nobody begins a call.
+    drop(unsafe { Box::from_raw(log) });
 }
 
 /// Any log will do: what most calls pass as `valid`.
@@ -157,27 +229,39 @@ pub(super) unsafe fn close(log: *mut twal_log) -> Result<()> {
         return Ok(());
     }
     // SAFETY: alive (contract); the borrow ends before the handle is freed.
-    let result = {
+    let (result, last) = {
         // SAFETY: alive (contract).
         let handle = unsafe { &*log };
         if handle.fork.forked() {
             // The parent's threads are not here: nobody is inside, whatever
             // the copied count says.
             handle.log.abandon_in_child();
-            Ok(())
+            // SAFETY: it came out of Box::into_raw in twal_open, and the child is one thread here.
+            let handle = unsafe { Box::from_raw(log) };
+            // Giving them back would take locks that nobody may be there to let go.
+            std::mem::forget(handle.held);
+            return Ok(());
+        } else if handle.log.is_calling() {
+            return Err(Error::new(Code::State, "twal_close() was called by a function that the log called"));
         } else if handle.callers.start_closing() {
             // Lets out who waits inside.  If this panics, the handle is not
             // freed: somebody may be inside for ever.
             let result = handle.log.close();
             handle.callers.wait_until_out();
-            result
+            // What is reserved keeps its memory, because somebody may be writing there, and so the handle.
+            // SAFETY: alive, and as long as we are inside nobody frees it.
+            let inside = unsafe { Inside::enter(&raw const (*log).callers) };
+            let last = handle.held.close();
+            inside.finish();
+            (result, last)
         } else {
             return Err(Error::new(Code::Closed, "another thread is closing this log"));
         }
     };
-    // SAFETY: it came out of Box::into_raw in twal_open; nobody is inside, and
-    // nobody else frees it: only one thread started closing.
-    drop(unsafe { Box::from_raw(log) });
+    if last {
+        // SAFETY: only one thread started closing, and no reservation is left that could free it.
+        unsafe { free(log) };
+    }
     result
 }
 

@@ -8,6 +8,7 @@ use super::callers::Callers;
 use super::entry::{self, twal_entry};
 use super::guard::{self, always, answer, call, guard, guard_uncancelled, Purpose};
 use super::options::{options_of, twal_options};
+use super::reserve::Held;
 use super::sized;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
@@ -25,6 +26,8 @@ pub struct twal_log {
     pub(super) fork: ForkGuard,
     /// Kept here because TOOBIG comes before FORKED and CLOSED.
     pub(super) record_size_max: u64,
+    /// What twal_reserve() gave out.
+    pub(super) held: Held,
 }
 
 /// Opens the log in a directory, or makes one.
@@ -94,7 +97,8 @@ pub unsafe extern "C" fn twal_open(
             0 => u64::MAX, // no limit known; the log has the last word anyway
             max => max,
         };
-        let handle = twal_log { callers: Callers::default(), log, fork: ForkGuard::new(), record_size_max };
+        let (callers, fork, held) = (Callers::default(), ForkGuard::new(), Held::default());
+        let handle = twal_log { callers, log, fork, record_size_max, held };
         // SAFETY: must_have has seen it.
         unsafe { log_out.write(Box::into_raw(Box::new(handle))) };
         Ok(())
@@ -103,11 +107,14 @@ pub unsafe extern "C" fn twal_open(
 
 /// Makes everything accepted durable, then closes the log and frees the handle.
 ///
-/// Always frees, whatever it returns: the handle must not be used again.
+/// Always frees, whatever it returns but TWAL_E_STATE: the handle must not be
+/// used again.
 /// Callers that wait inside other functions get TWAL_E_CLOSED and are let out
 /// first; no new call may begin on the handle once this one has.  Returns only
 /// when every write ever issued has completed and the lock is given back.
 /// Iterators stay valid; they answer TWAL_E_CLOSED until they are closed.
+/// Reservations that are left can never be committed any more; each keeps the
+/// log's memory until twal_commit() or twal_cancel() was called for it.
 ///
 ///   log  the log; NULL does nothing
 ///
@@ -117,6 +124,8 @@ pub unsafe extern "C" fn twal_open(
 ///                    acknowledged as durable is unknown until the next open
 ///   TWAL_E_POISONED  the same, and it had failed before
 ///   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
+///   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
+///                    which the log stays open
 ///
 /// In a fork()ed child it frees, touches neither disk nor lock, and returns
 /// TWAL_OK.
@@ -308,14 +317,18 @@ pub unsafe extern "C" fn twal_append_batch(
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn twal_sync(log: *mut twal_log, seq: u64) -> c_int {
-    let accepted = |log: &Log| {
+    // SAFETY: NULL or an open log (C contract).
+    guard(|| unsafe { call(log, Purpose::Change, accepted(seq), |log| log.sync(seq)) })
+}
+
+/// That `seq` was accepted, to be asked before the log's state is.
+pub(super) fn accepted(seq: u64) -> impl FnOnce(&Log) -> Result<()> {
+    move |log| {
         if seq > log.last_seq() {
             return Err(Error::new(Code::Inval, "seq was not accepted yet").about_seq(seq));
         }
         Ok(())
-    };
-    // SAFETY: NULL or an open log (C contract).
-    guard(|| unsafe { call(log, Purpose::Change, accepted, |log| log.sync(seq)) })
+    }
 }
 
 /// Waits until every record up to a number is durable, without asking for it.
@@ -528,7 +541,7 @@ unsafe fn taken_options(options: *const twal_options) -> Result<(Options, Result
 /// # Safety
 ///
 /// `entries` is NULL or points to `count` entries that nobody changes during `'a`.
-unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a [twal_entry]> {
+pub(super) unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a [twal_entry]> {
     if entries.is_null() || !entries.is_aligned() {
         return Err(Error::new(Code::Inval, "the entries are NULL or not aligned"));
     }
@@ -543,7 +556,7 @@ unsafe fn entries_of<'a>(entries: *const twal_entry, count: usize) -> Result<&'a
 }
 
 /// Whether `len` bytes of payload are within `max`, and can be a slice at all.
-fn check_size(len: usize, max: u64) -> Result<()> {
+pub(super) fn check_size(len: usize, max: u64) -> Result<()> {
     if len > isize::MAX.unsigned_abs() || u64::try_from(len).is_ok_and(|len| len > max) {
         return Err(Error::new(Code::TooBig, format!("a payload of {len} bytes is above the log's {max}")));
     }

@@ -23,6 +23,12 @@ pub mod entry;
 
 pub mod log;
 
+pub mod gather;
+
+pub mod reserve;
+
+pub mod notify;
+
 pub mod iter;
 
 pub mod stats;

@@ -75,10 +75,25 @@ impl RecordHeader {
     /// checksum is computed over the copy: a caller that changes its bytes
     /// meanwhile gets one version or the other, never a damaged record.
     pub fn encode(&self, payload: &[u8], out: &mut [u8]) {
-        debug_assert_eq!(len_u64(payload.len()), u64::from(self.len));
-        let end = RECORD_HEADER_LEN + payload.len();
-        out[RECORD_HEADER_LEN..end].copy_from_slice(payload);
-        out[end..record_len(payload.len())].fill(0);
+        self.encode_parts(std::iter::once(payload), out);
+    }
+
+    /// The same of a payload that comes in parts, `len` bytes together.
+    pub fn encode_parts<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
+        let mut end = RECORD_HEADER_LEN;
+        for part in parts {
+            out[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        debug_assert_eq!(len_u64(end - RECORD_HEADER_LEN), u64::from(self.len));
+        self.encode_around(out);
+    }
+
+    /// The same of a payload that is in its place already.
+    pub fn encode_around(&self, out: &mut [u8]) {
+        let len = usize_of(u64::from(self.len));
+        let end = RECORD_HEADER_LEN + len;
+        out[end..record_len(len)].fill(0);
         let payload_crc = crc32c(&out[RECORD_HEADER_LEN..end]);
         put_u32(out, AT_PAYLOAD_CRC, payload_crc);
         put_u16(out, AT_KIND, self.kind);
@@ -155,6 +170,20 @@ mod tests {
             assert_eq!(RecordHeader::decode(&bytes), Ok((header, payload.as_slice())));
             assert!(bytes[RECORD_HEADER_LEN + payload.len()..].iter().all(|&byte| byte == 0));
         }
+    }
+
+    #[test]
+    fn parts_and_a_payload_in_place_make_the_same_record() {
+        let payload: Vec<u8> = (1..=100).collect();
+        let (header, whole) = encoded(&payload);
+        let parts = [&payload[..0], &payload[..33], &payload[33..33], &payload[33..40], &payload[40..]];
+        let mut bytes = vec![0xdd; whole.len()];
+        header.encode_parts(parts.into_iter(), &mut bytes);
+        assert_eq!(bytes, whole);
+        bytes[..RECORD_HEADER_LEN].fill(0xcc);
+        bytes[RECORD_HEADER_LEN + payload.len()..].fill(0xcc);
+        header.encode_around(&mut bytes);
+        assert_eq!(bytes, whole);
     }
 
     #[test]

@@ -7,11 +7,14 @@ mod futex;
 pub mod gate;
 pub mod ring;
 pub mod slot;
+pub mod waiting;
 
-/// The atomics of `gate.rs` and `slot.rs`: `models/` puts its own here.
+/// What `gate.rs`, `slot.rs` and `waiting.rs` are made of: `models/` puts its own here.
 mod atomic {
-    pub use std::sync::atomic::{AtomicU32, Ordering};
+    pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub use std::sync::{Mutex, MutexGuard};
 }
 
 pub use aligned::AlignedBuf;
 pub use gate::Gate;
+pub use waiting::Waiting;

@@ -11,7 +11,13 @@
 //!   4. [`Space::close`] ends the growth and zeroes the rest of the block.
 //!   5. [`ClosedFrame::wait_filled`] waits for the last claim;
 //!      then [`ClosedFrame::bytes_mut`] is everything.
-//!   6. [`Space::free`] takes the piece back, oldest first.
+//!   6. [`Space::free`] takes the piece back.
+//!
+//! A frame may also be reserved ([`Space::reserve`]): it has all its room from
+//! the start, so others may be opened behind it while its owner fills it, and
+//! it may be closed after them.  So pieces come back in any order.  The ring is
+//! gone round piece by piece, past those that are still in use: whoever keeps
+//! one for long costs the others its room, and no more.
 //!
 //! Steps 1, 2, 4 and 6 are called by one thread at a time: they need `&mut`,
 //! which the owner of [`Space`] guards by its lock.  Steps 3 and 5 meet in the
@@ -19,7 +25,6 @@
 //!
 //! A frame larger than the ring has a buffer of its own, one at a time.
 
-use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -68,8 +73,8 @@ impl Ring {
             ring: Arc::clone(&ring),
             block,
             head: 0,
-            live: VecDeque::with_capacity(FRAMES_MAX),
-            next_slot: 0,
+            live: Vec::with_capacity(FRAMES_MAX),
+            free_slots: (0..FRAMES_MAX).rev().collect(),
             big: None,
             used: 0,
         };
@@ -98,11 +103,11 @@ impl Drop for Ring {
 pub struct Space {
     ring: Arc<Ring>,
     block: usize,
-    /// Where the next frame begins.
+    /// Where the newest frame in the ring ends: the search for the next one's place begins here.
     head: usize,
-    /// Frames opened and not yet freed, oldest first.
-    live: VecDeque<Piece>,
-    next_slot: usize,
+    /// The pieces in use, in the order of their places.
+    live: Vec<Piece>,
+    free_slots: Vec<usize>,
     /// The buffer of a frame larger than the ring.
     big: Option<AlignedBuf>,
     /// Bytes of closed, not yet freed frames.
@@ -112,23 +117,35 @@ pub struct Space {
 #[derive(Clone, Copy)]
 struct Piece {
     start: usize,
-    len: usize,
-    big: bool,
+    end: usize,
 }
 
 /// A frame that still grows.
 pub struct OpenFrame {
     slot: usize,
+    place: Place,
     start: NonNull<u8>,
     len: usize,
     room: usize,
+    /// It is the newest in the ring and ends at the head; what room it does not use is the next one's.
+    grows: bool,
     claims: u32,
+}
+
+/// Where a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the ring, from this offset on.
+    Ring(usize),
+    /// In the buffer of its own.
+    Big,
 }
 
 /// A frame that has its final length, a multiple of the block.
 pub struct ClosedFrame {
     ring: Arc<Ring>,
     slot: usize,
+    place: Place,
     start: NonNull<u8>,
     len: usize,
     filled_len: usize,
@@ -152,45 +169,72 @@ unsafe impl Send for Claim<'_> {}
 impl Space {
     /// A new frame with room for at least `len_min` bytes and, where the ring
     /// has them in one piece, up to `len_max`.  None: no room now.
-    /// One frame is open at a time.
+    /// One such frame is open at a time, and closed before the next.
     pub fn open(&mut self, len_min: usize, len_max: usize) -> Result<Option<OpenFrame>> {
         debug_assert!(len_min <= len_max);
-        if self.live.len() == FRAMES_MAX {
+        if self.free_slots.is_empty() {
             return Ok(None);
         }
         let len_min = len_min.next_multiple_of(self.block);
         if len_min > self.ring.size {
             return self.open_big(len_min);
         }
-        let Some((start, available)) = self.find(len_min) else { return Ok(None) };
-        self.head = start;
+        let Some((start, available)) = self.find(len_min, self.head) else { return Ok(None) };
         let room = available.min(len_max.next_multiple_of(self.block).max(len_min));
-        // SAFETY: `find` answers with start + available ≤ size.
-        let memory = unsafe { self.ring.memory.add(start) };
-        Ok(Some(self.begin(Piece { start, len: 0, big: false }, memory, room)))
+        Ok(Some(self.begin(start, room, true)))
     }
 
-    /// A contiguous free piece of at least `len` bytes: (start, length).
-    fn find(&mut self, len: usize) -> Option<(usize, usize)> {
+    /// A frame with room for `len` bytes that is its owner's for as long as he
+    /// likes, beside others.  `growing` is the frame that is open, if one is: it
+    /// grows no further than its last block.  None: no room now.
+    pub fn reserve(&mut self, growing: Option<&mut OpenFrame>, len: usize) -> Result<Option<OpenFrame>> {
+        if self.free_slots.is_empty() {
+            return Ok(None);
+        }
+        let len = len.next_multiple_of(self.block);
+        if len > self.ring.size {
+            return self.open_big(len);
+        }
+        let growing = growing.filter(|growing| growing.grows);
+        let unused = growing.as_ref().map_or(0, |growing| growing.room - growing.len.next_multiple_of(self.block));
+        let Some((start, _)) = self.find(len, self.head - unused) else { return Ok(None) };
+        if let Some(growing) = growing {
+            debug_assert!(growing.len > 0, "else two pieces would begin at one place");
+            growing.room -= unused;
+            growing.grows = false;
+            self.resize(growing.place, growing.room);
+        }
+        Ok(Some(self.begin(start, len, false)))
+    }
+
+    /// A free piece of at least `len` bytes, the first from `head` on, once round: (start, length).
+    fn find(&self, len: usize, head: usize) -> Option<(usize, usize)> {
         let size = self.ring.size;
-        let Some(oldest) = self.live.front().map(|piece| piece.start) else {
-            // Nothing lives: begin again at the front, so that a log with little
-            // traffic touches little of the ring.
-            return Some((0, size));
-        };
-        if self.live.iter().all(|piece| piece.big) {
+        if self.live.is_empty() {
+            // Begin again at the front, so that a log with little traffic touches little of the ring.
             return Some((0, size));
         }
-        // The oldest in the ring itself; big frames have no place there.
-        let oldest = self.live.iter().find(|piece| !piece.big).map_or(oldest, |piece| piece.start);
-        if self.head > oldest {
-            if size - self.head >= len {
-                return Some((self.head, size - self.head));
+        let behind = self.live.partition_point(|piece| piece.start < head);
+        let fits = |start: usize, end: usize| (end - start >= len).then_some((start, end - start));
+        let mut start = head;
+        for piece in &self.live[behind..] {
+            if let Some(found) = fits(start, piece.start) {
+                return Some(found);
             }
-            return (oldest >= len).then_some((0, oldest));
+            start = piece.end;
         }
-        // Wrapped (or full, then head = oldest and this is 0).
-        (oldest - self.head >= len).then_some((self.head, oldest - self.head))
+        if let Some(found) = fits(start, size) {
+            return Some(found);
+        }
+        start = 0;
+        for piece in &self.live[..behind] {
+            if let Some(found) = fits(start, piece.start) {
+                return Some(found);
+            }
+            start = piece.end;
+        }
+        // The one that the head lies in, all of it.
+        fits(start, self.live.get(behind).map_or(size, |piece| piece.start))
     }
 
     fn open_big(&mut self, len: usize) -> Result<Option<OpenFrame>> {
@@ -198,31 +242,51 @@ impl Space {
             return Ok(None);
         }
         let memory = self.big.insert(AlignedBuf::zeroed(len)?).as_ptr();
-        Ok(Some(self.begin(Piece { start: self.head, len: 0, big: true }, memory, len)))
+        Ok(Some(self.begin_at(Place::Big, memory, len, false)))
     }
 
-    fn begin(&mut self, piece: Piece, start: NonNull<u8>, room: usize) -> OpenFrame {
-        self.live.push_back(piece);
-        let slot = self.next_slot;
-        self.next_slot = (slot + 1) % FRAMES_MAX;
+    fn begin(&mut self, start: usize, room: usize, grows: bool) -> OpenFrame {
+        let at = self.live.partition_point(|piece| piece.start < start);
+        self.live.insert(at, Piece { start, end: start + room });
+        self.head = start + room;
+        // SAFETY: `find` gave the piece, which ends inside the ring.
+        let memory = unsafe { self.ring.memory.add(start) };
+        self.begin_at(Place::Ring(start), memory, room, grows)
+    }
+
+    fn begin_at(&mut self, place: Place, start: NonNull<u8>, room: usize, grows: bool) -> OpenFrame {
+        let slot = self.free_slots.pop().expect("looked at before");
         // The slot's last frame was freed, which `free` does when all of it was published.
         self.ring.slots[slot].begin();
-        OpenFrame { slot, start, len: 0, room, claims: 0 }
+        OpenFrame { slot, place, start, len: 0, room, grows, claims: 0 }
     }
 
-    /// Ends the growth of the newest frame.
+    /// Which of the pieces begins at `start`.
+    fn at(&self, start: usize) -> usize {
+        self.live.binary_search_by_key(&start, |piece| piece.start).expect("the frame's piece is in use")
+    }
+
+    /// Makes a frame's piece `len` bytes long; what is behind is free.
+    fn resize(&mut self, place: Place, len: usize) {
+        if let Place::Ring(start) = place {
+            let at = self.at(start);
+            self.live[at].end = start + len;
+        }
+    }
+
+    /// Ends a frame's growth.
     pub fn close(&mut self, open: OpenFrame) -> ClosedFrame {
         let len = open.len.next_multiple_of(self.block);
         debug_assert!(len <= open.room);
-        let piece = self.live.back_mut().expect("the open frame lives");
-        piece.len = len;
-        if !piece.big {
-            self.head = (piece.start + len) % self.ring.size;
+        self.resize(open.place, len);
+        if open.grows {
+            self.head -= open.room - len;
         }
         self.used += len;
         ClosedFrame {
             ring: Arc::clone(&self.ring),
             slot: open.slot,
+            place: open.place,
             start: open.start,
             len,
             filled_len: open.len,
@@ -230,15 +294,28 @@ impl Space {
         }
     }
 
-    /// Takes the oldest frame's piece back.  Frames are freed in the order they were opened in.
+    /// Takes a frame's piece back.
     pub fn free(&mut self, frame: ClosedFrame) {
         assert!(frame.is_filled(), "a frame is freed after it was written");
-        let piece = self.live.pop_front().expect("the frame lives");
-        assert_eq!(piece.len, frame.len, "frames are freed oldest first");
-        if piece.big {
-            self.big = None;
-        }
         self.used -= frame.len;
+        self.take_back(frame.slot, frame.place);
+    }
+
+    /// Takes a reserved frame's piece back that nobody has claimed anything of.
+    pub fn cancel(&mut self, reserved: OpenFrame) {
+        assert!(!reserved.grows && reserved.claims == 0, "a reserved frame is cancelled before it is used");
+        self.take_back(reserved.slot, reserved.place);
+    }
+
+    fn take_back(&mut self, slot: usize, place: Place) {
+        match place {
+            Place::Big => self.big = None,
+            Place::Ring(start) => {
+                let at = self.at(start);
+                self.live.remove(at);
+            }
+        }
+        self.free_slots.push(slot);
     }
 
     /// Bytes of closed, not yet freed frames.
@@ -266,6 +343,13 @@ impl OpenFrame {
     /// Bytes that can still be claimed.
     pub fn room(&self) -> usize {
         self.room - self.len
+    }
+
+    /// The bytes that can still be claimed; what they hold is not specified at first.
+    pub fn unclaimed(&mut self) -> &mut [u8] {
+        // SAFETY: these bytes of initialised (mapped or zeroed) memory are this frame's and in no claim; who has
+        // the frame has them alone.  They stay while the ring lives, or the big frame's buffer, which goes with the frame.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(self.len).as_ptr(), self.room - self.len) }
     }
 
     /// Leaves the next `len` bytes to whoever closes the frame.
@@ -348,6 +432,7 @@ impl ClosedFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
 
     fn frame(ring: &Ring, space: &mut Space, len: usize, byte: u8) -> Option<ClosedFrame> {
         let mut open = space.open(len, len).unwrap()?;
@@ -391,6 +476,98 @@ mod tests {
         space.free(second);
         space.free(third);
         assert_eq!(space.used(), 0);
+    }
+
+    /// Frames that grow and reserved ones, in any order of closing and freeing: no two overlap, and all room comes back.
+    #[test]
+    fn reserved_frames_come_back_in_any_order() {
+        const BLOCK: usize = 512;
+        for seed in 1..300u64 {
+            let mut state = seed;
+            let mut below = |limit: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                usize::try_from(state >> 33).unwrap() % limit
+            };
+            let blocks = 4 + below(30);
+            let (ring, mut space) = Ring::new(blocks * BLOCK, BLOCK).unwrap();
+            let mut byte = 0u8;
+            let mut growing: Option<(OpenFrame, u8)> = None;
+            let mut reserved: Vec<(OpenFrame, u8)> = Vec::new();
+            let mut closed: Vec<(ClosedFrame, u8)> = Vec::new();
+            for _ in 0..400 {
+                byte = byte.wrapping_add(1);
+                match below(7) {
+                    0 if growing.is_none() => {
+                        let least = 1 + below(3 * BLOCK);
+                        growing = space.open(least, least.max(below(8 * BLOCK))).unwrap().map(|open| (open, byte));
+                    }
+                    0 | 1 => {
+                        if let Some((open, byte)) = &mut growing {
+                            let len = below(open.room().min(700) + 1);
+                            open.claim(&ring, len).bytes().fill(*byte);
+                        }
+                    }
+                    2 => {
+                        if let Some((open, byte)) = growing.take_if(|(open, _)| !open.is_empty()) {
+                            closed.push((space.close(open), byte));
+                        }
+                    }
+                    // Of the log's frames none is empty: each begins with room for its header.
+                    3 if growing.as_ref().is_none_or(|(open, _)| !open.is_empty()) => {
+                        let growing = growing.as_mut().map(|(open, _)| open);
+                        if let Some(mut open) = space.reserve(growing, 1 + below(5 * BLOCK)).unwrap() {
+                            open.unclaimed().fill(byte);
+                            reserved.push((open, byte));
+                        }
+                    }
+                    4 if !reserved.is_empty() => {
+                        let (mut open, byte) = reserved.swap_remove(below(reserved.len()));
+                        let len = 1 + below(open.room());
+                        assert!(open.unclaimed().iter().all(|&b| b == byte));
+                        drop(open.claim(&ring, len));
+                        closed.push((space.close(open), byte));
+                    }
+                    5 if !reserved.is_empty() => space.cancel(reserved.swap_remove(below(reserved.len())).0),
+                    _ if !closed.is_empty() => {
+                        let (mut frame, byte) = closed.swap_remove(below(closed.len()));
+                        let filled = frame.filled_len();
+                        assert!(frame.bytes_mut()[..filled].iter().all(|&b| b == byte), "seed {seed}");
+                        space.free(frame);
+                    }
+                    _ => {}
+                }
+            }
+            reserved.into_iter().for_each(|(open, _)| space.cancel(open));
+            closed.into_iter().for_each(|(frame, _)| space.free(frame));
+            if let Some((mut open, _)) = growing.take() {
+                drop(open.claim(&ring, open.room().min(1)));
+                let frame = space.close(open);
+                space.free(frame);
+            }
+            assert_eq!(space.used(), 0);
+            assert!(space.open(blocks * BLOCK, blocks * BLOCK).unwrap().is_some(), "all of it is free again");
+        }
+    }
+
+    /// Whoever keeps a piece while others come and go does not stop them, however long it takes.
+    #[test]
+    fn a_reserved_frame_costs_its_own_room_and_no_more() {
+        let (ring, mut space) = Ring::new(4 * 512, 512).unwrap();
+        let held = [space.reserve(None, 512).unwrap().unwrap(), space.reserve(None, 512).unwrap().unwrap()];
+        for byte in 0..200 {
+            let one = frame(&ring, &mut space, 512, byte).unwrap();
+            let two = frame(&ring, &mut space, 512, byte).unwrap();
+            assert!(space.open(1, 1).unwrap().is_none());
+            space.free(one);
+            space.free(two);
+        }
+        let [first, second] = held;
+        space.cancel(first);
+        let three = [1, 2, 3].map(|byte| frame(&ring, &mut space, 512, byte).unwrap());
+        assert!(space.reserve(None, 1).unwrap().is_none());
+        three.into_iter().for_each(|frame| space.free(frame));
+        space.cancel(second);
+        assert!(frame(&ring, &mut space, 4 * 512, 3).is_some());
     }
 
     #[test]

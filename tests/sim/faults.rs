@@ -56,7 +56,18 @@ impl Script<'_> {
             .collect();
         let how = How { sync: Some(sync), no_wait: false };
         let (before, last) = (self.model.last_seq(), log.last_seq());
-        match log.append_batch(entries.into_iter(), how) {
+        let result = match entries.as_slice() {
+            // The large ones are written in place.
+            [entry] if len >= 3000 && sync => {
+                let room = Entry { data: &[], ..*entry };
+                log.reserve(&room, len + 700, how).and_then(|mut reservation| {
+                    reservation.data()[..len].copy_from_slice(entry.data);
+                    reservation.commit(len)
+                })
+            }
+            _ => log.append_batch(entries.into_iter(), how),
+        };
+        match result {
             Ok(first_seq) => {
                 require!(!self.poisoned, "a poisoned log accepts {first_seq}");
                 require!(first_seq == before + 1, "an append got {first_seq} after {before}");

@@ -2,10 +2,13 @@
 //! do, each ended by a close or a crash; and at every turn a few of the ways a
 //! crash could have gone, on forks of the disk.
 
+use std::io::IoSlice;
 use twal::disk::sim::{CallKind, Keep, Stop};
-use twal::{Code, Durability, Entry, Error, How, Iter, Log, Options};
+
+use twal::{Code, Durability, Entry, Error, How, Iter, Log, Options, Reservation};
 
 use super::model::{payload, read_next, require, Given, Model, Seen, Verdict};
+use super::notices::Notices;
 use super::rng::Rng;
 use super::world::{check_crashed, Machine, Story};
 
@@ -39,6 +42,8 @@ pub struct Run<'story> {
     refused: bool,
     /// A reader of another process, and what it delivers next.
     tail: Option<(Log, Iter, u64)>,
+    /// What is told without waiting.
+    notices: Notices,
 }
 
 /// Whether a life goes on.
@@ -94,6 +99,7 @@ impl<'story> Run<'story> {
             was_full: false,
             refused: false,
             tail: None,
+            notices: Notices::default(),
         }
     }
 
@@ -101,6 +107,7 @@ impl<'story> Run<'story> {
         for life in 0..self.rng.within(2, self.plan.lives) {
             self.machine.options = redraw(&self.machine.options, &mut self.rng);
             let flow = self.live(life)?;
+            self.notices.check_all_told(self.faults_planned || flow == Flow::Down)?;
             self.end_life(flow);
             let crash = self.machine.crashed(self.rng.next(), Stop::PowerCut, Keep::Random);
             check_crashed(&crash, &self.model, &mut self.rng, self.story)?;
@@ -145,6 +152,7 @@ impl<'story> Run<'story> {
             return Ok(Flow::Down);
         }
         self.check_opened(&log)?;
+        self.notices.begin(&log)?;
         // The open has written again what a failed flush might have dropped.
         self.model.flush_failed = false;
         if self.rng.percent(10) {
@@ -267,7 +275,7 @@ impl<'story> Run<'story> {
             model.ack(durable);
         }
         require!(log.first_seq() >= model.first_seq, "first_seq went back to {}", log.first_seq());
-        Ok(())
+        self.notices.look(log, self.faults_planned || self.machine.disk.is_down())
     }
 
     // ---- What a caller may do ----
@@ -275,7 +283,9 @@ impl<'story> Run<'story> {
     fn op(&mut self, log: &Log) -> Verdict<Flow> {
         let what = self.rng.below(100);
         let flow = match what {
-            0..=44 => self.append(log)?,
+            0..=37 => self.append(log)?,
+            38..=40 => self.reserve(log)?,
+            41..=44 => self.sync_async(log)?,
             45..=57 => self.append_batch(log)?,
             58..=61 => self.sync(log)?,
             62..=64 => self.wait(log)?,
@@ -381,18 +391,29 @@ impl<'story> Run<'story> {
         let (before, durable_before) = (self.model.last_seq(), log.durable_seq());
         self.story.say(format!("append {} records {bytes} bytes {how:?} as {}", batch.len(), before + 1));
         let payloads: Vec<_> = batch.iter().map(|given| payload(given.uid, given.len)).collect();
-        let entries = batch.iter().zip(&payloads).map(|(given, data)| Entry {
-            data,
-            stream: given.stream,
-            timestamp: given.timestamp,
-            kind: given.kind,
-            required: given.required,
-        });
-        let result = if batch.len() == 1 {
-            log.append(&entries.into_iter().next().expect("one"), how)
-        } else {
-            log.append_batch(entries.collect::<Vec<_>>().into_iter(), how)
+        let result = match (batch.as_slice(), self.rng.percent(25)) {
+            ([given], true) => {
+                let cuts = [self.rng.below(given.len as u64 + 1), self.rng.below(given.len as u64 + 1)];
+                append_cut(log, entry_of(given, &[]), &payloads[0], cuts.map(|cut| cut as usize), how)
+            }
+            ([given], false) => log.append(&entry_of(given, &payloads[0]), how),
+            _ => {
+                let entries: Vec<_> = batch.iter().zip(&payloads).map(|(given, data)| entry_of(given, data)).collect();
+                log.append_batch(entries.into_iter(), how)
+            }
         };
+        self.appended(log, batch, how, (before, durable_before), result)
+    }
+
+    /// What an append of `batch` has answered, after `before` was the last number and `durable_before` durable.
+    fn appended(
+        &mut self,
+        log: &Log,
+        batch: Vec<Given>,
+        how: How,
+        (before, durable_before): (u64, u64),
+        result: Result<u64, Error>,
+    ) -> Verdict<Flow> {
         match result {
             Ok(first_seq) => {
                 require!(first_seq == before + 1, "an append got {first_seq}, the last was {before}");
@@ -429,6 +450,80 @@ impl<'story> Run<'story> {
                 Code::Timeout if self.machine.options.append_timeout_us > 0 => Ok(Flow::On),
                 _ => Err(format!("append fails: {:?} {error}", error.code)),
             },
+        }
+    }
+
+    /// Reservations lie about while others append, and are committed or given up in any order.
+    fn reserve(&mut self, log: &Log) -> Verdict<Flow> {
+        let mut held: Vec<(Reservation, Given, How)> = Vec::new();
+        for _ in 0..self.rng.within(1, 5) {
+            let len_max = self.record_size_max();
+            let given = self.record(len_max);
+            let room = self.rng.within(given.len as u64, (given.len as u64 + 3000).min(len_max));
+            // Who waits while he holds some waits for ever.
+            let how = How { no_wait: true, ..self.how() };
+            self.story.say(format!("reserve {room} bytes {how:?}"));
+            match log.reserve(&entry_of(&given, &[]), room as usize, how) {
+                Ok(mut reservation) => {
+                    let data = reservation.data();
+                    require!(data.len() as u64 == room, "{room} bytes were reserved, {} are there", data.len());
+                    data.fill(0xee);
+                    data[..given.len].copy_from_slice(&payload(given.uid, given.len));
+                    held.push((reservation, given, how));
+                }
+                Err(error) if error.code == Code::Again => self.story.count("reservations refused"),
+                Err(error) => return self.unexpected("reserve", &error),
+            }
+        }
+        while !held.is_empty() {
+            let flow = match self.rng.below(10) {
+                0..=3 => {
+                    let at = self.rng.below(held.len() as u64) as usize;
+                    let (mut reservation, given, how) = held.swap_remove(at);
+                    self.story.say(format!("commit {} bytes {how:?}", given.len));
+                    self.story.count("commits");
+                    let before = (self.model.last_seq(), log.durable_seq());
+                    let result = reservation.commit(given.len);
+                    let again = result.as_ref().is_err_and(|error| error.code == Code::Again);
+                    require!(reservation.is_spent() || result.is_err(), "a reservation is committed and still there");
+                    require!(!(again && reservation.is_spent()), "a reservation that was refused is gone");
+                    self.appended(log, vec![given], how, before, result)?
+                }
+                4 => {
+                    let at = self.rng.below(held.len() as u64) as usize;
+                    held.swap_remove(at).0.cancel();
+                    self.story.say("cancel".into());
+                    Flow::On
+                }
+                5..=6 => {
+                    let given = self.record(1500);
+                    let how = How { no_wait: true, ..self.how() };
+                    self.append_all(log, vec![given], how)?
+                }
+                7 => self.tick(log)?,
+                8 => self.sync(log)?,
+                _ => self.roll(log)?,
+            };
+            if flow == Flow::Down || self.machine.disk.is_down() {
+                return Ok(Flow::Down);
+            }
+            self.look(log)?;
+            if self.rng.percent(3) {
+                let crash = self.machine.crashed(self.rng.next(), Stop::PowerCut, Keep::Random);
+                self.story.say("  fork with reservations".into());
+                check_crashed(&crash, &self.model, &mut self.rng, self.story)?;
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn sync_async(&mut self, log: &Log) -> Verdict<Flow> {
+        let last = self.model.last_seq();
+        let seq = if self.rng.percent(60) { 0 } else { self.rng.below(last + 1) };
+        self.story.say(format!("sync_async {seq}"));
+        match self.notices.register(log, seq, last)? {
+            Ok(()) => Ok(Flow::On),
+            Err(error) => self.unexpected("sync_async", &error),
         }
     }
 
@@ -482,6 +577,7 @@ impl<'story> Run<'story> {
         let durable = log.durable_seq();
         self.machine.pass_us(us);
         log.tick();
+        self.notices.check_due_told(log)?;
         if idle && self.may_expect(log) {
             self.model.witness(durable);
         }
@@ -703,6 +799,11 @@ impl<'story> Run<'story> {
         let code = |result: Result<u64, Error>| result.err().map(|error| error.code);
         let big = code(log.append(&entry, How::default()));
         require!(big == Some(Code::TooBig), "a record of {len} bytes: {big:?}");
+        let nothing = Entry { data: &[], ..entry };
+        let reserved = log.reserve(&nothing, len, How::default()).err().map(|error| error.code);
+        require!(reserved == Some(Code::TooBig), "room for a record of {len} bytes: {reserved:?}");
+        let gathered = code(log.append_gather(&nothing, &[&data[..1], &data[1..]].map(IoSlice::new), How::default()));
+        require!(gathered == Some(Code::TooBig), "{len} bytes in parts: {gathered:?}");
         let none = code(log.append_batch(std::iter::empty(), How::default()));
         require!(none == Some(Code::Inval), "an empty batch: {none:?}");
         let beyond = code(log.sync(log.last_seq() + 1).map(|()| 0));
@@ -713,6 +814,17 @@ impl<'story> Run<'story> {
         }
         Ok(Flow::On)
     }
+}
+
+fn entry_of<'a>(given: &Given, data: &'a [u8]) -> Entry<'a> {
+    let &Given { stream, timestamp, kind, required, .. } = given;
+    Entry { data, stream, timestamp, kind, required }
+}
+
+/// Appends `data` in three parts.
+fn append_cut(log: &Log, entry: Entry<'_>, data: &[u8], cuts: [usize; 2], how: How) -> Result<u64, Error> {
+    let [from, to] = [cuts[0].min(cuts[1]), cuts[0].max(cuts[1])];
+    log.append_gather(&entry, &[&data[..from], &data[from..to], &data[to..]].map(IoSlice::new), how)
 }
 
 /// Many short lives of small frames of few sizes, written and seldom flushed:

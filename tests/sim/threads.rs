@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
-use twal::{Code, Durability, Entry, How, Log, Options};
+use twal::{Code, Done, Durability, Entry, Error, How, Log, Options};
 
 use super::model::{payload, require, Read, Seen, Verdict};
 use super::rng::Rng;
@@ -31,8 +31,45 @@ struct Attempt {
 
 const THREADS: u64 = 4;
 
+/// Registrations made, and answered.
+#[derive(Default)]
+struct Asked {
+    registered: AtomicU64,
+    told: Arc<AtomicU64>,
+}
+
+impl Asked {
+    /// Registers for `seq`; when it is told, that is durable.
+    fn register(&self, log: &Log, seq: u64, acked: &Arc<AtomicU64>) {
+        let (told, acked) = (Arc::clone(&self.told), Arc::clone(acked));
+        let done = Done::new(move |seq, result| {
+            if result.is_ok() {
+                acked.fetch_max(seq, Ordering::SeqCst);
+            }
+            told.fetch_add(1, Ordering::SeqCst);
+        });
+        if log.sync_async(seq, Some(done)).is_ok() {
+            self.registered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Appends one record through a reservation, longer than it needs to be.
+fn reserve_and_commit(log: &Log, entry: &Entry<'_>, how: How) -> Result<u64, Error> {
+    let mut reservation = log.reserve(&Entry { data: &[], ..*entry }, entry.data.len() + 300, how)?;
+    reservation.data()[..entry.data.len()].copy_from_slice(entry.data);
+    reservation.commit(entry.data.len())
+}
+
 /// Appends until the life is over; what it tried and what it was told.
-fn appender(log: &Log, mode: Durability, mut rng: Rng, uids: &AtomicU64, acked: &AtomicU64) -> Verdict<Vec<Attempt>> {
+fn appender(
+    log: &Log,
+    mode: Durability,
+    mut rng: Rng,
+    uids: &AtomicU64,
+    acked: &Arc<AtomicU64>,
+    asked: &Asked,
+) -> Verdict<Vec<Attempt>> {
     let mut attempts = Vec::new();
     loop {
         let (count, len) = (rng.pick(&[1, 1, 1, 2, 5]), 16 + rng.below(1200) as usize);
@@ -43,7 +80,11 @@ fn appender(log: &Log, mode: Durability, mut rng: Rng, uids: &AtomicU64, acked: 
             .zip(&payloads)
             .map(|(uid, data)| Entry { data, stream: uid, timestamp: Some(7), kind: 0x0300, required: false })
             .collect();
-        let result = log.append_batch(entries.into_iter(), How { sync, no_wait: rng.percent(5) });
+        let how = How { sync, no_wait: rng.percent(5) };
+        let result = match (entries.as_slice(), rng.percent(30)) {
+            ([entry], true) => reserve_and_commit(log, entry, how),
+            _ => log.append_batch(entries.into_iter(), how),
+        };
         let waited = sync.unwrap_or(mode == Durability::Sync);
         match result {
             Ok(first_seq) => {
@@ -62,6 +103,7 @@ fn appender(log: &Log, mode: Durability, mut rng: Rng, uids: &AtomicU64, acked: 
                         let _ = log.roll();
                     }
                     2 => std::thread::sleep(Duration::from_micros(300)),
+                    3..=9 => asked.register(log, last_seq, acked),
                     _ => {}
                 }
             }
@@ -146,7 +188,8 @@ pub fn many_threads(seed: u64, story: &mut Story) -> Verdict {
         let log = open(&options).map_err(|error| format!("open fails: {:?} {error}", error.code))?;
         let before = Seen::of(&log);
         check(&before, &[], known.len() as u64, &known)?;
-        let acked = AtomicU64::new(before.last_seq());
+        let acked = Arc::new(AtomicU64::new(before.last_seq()));
+        let asked = Asked::default();
         let over = AtomicBool::new(false);
         let reader_bad = Mutex::new(None);
         let rngs: Vec<_> = (0..THREADS).map(|_| Rng::new(rng.next())).collect();
@@ -156,8 +199,8 @@ pub fn many_threads(seed: u64, story: &mut Story) -> Verdict {
             let threads: Vec<_> = rngs
                 .into_iter()
                 .map(|rng| {
-                    let (log, uids, acked) = (&log, &uids, &acked);
-                    scope.spawn(move || appender(log, mode, rng, uids, acked))
+                    let (log, uids, acked, asked) = (&log, &uids, &acked, &asked);
+                    scope.spawn(move || appender(log, mode, rng, uids, acked, asked))
                 })
                 .collect();
             let reader = scope.spawn(|| {
@@ -200,7 +243,10 @@ pub fn many_threads(seed: u64, story: &mut Story) -> Verdict {
         story.count(["power cuts", "kills", "closes"][end as usize]);
         let records: u64 = attempts.iter().map(|attempt| attempt.count).sum();
         *story.counts.entry("records").or_default() += records;
-        let acked = acked.into_inner().max(cut_acked);
+        let (registered, told) = (asked.registered.into_inner(), asked.told.load(Ordering::SeqCst));
+        require!(registered == told, "{registered} registrations, {told} were told");
+        *story.counts.entry("registrations").or_default() += registered;
+        let acked = acked.load(Ordering::SeqCst).max(cut_acked);
         story.say(format!("{records} records tried, acked {acked}, end {end}"));
         let log =
             open(&options).map_err(|error| format!("reopen fails: {:?} {error}\n{}", error.code, disk.trace()))?;

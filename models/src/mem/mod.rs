@@ -3,7 +3,8 @@
 pub use gate::Gate;
 
 pub mod atomic {
-    pub use loom::sync::atomic::{AtomicU32, Ordering};
+    pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub use loom::sync::{Mutex, MutexGuard};
 }
 
 pub mod futex {
@@ -36,3 +37,5 @@ pub mod futex {
 pub mod gate;
 #[path = "../../../src/mem/slot.rs"]
 pub mod slot;
+#[path = "../../../src/mem/waiting.rs"]
+pub mod waiting;
