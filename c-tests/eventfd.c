@@ -104,8 +104,11 @@ static void it_tells_poison(void)
 {
     twal_log *log = quiet_log("poison");
     int fd = new_fd(log), late = -7;
+    uint64_t marks = t_stats(log).marks;
     t_append(log, 100, 1, 1, TWAL_APPEND_SYNC);
     t_check(drain(fd));
+    /* The mark that follows a flush must not be what fails. */
+    t_await(t_stats(log).marks > marks, T_PATIENCE_MS);
     t_fail_writes(true);
     twal_entry entry = TWAL_ENTRY_INIT;
     entry.flags = TWAL_APPEND_SYNC;
