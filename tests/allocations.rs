@@ -147,16 +147,26 @@ fn open(dir: &Path, engine: IoEngine, durability: Durability) -> Option<Log> {
     append(&log, Call::Append, 1);
     log.roll().unwrap();
     let begun = Instant::now();
-    while !std::fs::read_dir(dir)
-        .unwrap()
-        .any(|file| file.unwrap().file_name().as_encoded_bytes().starts_with(b"twal-spare"))
-    {
+    let has_spare = || {
+        let mut files = std::fs::read_dir(dir).unwrap();
+        files.any(|file| file.unwrap().file_name().as_encoded_bytes().starts_with(b"twal-spare"))
+    };
+    // The name comes before the last byte of it: whoever prepares it sleeps when it is whole.
+    let mut asleep = 0;
+    while asleep < 20 {
+        asleep = if has_spare() && keepers_sleep() { asleep + 1 } else { 0 };
         assert!(begun.elapsed() < Duration::from_secs(60), "no spare is prepared");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::yield_now();
     }
-    // The name comes before the last byte of it.
-    std::thread::sleep(Duration::from_millis(300));
     Some(log)
+}
+
+/// Every keeper of this process waits for something to do; one that waits for the device is in state D.
+fn keepers_sleep() -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let mut keepers = stats.filter(|stat| stat.contains("(twal-keeper)")).peekable();
+    keepers.peek().is_some() && keepers.all(|stat| stat.contains(") S "))
 }
 
 #[test]
