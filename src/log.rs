@@ -121,7 +121,7 @@ impl Log {
     /// # Errors
     /// As `twal_append_entry`.
     pub fn append(&self, entry: &Entry<'_>, how: How) -> Result<u64> {
-        self.writer()?.append(std::iter::once(*entry), how)
+        self.writer()?.append_gather(entry, std::iter::once(entry.data), how)
     }
 
     /// Appends records as one batch, whole or not at all; returns the first one's number.

@@ -81,14 +81,12 @@ pub(super) struct Asked {
     pub wait: bool,
 }
 
-/// What step 2 gave.
+/// What step 2 gave; beside it the frame, if this appender writes it.
 pub(super) struct Accepted<'ring> {
     pub first_seq: u64,
     pub last_seq: u64,
     pub claim: Claim<'ring>,
     pub gate: usize,
-    /// The frame, if this appender writes it.
-    pub lead: Option<Closed>,
 }
 
 impl Commit {
@@ -106,7 +104,8 @@ impl Commit {
         self.check_size(payload, need)?;
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records, payload, wait };
-        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
+        let mut lead = None;
+        let Accepted { first_seq, last_seq, mut claim, gate } = self.accept(asked, how.no_wait, &mut lead)?;
         fill(&mut claim, entries, first_seq);
         drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
@@ -123,7 +122,8 @@ impl Commit {
         self.check_size(payload, need)?;
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records: 1, payload, wait };
-        let Accepted { first_seq, last_seq, mut claim, gate, lead } = self.accept(asked, how.no_wait)?;
+        let mut lead = None;
+        let Accepted { first_seq, last_seq, mut claim, gate } = self.accept(asked, how.no_wait, &mut lead)?;
         entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
         drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
@@ -156,10 +156,10 @@ impl Commit {
     }
 
     /// Step 2: place, then number.
-    fn accept(&self, asked: Asked, no_wait: bool) -> Result<Accepted<'_>> {
+    fn accept(&self, asked: Asked, no_wait: bool, lead: &mut Option<Closed>) -> Result<Accepted<'_>> {
         let place = |queue: &mut Queue| queue.place(asked.need, asked.records, &self.config, &self.clock);
         let queue = self.find_place(no_wait, place)?;
-        Ok(self.give_number(queue, asked))
+        Ok(self.give_number(queue, asked, lead))
     }
 
     /// Tries `place` until it has found one; the lock under which it did is still held.
@@ -189,7 +189,13 @@ impl Commit {
         }
     }
 
-    pub(super) fn give_number(&self, mut queue: MutexGuard<'_, Queue>, asked: Asked) -> Accepted<'_> {
+    /// `lead` is set if this appender writes the frame: too many bytes to be handed on by every append.
+    pub(super) fn give_number(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        asked: Asked,
+        lead: &mut Option<Closed>,
+    ) -> Accepted<'_> {
         let Asked { need, records, payload, wait } = asked;
         queue.counted.count(records, payload);
         let first_seq = queue.next_seq;
@@ -198,8 +204,10 @@ impl Commit {
         queue.tail.records += records;
         let open = queue.open.as_mut().expect("place left an open frame");
         let claim = open.frame.claim(&self.ring, need);
+        let begun = open.records == 0;
         open.last_seq = last_seq;
-        open.records += u32::try_from(records).expect("place checked the count");
+        // A record takes 40 bytes or more of a frame that is shorter than 4 GiB.
+        open.records += u32::try_from(records).expect("a frame's records can be counted");
         let gate = open.gate;
         if wait {
             queue.demand_seq = queue.demand_seq.max(last_seq);
@@ -207,8 +215,8 @@ impl Commit {
         // Under the lock, so that it never runs behind the durable mark.
         self.accepted.store(last_seq, std::sync::atomic::Ordering::Release);
         if wait && queue.may_lead() {
-            let lead = Some(queue.lead());
-            return Accepted { first_seq, last_seq, claim, gate, lead };
+            *lead = Some(queue.lead());
+            return Accepted { first_seq, last_seq, claim, gate };
         }
         if wait {
             if let Some(open) = &mut queue.open {
@@ -219,9 +227,12 @@ impl Commit {
             queue.demand_seq = queue.demand_seq.max(last_seq);
             queue.close_open();
         }
-        self.kick_keeper(&mut queue);
+        if begun {
+            // What the keeper looks at changes only with the end of a frame.
+            self.kick_keeper(&mut queue);
+        }
         self.kick(queue);
-        Accepted { first_seq, last_seq, claim, gate, lead: None }
+        Accepted { first_seq, last_seq, claim, gate }
     }
 
     fn refuse_to_wait(&self, mut queue: MutexGuard<'_, Queue>, full: Place) -> Result<()> {

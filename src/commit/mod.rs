@@ -398,13 +398,19 @@ impl Commit {
         self.latch.run(|| self.directory.seal(target - 1)).inspect_err(|_| self.wake_all())
     }
 
+    #[inline]
     fn check_open(&self, queue: &Queue) -> Result<()> {
-        if queue.closing {
-            return Err(Error::new(Code::Closed, "the log is closed or closing"));
+        if queue.closing || self.latch.is_tripped() {
+            return Err(self.refusal(queue));
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self, queue: &Queue) -> Error {
         match self.latch.first() {
-            Some(first) => Err(Error::poisoned_by(&first)),
-            None => Ok(()),
+            Some(first) if !queue.closing => Error::poisoned_by(&first),
+            _ => Error::new(Code::Closed, "the log is closed or closing"),
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Tail {
 /// The frame that accepts records.
 pub struct Open {
     pub frame: OpenFrame,
+    /// Up to this length it is known to fit, ring and disk; 0: not looked at since that changed.
+    fits_len: usize,
     pub gate: usize,
     pub first_seq: u64,
     pub last_seq: u64,
@@ -272,19 +274,31 @@ impl Queue {
 
     /// Looks for a place for `need` bytes of `records` records that belong together.
     /// After [`Place::Here`] there is an open frame with room, and the room is taken on disk.
+    #[inline]
     pub fn place(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
+        if let Some(open) = &self.open {
+            let counted = self.tail.records.saturating_add(records) <= config.segment_records_max;
+            if counted && open.frame.len() + need <= open.fits_len {
+                return Ok(Place::Here);
+            }
+        }
+        self.place_anew(need, records, config, clock)
+    }
+
+    /// The same when it is not plain that the open frame takes it.
+    fn place_anew(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
         if let Some(open) = &self.open {
             let len = self.pad(open.frame.len() + need);
             let fits = open.frame.room() >= need
                 && len <= FRAME_SIZE_CAP
                 && self.tail.offset + len <= self.data_end()
-                && self.tail.records.saturating_add(records) <= config.segment_records_max
-                && open.records.checked_add(u32::try_from(records).unwrap_or(u32::MAX)).is_some();
+                && self.tail.records.saturating_add(records) <= config.segment_records_max;
             if fits {
                 if !self.is_ready(len) {
                     self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
                     return Ok(Place::NotZeroed);
                 }
+                self.look_how_far();
                 return Ok(Place::Here);
             }
             self.close_open();
@@ -303,9 +317,25 @@ impl Queue {
         Ok(Place::Here)
     }
 
+    /// Notes how far the open frame may grow where it is: all these are blocks, so that padding needs no thought.
+    fn look_how_far(&mut self) {
+        let ready_end = if self.tail.ready_end < self.tail.size {
+            self.tail.ready_end.saturating_sub(self.follow_up())
+        } else {
+            self.tail.size
+        };
+        let on_disk = self.data_end().min(ready_end).saturating_sub(self.tail.offset).min(FRAME_SIZE_CAP);
+        if let Some(open) = &mut self.open {
+            open.fits_len = usize_of(on_disk).min(open.frame.len() + open.frame.room());
+        }
+    }
+
     /// Room in the ring for a frame with `need` bytes of one record, without a place on disk.
     pub fn reserve(&mut self, need: usize, config: &Config) -> Result<Option<OpenFrame>> {
-        let growing = self.open.as_mut().map(|open| &mut open.frame);
+        let growing = self.open.as_mut().map(|open| {
+            open.fits_len = 0;
+            &mut open.frame
+        });
         let Some(mut frame) = self.space.reserve(growing, FRAME_HEADER_LEN + need)? else {
             // What is open goes out, to make room.
             self.close_open();
@@ -362,6 +392,7 @@ impl Queue {
         self.next_gate = (self.next_gate + 1) % GATES;
         self.open = Some(Open {
             frame,
+            fits_len: 0,
             gate: self.next_gate,
             first_seq: self.next_seq,
             last_seq: self.next_seq - 1,
@@ -626,6 +657,9 @@ impl Queue {
         self.tail.offset += self.block;
         // At the end of an open this may be the first block that was never written: the keeper begins behind it.
         self.tail.ready_end = self.tail.ready_end.max(self.tail.offset);
+        if let Some(open) = &mut self.open {
+            open.fits_len = 0;
+        }
         self.flying.push_back(Flying {
             order,
             segment: self.active_segment,

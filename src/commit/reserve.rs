@@ -83,7 +83,8 @@ impl Reservation {
         let queue = commit.find_place(self.how.no_wait, |queue| {
             Ok(queue.place_reserved(frame, asked.need, &commit.config, &commit.clock))
         })?;
-        let Accepted { first_seq, last_seq, mut claim, gate, lead } = commit.give_number(queue, asked);
+        let mut lead = None;
+        let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
         self.entry.header(len, first_seq, false).encode_around(claim.bytes());
         drop(claim);
         commit.finish(last_seq, gate, lead, wait)?;

@@ -46,6 +46,12 @@ impl Latch {
         let _ = self.first.set(error);
     }
 
+    /// Whether something has failed.
+    #[inline]
+    pub fn is_tripped(&self) -> bool {
+        self.first.get().is_some()
+    }
+
     /// What tripped the latch.
     pub fn first(&self) -> Option<Error> {
         self.first.get().cloned()
