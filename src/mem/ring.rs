@@ -486,6 +486,26 @@ mod tests {
         }
     }
 
+    /// With two frames on their way and one growing, the gaps before and between the two are less than a frame.
+    #[test]
+    fn a_busy_ring_stays_in_front() {
+        const FRAME: usize = 16 * 512;
+        let (ring, mut space) = Ring::new(64 * FRAME, 512).unwrap();
+        let start = ring.memory.as_ptr().addr();
+        let mut live = VecDeque::new();
+        for n in 0..200 {
+            let mut open = space.open(512, FRAME).unwrap().unwrap();
+            drop(open.claim(&ring, 1 + n * 37 % FRAME));
+            let closed = space.close(open);
+            let end = closed.bytes().as_ptr().addr() + closed.len() - start;
+            assert!(end <= 5 * FRAME, "frame {n} ends at {end}");
+            live.push_back(closed);
+            if live.len() > 2 {
+                space.free(live.pop_front().unwrap());
+            }
+        }
+    }
+
     #[test]
     fn a_full_ring_says_so_and_recovers() {
         let (ring, mut space) = Ring::new(4 * 512, 512).unwrap();
