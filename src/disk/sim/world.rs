@@ -173,7 +173,9 @@ pub(super) struct World {
     bad_places: Vec<BadPlace>,
     /// Between a stop and `restart`: no call has an effect.
     down: bool,
-    calls: u64,
+    pub(super) calls: u64,
+    /// More than these are a call without end.
+    pub(super) calls_max: u64,
     life: u64,
     last_id: u64,
     inodes: BTreeMap<u64, Inode>,
@@ -209,6 +211,7 @@ impl World {
             bad_places: Vec::new(),
             down: false,
             calls: 0,
+            calls_max: u64::MAX,
             life: 1,
             last_id: 0,
             inodes: BTreeMap::new(),
@@ -235,6 +238,7 @@ impl World {
             return Verdict::Dead;
         }
         self.calls += 1;
+        assert!(self.calls <= self.calls_max, "more calls than were allowed: this goes on for ever\n{}", self.trace());
         self.land_what_is_due();
         self.counts.add(kind);
         let stop = kind.changes().then(|| {
