@@ -130,7 +130,7 @@ impl Run<'_> {
                 }
                 Code::Again if how.no_wait => Ok(Flow::On),
                 // A spare that could not be prepared.
-                Code::NoSpc if self.faults_planned => Ok(Flow::On),
+                Code::NoSpc | Code::NoMem if self.faults_planned => Ok(Flow::On),
                 // Who does not wait is told of the last attempt to get room, and causes the next.
                 Code::NoSpc if self.full || (self.was_full && how.no_wait) => {
                     self.refused = true;

@@ -63,13 +63,58 @@ impl Within {
 
 /// What the second frame's caller saw, in the middle of the first one's write.
 #[derive(Default)]
-struct Inside {
+pub struct Inside {
     been: bool,
-    accepted: Vec<Given>,
-    refused: Option<twal::Error>,
+    pub accepted: Vec<Given>,
+    pub refused: Option<twal::Error>,
     /// The second frame landed whole.
-    overtook: bool,
+    pub overtook: bool,
     crash: Option<Crashed>,
+}
+
+/// Calls `append`, which is to write a frame by itself; in the middle of that others append `second`, and the
+/// writer sends their frame out.
+pub fn beside_a_leaders_write<T>(
+    machine: &Machine,
+    log: &Log,
+    mut second: Vec<Given>,
+    append: impl FnOnce() -> T,
+) -> (T, Inside) {
+    let told = Arc::new(Mutex::new(Inside::default()));
+    let (frames, steps) = (log.stats().frames_by_appender, machine.disk.steps());
+    let (inside, fork_of, writer) = (Arc::clone(&told), machine.clone(), log.clone());
+    machine.disk.between_units(Some(Box::new(move |_, _| {
+        let mut inside = inside.lock().unwrap_or_else(PoisonError::into_inner);
+        // In the writer's own writes it must not be called again.
+        let first = writer.stats().frames_by_appender == frames + 1 && fork_of.disk.steps() == steps + 1;
+        if std::mem::replace(&mut inside.been, true) || !first {
+            return;
+        }
+        for given in second.drain(..) {
+            let data = payload(given.uid, given.len);
+            match writer.append(&entry_of(&given, &data), How { sync: Some(false), no_wait: true }) {
+                Ok(_) => inside.accepted.push(given),
+                Err(error) => {
+                    inside.refused = Some(error);
+                    break;
+                }
+            }
+        }
+        // Somebody wants them durable: out they go, beside the first.
+        let _ = writer.sync_async(0, None);
+        writer.tick();
+        let stopped = fork_of.disk.is_down();
+        inside.overtook = !inside.accepted.is_empty() && fork_of.disk.steps() > steps + 1 && !stopped;
+        if !stopped {
+            let seed = fork_of.disk.steps();
+            let stop = any_stop(&mut Rng::new(seed));
+            inside.crash = Some((fork_of.crashed(seed, stop, Keep::Random), writer.durable_seq()));
+        }
+    })));
+    let result = append();
+    machine.disk.between_units(None);
+    let inside = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+    (result, inside)
 }
 
 impl Run<'_> {
@@ -83,47 +128,16 @@ impl Run<'_> {
         self.model.ack(self.model.last_seq());
         log.tick();
         let outer = Given { len: self.rng.within(4500, 9000) as usize, ..self.record(100) };
-        let mut second: Vec<Given> = (0..self.rng.within(1, 3)).map(|_| self.record(3000)).collect();
+        let second: Vec<Given> = (0..self.rng.within(1, 3)).map(|_| self.record(3000)).collect();
         self.story.say(format!("append {} bytes, and {} records in the middle of it", outer.len, second.len()));
-        let inside = Arc::new(Mutex::new(Inside::default()));
-        let (frames, steps) = (log.stats().frames_by_appender, self.machine.disk.steps());
-        let mut rng = Rng::new(self.rng.next());
-        let (told, machine, writer) = (Arc::clone(&inside), self.machine.clone(), log.clone());
-        self.machine.disk.between_units(Some(Box::new(move |_, _| {
-            let mut inside = told.lock().unwrap_or_else(PoisonError::into_inner);
-            // In the writer's own writes it must not be called again.
-            let first = writer.stats().frames_by_appender == frames + 1 && machine.disk.steps() == steps + 1;
-            if std::mem::replace(&mut inside.been, true) || !first {
-                return;
-            }
-            for given in second.drain(..) {
-                let data = payload(given.uid, given.len);
-                match writer.append(&entry_of(&given, &data), How { sync: Some(false), no_wait: true }) {
-                    Ok(_) => inside.accepted.push(given),
-                    Err(error) => inside.refused = Some(error),
-                }
-                if inside.refused.is_some() {
-                    break;
-                }
-            }
-            // Somebody wants them durable: out they go, beside the first.
-            let _ = writer.sync_async(0, None);
-            writer.tick();
-            inside.overtook = !inside.accepted.is_empty() && machine.disk.steps() > steps + 1;
-            if !machine.disk.is_down() {
-                let stop = any_stop(&mut rng);
-                inside.crash = Some((machine.crashed(rng.next(), stop, Keep::Random), writer.durable_seq()));
-            }
-        })));
         let before = (self.model.last_seq(), log.durable_seq());
         let at_first = self.model.clone();
         let data = payload(outer.uid, outer.len);
         let how = How { sync: Some(true), no_wait: true };
-        let result = log.append(&entry_of(&outer, &data), how);
-        self.machine.disk.between_units(None);
-        let inside = std::mem::take(&mut *inside.lock().unwrap_or_else(PoisonError::into_inner));
+        let append = || log.append(&entry_of(&outer, &data), how);
+        let (result, inside) = beside_a_leaders_write(&self.machine, log, second, append);
         if let Some(error) = inside.refused {
-            let known = matches!(error.code, Code::Again | Code::NoSpc | Code::Io | Code::Poisoned);
+            let known = matches!(error.code, Code::Again | Code::NoSpc | Code::NoMem | Code::Io | Code::Poisoned);
             require!(known, "an append beside another fails: {:?} {error}", error.code);
         }
         if inside.overtook {

@@ -148,6 +148,10 @@ impl<'story> Run<'story> {
             self.look(&log)?;
         }
         self.draw_from(life.seed);
+        let stats = log.stats();
+        self.story.add("rollovers", stats.segments_created);
+        self.story.add("segments recycled", stats.segments_recycled);
+        self.story.add("marks", stats.marks);
         self.last_words(log, life.end)
     }
 
@@ -313,6 +317,9 @@ impl<'story> Run<'story> {
             return Ok(Flow::Down);
         }
         if error.code == Code::NoSpc && (self.full || self.faults_planned) {
+            return Ok(Flow::On);
+        }
+        if error.code == Code::NoMem && self.faults_planned {
             return Ok(Flow::On);
         }
         let io = matches!(error.code, Code::Io | Code::Poisoned);

@@ -165,8 +165,9 @@ impl Life {
             insert(rng, stop);
         }
         if rng.percent(10) {
-            let kind = rng.pick(&[CallKind::Write, CallKind::Sync]);
-            let errno = rng.pick(&[libc::EIO, libc::ENOSPC]);
+            use CallKind::{Allocate, Create, DirSync, Remove, Rename, Sync, Write};
+            let kind = rng.pick(&[Write, Write, Write, Sync, Sync, Sync, DirSync, Rename, Create, Remove, Allocate]);
+            let errno = rng.pick(&[libc::EIO, libc::ENOSPC, libc::ENOMEM]);
             let fail = What::Fail(kind, rng.below(30), errno);
             insert(rng, fail);
         }

@@ -318,6 +318,11 @@ impl SimDisk {
         world.calls_max = world.calls.saturating_add(calls);
     }
 
+    /// Files and directories that are open now.
+    pub fn open_handles(&self) -> usize {
+        self.world().open_handles()
+    }
+
     // ---- Planned faults ----
 
     fn plan(&self, kind: Option<CallKind>, k: u64, errno: i32, short: bool, forever: bool) {

@@ -682,6 +682,10 @@ impl World {
         })
     }
 
+    pub(super) fn open_handles(&self) -> usize {
+        self.files.len() + self.open_dirs.len()
+    }
+
     /// Closes a descriptor.  The locks of one whose write is still in flight stay.
     pub(super) fn close(&mut self, id: u64) {
         self.open_dirs.remove(&id);
