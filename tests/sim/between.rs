@@ -148,7 +148,7 @@ impl Run<'_> {
             self.model.given.extend(inside.accepted.clone());
             flow
         } else {
-            let all = [&[outer.clone()], inside.accepted.as_slice()].concat();
+            let all = [std::slice::from_ref(&outer), inside.accepted.as_slice()].concat();
             self.appended(log, all, how, before, result)?
         };
         if log.stats().poisoned && self.faults_planned {

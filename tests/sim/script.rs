@@ -164,7 +164,7 @@ impl Life {
             let stop = What::Stop(any_stop(rng), rng.below(12));
             insert(rng, stop);
         }
-        if rng.percent(10) {
+        if rng.percent(18) {
             use CallKind::{Allocate, Create, DirSync, Remove, Rename, Sync, Write};
             let kind = rng.pick(&[Write, Write, Write, Sync, Sync, Sync, DirSync, Rename, Create, Remove, Allocate]);
             let errno = rng.pick(&[libc::EIO, libc::ENOSPC, libc::ENOMEM]);
