@@ -898,6 +898,34 @@ fn counts_tell_what_power_cuts_took() {
 }
 
 #[test]
+fn a_write_that_fails_is_passed_by_another() {
+    let passed = (0..50).filter(|&seed| {
+        let (disk, _dir, file) = disk_with(seed, 8, 1);
+        let (other, count) = (Arc::clone(&file), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&count);
+        disk.between_units(Some(Box::new(move |_, _| {
+            let mut count = counted.lock().unwrap();
+            if *count == 0 {
+                other.write_at(&sector(3), offset(7), Durable::Yes).unwrap();
+            }
+            *count += 1;
+        })));
+        disk.fail_kind(CallKind::Write, 0, libc::ENOSPC);
+        assert_eq!(errno(file.write_at(&[2; 7 * SECTOR], 0, Durable::Yes)), libc::ENOSPC);
+        disk.between_units(None);
+        let (content, landed) = (firsts(&disk.content("f").unwrap()), *count.lock().unwrap());
+        let twos = content[..7].iter().filter(|byte| **byte == 2).count();
+        assert!(
+            twos <= landed + 1 && (landed == 0 || twos == landed + 1),
+            "seed {seed}: {content:?}, {landed} in between"
+        );
+        assert_eq!(content[7] == 3, landed > 0, "seed {seed}");
+        landed > 0
+    });
+    assert!(passed.count() > 10);
+}
+
+#[test]
 #[should_panic(expected = "this goes on for ever")]
 fn calls_without_end_are_ended() {
     let disk = SimDisk::new(1);

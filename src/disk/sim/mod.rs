@@ -14,7 +14,7 @@
 //! | kill | what was written stays, unflushed; what was in flight lands later | [`SimDisk::kill`], [`SimDisk::set_late_within`] |
 //! | either | strikes in the middle of call n: a write lands in part, another call does or does not happen | [`SimDisk::stop_at`], [`SimDisk::restart`] |
 //! | always | a DSYNC write flushes its own sectors, and the size up to its end; nothing else, no name | |
-//! | planned | call k fails; a failed write leaves any part of itself | [`SimDisk::fail_call`], [`SimDisk::fail_kind`], [`SimDisk::shorten_write`] |
+//! | planned | call k fails; a failed write leaves any part of itself, while others may pass it | [`SimDisk::fail_call`], [`SimDisk::fail_kind`], [`SimDisk::shorten_write`] |
 //! | planned | a failed flush drops what it covered: no later flush makes it durable, whether reads see it or the bytes before it | [`SimDisk::fail_kind`] |
 //! | planned | the disk is full | [`SimDisk::set_capacity`] |
 //! | planned | flushes lie; a write is lost or lands elsewhere; reads fail, then succeed; bytes rot; files vanish, double, swap, shrink | [`SimDisk::lie_about_flushes`], [`SimDisk::lose_next_write`], … |

@@ -82,7 +82,7 @@ impl World {
         if stop == Stop::PowerCut && self.keep == Keep::Everything {
             return self.land_rest(&flight, false);
         }
-        self.land_some(&mut flight, false);
+        self.land_some(&mut flight);
         if stop == Stop::Kill && !flight.units.is_empty() {
             let id = self.fresh();
             self.flights.insert(id, flight);
