@@ -153,6 +153,8 @@ fn stories() {
         &["taken back", "not taken back"],
         stories::a_reader_forgets_what_was_taken_back,
     );
+    let elders = stories::elders_go_after_the_names_that_say_so;
+    play("elders_go_after_the_names_that_say_so", 40, &["power cuts"], elders);
     play("an_idle_log_is_witnessed_and_sleeps", 1, &[], stories::an_idle_log_is_witnessed_and_sleeps);
     play("later_callers_are_told_of_the_state", 1, &[], stories::later_callers_are_told_of_the_state);
 }
