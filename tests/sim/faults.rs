@@ -255,6 +255,10 @@ impl<'story> Script<'story> {
                 self.fails(&log, "trim", result)?;
             }
             self.notices.look(&log, true)?;
+            if log.stats().poisoned {
+                log.tick();
+                self.notices.check_none_waits(&log)?;
+            }
         }
         let durable = log.durable_seq();
         require!(durable >= self.model.acked, "durable is {durable}, acked was {}", self.model.acked);

@@ -26,6 +26,9 @@ impl Run<'_> {
         self.machine.pass_us(us);
         log.tick();
         self.notices.check_due_told(log)?;
+        if log.stats().poisoned {
+            self.notices.check_none_waits(log)?;
+        }
         if idle && self.may_expect(log) {
             self.model.witness(durable);
         }
