@@ -53,8 +53,10 @@ impl Failure {
     }
 
     /// What a caller is told of it where nothing was written.
-    fn class(self) -> Code {
+    fn class(self, kind: CallKind) -> Code {
         match self.errno {
+            // Which names are durable is not known any more, whatever the system calls it.
+            _ if kind == CallKind::DirSync => Code::Io,
             libc::ENOSPC => Code::NoSpc,
             libc::ENOMEM => Code::NoMem,
             _ => Code::Io,
@@ -74,7 +76,7 @@ struct Script<'story> {
     model: Model,
     story: &'story mut Story,
     /// What is planned; None: the life is stopped instead.
-    failure: Option<Failure>,
+    failure: Option<(CallKind, Failure)>,
     order: Order,
     notices: Notices,
     next_uid: u64,
@@ -87,7 +89,7 @@ fn entry<'a>(given: &Given, data: &'a [u8]) -> Entry<'a> {
 }
 
 impl<'story> Script<'story> {
-    fn new(machine: Machine, failure: Option<Failure>, order: Order, story: &'story mut Story) -> Self {
+    fn new(machine: Machine, failure: Option<(CallKind, Failure)>, order: Order, story: &'story mut Story) -> Self {
         machine.disk.limit_calls(CALLS_MAX);
         let (model, notices) = (Model::default(), Notices::default());
         Script { machine, model, story, failure, order, notices, next_uid: 0, poisoned: false }
@@ -101,11 +103,11 @@ impl<'story> Script<'story> {
 
     /// The error is one that the failure may be told as, and names it.
     fn check_error(&self, what: &str, error: &Error) -> Verdict {
-        let Some(failure) = self.failure else {
+        let Some((kind, failure)) = self.failure else {
             require!(matches!(error.code, Code::Io | Code::Poisoned), "{what}, stopped: {:?} {error}", error.code);
             return Ok(());
         };
-        let known = matches!(error.code, Code::Io | Code::Poisoned) || error.code == failure.class();
+        let known = matches!(error.code, Code::Io | Code::Poisoned) || error.code == failure.class(kind);
         require!(known, "{what} fails: {:?} {error}", error.code);
         require!(error.os_errno == failure.errno, "{what} names errno {}: {error}", error.os_errno);
         Ok(())
@@ -353,7 +355,7 @@ pub fn every_call_fails(seed: u64, story: &mut Story) -> Verdict {
             machine.disk.fail_kind(kind, k, failure.errno);
         }
         story.say(format!("{kind:?} {k}: {failure:?}, {order:?}"));
-        let mut script = Script::new(machine.clone(), Some(failure), order, story);
+        let mut script = Script::new(machine.clone(), Some((kind, failure)), order, story);
         script.play().map_err(|text| format!("{text}\n{}", machine.disk.trace()))?;
         let model = script.model.clone();
         let untouched = machine.disk.counts().of(kind) <= k;
