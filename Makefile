@@ -3,6 +3,7 @@
 #   make            build/libtwal.so.0.x.y, its links, build/libtwal.a, build/twal.pc
 #   make install    PREFIX=/usr/local DESTDIR= LIBDIR=... ; make uninstall
 #   make check      everything that must hold before a change goes in
+#   make soak       crashes on the simulated disk for SOAK_SECONDS, on SOAK_JOBS threads
 #   make help       all targets
 #
 # cargo makes the archive; this file links the shared library from it, because
@@ -62,7 +63,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
-        check-install check-c demo powerloss bench bench-report bench-micro bench-peers clean FORCE
+        check-install check-c demo soak powerloss bench bench-report bench-micro bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -75,6 +76,7 @@ help:
 	    symbols 'what both libraries export' \
 	    check-c 'the C programs of c-tests' \
 	    demo 'a log that is killed and opened again' \
+	    soak 'crash states on the simulated disk, SOAK_SECONDS=600 SOAK_JOBS=nproc' \
 	    powerloss 'power cuts on real file systems; needs root, POWERLOSS_SECONDS=200 for each' \
 	    bench 'speed against the device and against others' \
 	    bench-report 'docs/BENCHMARKS.md and its plots of what bench measured' \
@@ -229,6 +231,13 @@ check-c: all
 
 demo: all
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
+
+# Random lives and crashes on the simulated disk.  SOAK_SEED plays the same again, on one thread in the same order.
+SOAK_SECONDS ?= 600
+SOAK_JOBS ?= $(shell nproc)
+soak:
+	@SOAK_SECONDS=$(SOAK_SECONDS) SOAK_JOBS=$(SOAK_JOBS); export SOAK_SECONDS SOAK_JOBS; \
+	    $(CARGO_RUN) test $(CARGOFLAGS) --quiet --profile soak --test sim -- --ignored --exact soak_as_long_as_told --nocapture
 
 # A disk in user space, the kernel's own file systems on it, and the power cut at
 # many points.  Not part of check: it needs root, FUSE, loop devices and mkfs.

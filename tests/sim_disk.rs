@@ -867,3 +867,93 @@ fn counts_tell_the_calls_apart() {
     assert_eq!((of(CallKind::Write), counts.durable_writes, counts.bytes_written), (2, 1, 8192));
     assert_eq!((of(CallKind::Sync), of(CallKind::DirSync), of(CallKind::MakeDir), of(CallKind::OpenDir)), (1, 2, 1, 0));
 }
+
+#[test]
+fn counts_tell_what_power_cuts_took() {
+    let disk = SimDisk::new(1);
+    let dir = open(&disk);
+    let file = dir.create("f").unwrap();
+    dir.sync().unwrap();
+    file.write_at(&sector(1), 0, Durable::No).unwrap();
+    dir.create("g").unwrap();
+    disk.set_keep(Keep::Nothing);
+    let fork = disk.fork(1);
+    fork.power_cut();
+    let took = |disk: &SimDisk| {
+        let counts = disk.counts();
+        [counts.names_lost, counts.sizes_lost, counts.files_torn]
+    };
+    assert_eq!((took(&fork), fork.content("f")), ([1, 1, 0], Some(Vec::new())));
+    assert_eq!(took(&disk), [0; 3]);
+    // Of two sectors one: a tear.
+    let tears = |seed| {
+        let (disk, _dir, file) = disk_with(seed, 2, 1);
+        file.write_at(&[2; 2 * SECTOR], 0, Durable::No).unwrap();
+        disk.power_cut();
+        let torn = [vec![1, 2], vec![2, 1]].contains(&firsts(&disk.content("f").unwrap()));
+        assert_eq!(disk.counts().files_torn, u64::from(torn), "seed {seed}");
+        torn
+    };
+    assert!((0..20).filter(|seed| tears(*seed)).count() > 0);
+}
+
+#[test]
+fn a_write_that_fails_is_passed_by_another() {
+    let passed = (0..50).filter(|&seed| {
+        let (disk, _dir, file) = disk_with(seed, 8, 1);
+        let (other, count) = (Arc::clone(&file), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&count);
+        disk.between_units(Some(Box::new(move |_, _| {
+            let mut count = counted.lock().unwrap();
+            if *count == 0 {
+                other.write_at(&sector(3), offset(7), Durable::Yes).unwrap();
+            }
+            *count += 1;
+        })));
+        disk.fail_kind(CallKind::Write, 0, libc::ENOSPC);
+        assert_eq!(errno(file.write_at(&[2; 7 * SECTOR], 0, Durable::Yes)), libc::ENOSPC);
+        disk.between_units(None);
+        let (content, landed) = (firsts(&disk.content("f").unwrap()), *count.lock().unwrap());
+        let twos = content[..7].iter().filter(|byte| **byte == 2).count();
+        assert!(
+            twos <= landed + 1 && (landed == 0 || twos == landed + 1),
+            "seed {seed}: {content:?}, {landed} in between"
+        );
+        assert_eq!(content[7] == 3, landed > 0, "seed {seed}");
+        landed > 0
+    });
+    assert!(passed.count() > 10);
+}
+
+#[test]
+#[should_panic(expected = "this goes on for ever")]
+fn calls_without_end_are_ended() {
+    let disk = SimDisk::new(1);
+    let dir = open(&disk);
+    disk.limit_calls(10);
+    loop {
+        dir.list().unwrap();
+    }
+}
+
+#[test]
+fn handles_are_counted() {
+    let (disk, dir, file) = disk_with(1, 1, 1);
+    assert_eq!(disk.open_handles(), 2);
+    drop(file);
+    assert_eq!(disk.open_handles(), 1);
+    drop(dir);
+    assert_eq!(disk.open_handles(), 0);
+}
+
+#[test]
+fn a_new_seed_decides_whatever_was_drawn_before() {
+    let cut = |before: u64| {
+        let (disk, _dir, file) = disk_with(before, 8, 1);
+        file.write_at(&[2; 8 * SECTOR], 0, Durable::No).unwrap();
+        disk.reseed(5);
+        disk.power_cut();
+        disk.content("f")
+    };
+    assert_eq!(cut(1), cut(2));
+}

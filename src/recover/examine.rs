@@ -222,6 +222,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
         let look = walker.look();
         if let Look::Whole(frame, identity) = &look {
             if found.end.continues_in(frame) {
+                assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
                 walker.pass(frame);
                 found.end = Chain::after(frame, *identity);
@@ -237,7 +238,10 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
         let damaged = |error| Damage { error, last_good_seq: found.end.last_seq };
         let spot = spot_of(&look, &found.end);
         let followers = match &look {
-            Look::Unreadable(error) => return Err(damaged(error.clone())),
+            Look::Unreadable(error) => {
+                assert_eq!(verdict(spot, false, false), Verdict::Refuse, "whatever follows");
+                return Err(damaged(error.clone()));
+            }
             _ => {
                 let spot_offset = walker.offset();
                 walker.pass_block();

@@ -16,6 +16,8 @@ type Told = Arc<Mutex<Vec<(usize, Result<u64, Code>)>>>;
 pub struct Notices {
     eventfd: Option<OwnedFd>,
     durable_seq: u64,
+    /// The eventfd told of the failure, once.
+    poisoned: bool,
     /// The number that each registration waits for; whether it was told.
     registered: Vec<(u64, bool)>,
     told: Told,
@@ -24,7 +26,7 @@ pub struct Notices {
 impl Notices {
     /// A new life.
     pub fn begin(&mut self, log: &Log) -> Verdict {
-        *self = Notices { durable_seq: log.durable_seq(), ..Notices::default() };
+        *self = Notices { durable_seq: log.durable_seq(), poisoned: log.stats().poisoned, ..Notices::default() };
         // A chore behind the open may have failed by now.
         self.eventfd = log.eventfd().ok();
         require!(self.eventfd.is_some() || log.stats().poisoned, "no eventfd of a new log");
@@ -58,6 +60,8 @@ impl Notices {
         self.durable_seq = log.durable_seq();
         let Some(eventfd) = &self.eventfd else { return Ok(()) };
         let readable = nix::unistd::read(eventfd, &mut [0; 8]).is_ok();
+        let failed = log.stats().poisoned && !std::mem::replace(&mut self.poisoned, log.stats().poisoned);
+        require!(readable || !failed, "the log is poisoned, the eventfd is silent");
         require!(readable || !risen, "the durable mark rose to {}, the eventfd is silent", self.durable_seq);
         require!(!readable || risen || log.stats().poisoned, "the eventfd tells of nothing");
         Ok(())
@@ -89,6 +93,14 @@ impl Notices {
         self.hear(log, true)?;
         let late = self.registered.iter().find(|(seq, told)| !told && *seq <= log.durable_seq());
         require!(late.is_none(), "{} is durable, who waits for {late:?} was not told", log.durable_seq());
+        Ok(())
+    }
+
+    /// Once the log is poisoned nobody waits, whatever comes: the log may stay open for long.
+    pub fn check_none_waits(&mut self, log: &Log) -> Verdict {
+        self.hear(log, true)?;
+        let silent = self.registered.iter().find(|(_, told)| !told);
+        require!(silent.is_none(), "the log is poisoned, who waits for {silent:?} was not told");
         Ok(())
     }
 

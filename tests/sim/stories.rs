@@ -1,6 +1,6 @@
 //! What seeds once found, told by hand: each of these failed.
 
-use twal::disk::sim::{CallKind, Keep};
+use twal::disk::sim::{CallKind, Keep, Stop};
 use twal::{Code, Durability, Entry, How, Options};
 
 use super::faults::machine;
@@ -161,6 +161,35 @@ pub fn a_reader_forgets_what_was_taken_back(seed: u64, story: &mut Story) -> Ver
         require!(*next == expected.len(), "a reader ends at {next} of {}", expected.len());
     }
     log.close().map_err(failed)
+}
+
+/// A trim renames two segments and fails at the third, for want of room: the two new names are not flushed.  The
+/// next trim releases nothing and removes the first; if that were durable and the second's new name lost, the
+/// oldest file would be one that is neither the first nor archived.  The power goes at every step of that.
+pub fn elders_go_after_the_names_that_say_so(seed: u64, story: &mut Story) -> Verdict {
+    let failed = |error: twal::Error| error.to_string();
+    for step in 0.. {
+        let machine = machine(seed);
+        let log = machine.open().map_err(failed)?;
+        for _ in 0..5 {
+            log.append(&entry(b"kept"), SYNC).map_err(failed)?;
+            log.roll().map_err(failed)?;
+        }
+        machine.disk.fail_kind(CallKind::Rename, 2, libc::ENOSPC);
+        let refused = log.trim(5).map_err(|error| error.code);
+        require!(refused == Err(Code::NoSpc) && !log.stats().poisoned, "a name had no room: {refused:?}");
+        machine.disk.stop_at(machine.disk.steps() + step, Stop::PowerCut);
+        story.say(format!("power cut at step {step} of the next trim"));
+        let trimmed = log.trim(0);
+        drop(log);
+        if !machine.disk.restart() {
+            return trimmed.map_err(failed);
+        }
+        story.count("power cuts");
+        let log = machine.reopen()?;
+        require!(log.last_seq() == 5, "ends at {}", log.last_seq());
+    }
+    Ok(())
 }
 
 /// Only who was there when it failed is told of the failure itself; who comes later, of the state.

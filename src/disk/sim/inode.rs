@@ -362,6 +362,11 @@ impl Inode {
         self.written.first_gap(offset).min(self.size.bytes)
     }
 
+    /// What reads see of the sector at `offset`.
+    pub(super) fn sector(&self, offset: u64) -> Data {
+        self.sectors.get(&(offset / SECTOR)).and_then(|sector| sector.visible().clone())
+    }
+
     /// Offsets of the sectors whose last write no flush covered yet.
     pub(super) fn unflushed(&self) -> Vec<u64> {
         let pending = self.dirty.iter().filter(|index| !self.sectors[index].pending.is_empty());

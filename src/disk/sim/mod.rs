@@ -14,7 +14,7 @@
 //! | kill | what was written stays, unflushed; what was in flight lands later | [`SimDisk::kill`], [`SimDisk::set_late_within`] |
 //! | either | strikes in the middle of call n: a write lands in part, another call does or does not happen | [`SimDisk::stop_at`], [`SimDisk::restart`] |
 //! | always | a DSYNC write flushes its own sectors, and the size up to its end; nothing else, no name | |
-//! | planned | call k fails; a failed write leaves any part of itself | [`SimDisk::fail_call`], [`SimDisk::fail_kind`], [`SimDisk::shorten_write`] |
+//! | planned | call k fails; a failed write leaves any part of itself, while others may pass it | [`SimDisk::fail_call`], [`SimDisk::fail_kind`], [`SimDisk::shorten_write`] |
 //! | planned | a failed flush drops what it covered: no later flush makes it durable, whether reads see it or the bytes before it | [`SimDisk::fail_kind`] |
 //! | planned | the disk is full | [`SimDisk::set_capacity`] |
 //! | planned | flushes lie; a write is lost or lands elsewhere; reads fail, then succeed; bytes rot; files vanish, double, swap, shrink | [`SimDisk::lie_about_flushes`], [`SimDisk::lose_next_write`], … |
@@ -118,10 +118,16 @@ impl CallKind {
     }
 }
 
-/// Calls since the disk was made, failed ones too, those of dead lives not.
+/// Calls since the disk was made, failed ones too, those of dead lives not; and what power cuts did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     by_kind: [u64; 14],
+    /// Creations, renames and removals that power cuts took back.
+    pub names_lost: u64,
+    /// Power cuts that left a file at a size older than its last.
+    pub sizes_lost: u64,
+    /// Power cuts that left a part of what a file had unflushed or in flight.
+    pub files_torn: u64,
     /// Writes that asked to be durable; they count as writes too.
     pub durable_writes: u64,
     /// Bytes in all writes.
@@ -198,12 +204,18 @@ impl SimDisk {
         self.shared.world()
     }
 
-    /// A disk of its own, in the same state, where `seed` decides from here on.
+    /// A disk of its own, in the same state, where `seed` decides from here on.  What power cuts did is counted anew.
     /// Handles stay with the original: end the fork's life first.
     pub fn fork(&self, seed: u64) -> Arc<Self> {
         let mut world = self.world().clone();
         world.rng = Rng::new(seed);
+        (world.counts.names_lost, world.counts.sizes_lost, world.counts.files_torn) = (0, 0, 0);
         Self::around(world)
+    }
+
+    /// `seed` decides from here on what is left open, whatever was drawn before.
+    pub fn reseed(&self, seed: u64) {
+        self.world().rng = Rng::new(seed);
     }
 
     // ---- What it is ----
@@ -298,6 +310,17 @@ impl SimDisk {
     /// Lands them now.
     pub fn land_late_writes(&self) {
         self.world().land_late(|_| true);
+    }
+
+    /// Panics at the call after the next `calls`: whoever comes so far would go on for ever.
+    pub fn limit_calls(&self, calls: u64) {
+        let mut world = self.world();
+        world.calls_max = world.calls.saturating_add(calls);
+    }
+
+    /// Files and directories that are open now.
+    pub fn open_handles(&self) -> usize {
+        self.world().open_handles()
     }
 
     // ---- Planned faults ----

@@ -106,6 +106,8 @@ struct Flight {
     /// Where the write ends, bytes; 0: it does not lengthen the file.
     end: u64,
     durable: bool,
+    /// What the write answers when its last unit has landed; 0: done.
+    errno: i32,
     /// Set when its life was killed: it lands by itself, at this call or this
     /// time, whichever comes first.
     late: Option<(u64, u64)>,
@@ -173,7 +175,9 @@ pub(super) struct World {
     bad_places: Vec<BadPlace>,
     /// Between a stop and `restart`: no call has an effect.
     down: bool,
-    calls: u64,
+    pub(super) calls: u64,
+    /// More than these are a call without end.
+    pub(super) calls_max: u64,
     life: u64,
     last_id: u64,
     inodes: BTreeMap<u64, Inode>,
@@ -209,6 +213,7 @@ impl World {
             bad_places: Vec::new(),
             down: false,
             calls: 0,
+            calls_max: u64::MAX,
             life: 1,
             last_id: 0,
             inodes: BTreeMap::new(),
@@ -235,6 +240,7 @@ impl World {
             return Verdict::Dead;
         }
         self.calls += 1;
+        assert!(self.calls <= self.calls_max, "more calls than were allowed: this goes on for ever\n{}", self.trace());
         self.land_what_is_due();
         self.counts.add(kind);
         let stop = kind.changes().then(|| {
@@ -527,22 +533,33 @@ impl World {
             }
             (_, Err(error)) => Err(error),
             (Verdict::Fail { errno: code, short }, Ok(mut flight)) => {
-                self.land_some(&mut flight, short);
-                errno(code)
+                let mut landing = self.draw_landing(&mut flight, short);
+                if shuffle && !landing.is_empty() {
+                    // Others pass while it lands as far as it does.
+                    landing.reverse();
+                    Ok(Some(self.take_off(Flight { units: landing, durable: false, errno: code, ..flight })))
+                } else {
+                    self.land(flight.ino, flight.end, false, &landing.concat());
+                    errno(code)
+                }
             }
             (_, Ok(flight)) if flight.units.is_empty() => Ok(None),
             (_, Ok(mut flight)) => {
                 if shuffle {
                     self.rng.shuffle(&mut flight.units);
                 }
-                let id = self.fresh();
-                self.flights.insert(id, flight);
-                Ok(Some(id))
+                Ok(Some(self.take_off(flight)))
             }
         };
         self.counts.wrote(len_u64(buf.len()), durable);
         self.note(CallKind::Write, &name, Some((offset, len_u64(buf.len()))), &result);
         result
+    }
+
+    fn take_off(&mut self, flight: Flight) -> u64 {
+        let id = self.fresh();
+        self.flights.insert(id, flight);
+        id
     }
 
     /// Checks a write and cuts it into units, with what is planned to go wrong with its way.
@@ -572,7 +589,7 @@ impl World {
         let tear = self.tear_sectors;
         let units =
             sectors.chunk_by(|(one, _), (next, _)| one / tear == next / tear).rev().map(<[_]>::to_vec).collect();
-        Ok(Flight { ino, holder: file, units, end, durable: durable && !self.lies, late: None })
+        Ok(Flight { ino, holder: file, units, end, durable: durable && !self.lies, errno: 0, late: None })
     }
 
     /// Refuses what the device has no room for.
@@ -604,9 +621,9 @@ impl World {
         }
     }
 
-    /// Lands a part of a write and leaves the rest in `flight`: any units, or
+    /// Takes a part of a write out of `flight` and leaves the rest there: any units, or
     /// with `prefix` the first ones, but never all.
-    fn land_some(&mut self, flight: &mut Flight, prefix: bool) {
+    fn draw_landing(&mut self, flight: &mut Flight, prefix: bool) -> Vec<Vec<(u64, Data)>> {
         let eighths = self.rng.bias();
         let end = if prefix { self.rng.below(len_u64(flight.units.len())) } else { u64::MAX };
         let (mut landing, mut rest) = (Vec::new(), Vec::new());
@@ -616,6 +633,12 @@ impl World {
         }
         rest.reverse();
         flight.units = rest;
+        landing
+    }
+
+    /// Lands a part of a write and leaves the rest in `flight`.
+    fn land_some(&mut self, flight: &mut Flight) {
+        let landing = self.draw_landing(flight, false);
         // Not durable, even of a durable write: nobody was told so.
         self.land(flight.ino, flight.end, false, &landing.concat());
     }
@@ -642,10 +665,13 @@ impl World {
         let unit = flight.units.pop().expect("a flight without units is over");
         self.land(flight.ino, flight.end, flight.durable, &unit);
         let (name, offset, last) = (self.inode(flight.ino).label.clone(), unit[0].0 * SECTOR, flight.units.is_empty());
+        let result = if last && flight.errno != 0 { errno(flight.errno) } else { Ok((name.clone(), offset, last)) };
         if !last {
             self.flights.insert(id, flight);
+        } else if result.is_err() {
+            self.note(CallKind::Write, &name, Some((offset, 0)), &result);
         }
-        Ok((name, offset, last))
+        result
     }
 
     pub(super) fn sync(&mut self, file: u64) -> io::Result<()> {
@@ -676,6 +702,10 @@ impl World {
             world.inode(ino).grow(size, stamp);
             Ok(())
         })
+    }
+
+    pub(super) fn open_handles(&self) -> usize {
+        self.files.len() + self.open_dirs.len()
     }
 
     /// Closes a descriptor.  The locks of one whose write is still in flight stay.

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::{errno, Flight, Lock, OpenFile, Place, World};
+use crate::base::bytes::len_u64;
 use crate::base::clock::Clock;
 use crate::disk::sim::inode::Fate;
 use crate::disk::sim::rng::Rng;
@@ -81,7 +82,7 @@ impl World {
         if stop == Stop::PowerCut && self.keep == Keep::Everything {
             return self.land_rest(&flight, false);
         }
-        self.land_some(&mut flight, false);
+        self.land_some(&mut flight);
         if stop == Stop::Kill && !flight.units.is_empty() {
             let id = self.fresh();
             self.flights.insert(id, flight);
@@ -132,6 +133,7 @@ impl World {
 
     pub(in crate::disk::sim) fn power_cut(&mut self) {
         let mut rng = self.rng.clone();
+        self.counts.files_torn += len_u64(self.flights.len());
         self.flights.clear();
         let in_order = rng.chance(2);
         let upto = rng.below(self.last_id + 1);
@@ -147,12 +149,19 @@ impl World {
             for (stamp, op) in std::mem::take(&mut names.journal) {
                 if fate.choose(&[stamp], &mut rng) != 0 {
                     op.apply(&mut names.durable);
+                } else {
+                    self.counts.names_lost += 1;
                 }
             }
             names.visible = names.durable.clone();
         }
         for inode in self.inodes.values_mut() {
+            let (size, unflushed) = (inode.size(), inode.unflushed());
+            let before: Vec<_> = unflushed.iter().map(|offset| inode.sector(*offset)).collect();
             inode.cut(fate(&mut rng), self.tear_sectors, &mut rng);
+            self.counts.sizes_lost += u64::from(inode.size() < size);
+            let kept = unflushed.iter().zip(&before).filter(|(offset, data)| inode.sector(**offset) == **data).count();
+            self.counts.files_torn += u64::from(kept > 0 && kept < unflushed.len());
         }
         self.rng = rng;
         self.end_life();
