@@ -62,7 +62,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
-        check-install check-c demo powerloss bench bench-report bench-micro bench-peers clean FORCE
+        check-install check-c soak-kill demo powerloss bench bench-report bench-micro bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -74,6 +74,7 @@ help:
 	    lint 'clippy, rustfmt, rustdoc' \
 	    symbols 'what both libraries export' \
 	    check-c 'the C programs of c-tests' \
+	    soak-kill 'writers killed for SOAK_SECONDS=600' \
 	    demo 'a log that is killed and opened again' \
 	    powerloss 'power cuts on real file systems; needs root, POWERLOSS_SECONDS=200 for each' \
 	    bench 'speed against the device and against others' \
@@ -224,6 +225,13 @@ check-c: all
 	    TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' \
 	        '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))' $$mode || exit 1; \
 	done
+
+# The same kill rounds as in check, everything mixed, for as long as told; on the
+# file systems that can be mounted here.  Prints the seed of what fails.
+SOAK_SECONDS ?= 600
+soak-kill: all
+	@TWAL_INCLUDE='$(SRC)/include' TWAL_SOAK_SECONDS=$(SOAK_SECONDS) CC='$(CC)' \
+	    '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))' soak-kill
 
 # --- see it work -------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds and runs the C tests.
 #
-#   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|install|headers] [test...]
+#   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|install|headers|soak-kill] [test...]
 #
 # BUILD_DIR (or, without any argument, $TWAL_BUILD) holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
 # built against the shared and against the static library, run in a process and
@@ -15,6 +15,8 @@
 #   install   "make install" into an empty directory; a C++ and a Zig program
 #             are built from there, through pkg-config, and run
 #   headers   only the header
+#   soak-kill what kills writers, everything mixed, for $TWAL_SOAK_SECONDS (60),
+#             all at once; then how many rounds it were
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
 # comment.  Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
@@ -49,6 +51,11 @@ wrapper=()
 
 case $mode in
 plain | install | headers) ;;
+soak-kill)
+    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60}
+    [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds))
+    jobs=${JOBS:-$((2 * ${#only[@]}))}
+    ;;
 asan)
     cflags+=" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=1}
@@ -249,7 +256,7 @@ run_one() { # name linkage: leaves result, reason, time and output in $results
     local name=$1 linkage=$2 seconds status began ended
     local mark=$results/$name.$linkage
     seconds=$(tag timeout "$here/$name.c")
-    seconds=${seconds:-60}
+    seconds=$((${seconds:-60} + ${TWAL_SOAK_SECONDS:-0}))
     case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; esac
     [ "$mode" = valgrind ] && [ -n "$(tag leaks "$here/$name.c")" ] && wrapper+=(--leak-check=no)
     began=$EPOCHREALTIME
@@ -361,4 +368,7 @@ list_tests
 build_all
 [ ${#only[@]} -eq 0 ] && canaries
 run_all
+[ "$mode" = soak-kill ] && cat "$results"/*.log | awk '
+    / rounds, / { rounds += $2; rate += $4; held += $11; over += $14 }
+    END { printf "%d rounds, %.1f a second, %d acknowledgements held, %d taken over\n", rounds, rate, held, over }'
 finish
