@@ -13,7 +13,7 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::options::{Config, Durability};
-use crate::base::{Error, Result};
+use crate::base::{room, Error, Result};
 use crate::disk::File;
 use crate::format::FRAME_HEADER_LEN;
 use crate::mem::ring::{ClosedFrame, OpenFrame, Space, FRAMES_MAX};
@@ -212,21 +212,21 @@ pub struct Chores {
 }
 
 impl Queue {
-    pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Queue {
+    pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Result<Queue> {
         let (active_segment, spares) = (tail.segment, usize_of(config.spares));
-        Queue {
+        Ok(Queue {
             space,
             block,
             next_seq,
             tail,
             open: None,
-            closed: VecDeque::with_capacity(FRAMES_MAX),
-            flying: VecDeque::with_capacity(4 * FRAMES_MAX),
+            closed: room::deque(FRAMES_MAX)?,
+            flying: room::deque(4 * FRAMES_MAX)?,
             next_order: 0,
             next_gate: 0,
-            ready: VecDeque::with_capacity(spares + 1),
+            ready: room::deque(spares + 1)?,
             // A planned segment has a frame, and no more than these are closed or open.
-            planned: VecDeque::with_capacity(FRAMES_MAX + 1),
+            planned: room::deque(FRAMES_MAX + 1)?,
             active_segment,
             roll_target: active_segment,
             demand_seq: 0,
@@ -246,7 +246,7 @@ impl Queue {
             keeper: Chores::default(),
             counted: Counted::default(),
             gather: Gather::default(),
-        }
+        })
     }
 
     fn pad(&self, len: usize) -> u64 {
@@ -696,7 +696,7 @@ mod tests {
             let (ring, space) = Ring::new(1 << 20, 4096).unwrap();
             let (size, ready_end) = (config.segment_size, 40 * block);
             let tail = Tail { segment: 1, offset: block, size, ready_end, records: 0 };
-            let mut queue = Queue::new(space, block, 1, tail, &config);
+            let mut queue = Queue::new(space, block, 1, tail, &config).unwrap();
             while queue.place(need, 1, &config, &Clock::simulated()).unwrap() == Place::Here {
                 let open = queue.open.as_mut().unwrap();
                 drop(open.frame.claim(&ring, need));

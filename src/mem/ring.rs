@@ -32,7 +32,7 @@ use nix::sys::mman::{mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
 
 use super::slot::{Slot, CLAIMS_MAX};
 use super::AlignedBuf;
-use crate::base::{Code, Error, Result};
+use crate::base::{room, Code, Error, Result};
 
 /// Most frames that can be in the ring at once.
 pub const FRAMES_MAX: usize = 512;
@@ -57,6 +57,10 @@ impl Ring {
             |errno: nix::Error| Error::os(format_args!("cannot reserve a ring of {size} bytes"), &errno.into());
         let length = std::num::NonZeroUsize::new(size)
             .ok_or_else(|| Error::new(Code::Inval, "a ring needs at least one block"))?;
+        let mut slots = room::vec(FRAMES_MAX)?;
+        slots.extend((0..FRAMES_MAX).map(|_| Slot::default()));
+        let (live, mut free_slots) = (room::vec(FRAMES_MAX)?, room::vec(FRAMES_MAX)?);
+        free_slots.extend((0..FRAMES_MAX).rev());
         // SAFETY: a new private mapping at an address of the kernel's choice touches no existing memory.
         let memory = unsafe {
             mmap_anonymous(
@@ -67,17 +71,8 @@ impl Ring {
             )
         }
         .map_err(no_memory)?;
-        let slots = (0..FRAMES_MAX).map(|_| Slot::default()).collect();
-        let ring = Arc::new(Ring { memory: memory.cast(), size, slots });
-        let space = Space {
-            ring: Arc::clone(&ring),
-            block,
-            head: 0,
-            live: Vec::with_capacity(FRAMES_MAX),
-            free_slots: (0..FRAMES_MAX).rev().collect(),
-            big: None,
-            used: 0,
-        };
+        let ring = Arc::new(Ring { memory: memory.cast(), size, slots: slots.into_boxed_slice() });
+        let space = Space { ring: Arc::clone(&ring), block, head: 0, live, free_slots, big: None, used: 0 };
         Ok((ring, space))
     }
 }
