@@ -2,6 +2,7 @@
 #include "kill_rounds.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define LIVES_MAX 32
@@ -158,6 +159,9 @@ static twal_options plan_options(const t_kill_plan *plan)
     return options;
 }
 
+/* Refusals of an open, each after two seconds.  (A time would also pass while this process is stopped.) */
+#define REFUSALS_MAX 30
+
 /*
  * For writing.  A write in flight keeps the lock of the killed writer's files;
  * after two seconds an open says so, and has to be asked again.
@@ -165,10 +169,9 @@ static twal_options plan_options(const t_kill_plan *plan)
 static twal_log *open_to_write(const t_kill_plan *plan, const char *dir, uint64_t *refused)
 {
     twal_options options = plan_options(plan);
-    uint64_t deadline = t_now_ns() + (uint64_t)T_PATIENCE_MS * 1000000;
     twal_log *log = NULL;
-    int code;
-    while ((code = twal_open(dir, &options, &log)) == TWAL_E_LOCKED && t_now_ns() < deadline)
+    int code, left = REFUSALS_MAX;
+    while ((code = twal_open(dir, &options, &log)) == TWAL_E_LOCKED && left-- > 0)
         ++*refused;
     t_ok(code);
     return log;
@@ -178,6 +181,7 @@ static void live(void *arg)
 {
     struct child *child = arg;
     uint64_t refused = 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct child_thread threads[THREADS_MAX];
     child->log = open_to_write(&child->plan, child->dir, &refused);
     tell(child, (struct message){ OPENED, twal_last_seq(child->log), 0, 0, 0 });

@@ -19,7 +19,8 @@
 #             all at once; then how many rounds it were
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
-# comment.  Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
+# comment, and for files that only some tests are built with, with "t:with FILE...".
+# Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
 # TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2),
 # CC, CXX, ZIG.
 set -u -o pipefail
@@ -211,12 +212,13 @@ consumer() {
 # ---- building ----
 
 shared=(helpers kill_rounds crashed full_disk)
+special=(fault_calls countdown)
 tests=()
 list_tests() {
     local file name
     for file in "$here"/*.c; do
         name=$(basename "$file" .c)
-        case " ${shared[*]} canary header_c " in *" $name "*) continue ;; esac
+        case " ${shared[*]} ${special[*]} canary header_c " in *" $name "*) continue ;; esac
         tests+=("$name")
     done
     if [ ${#only[@]} -gt 0 ]; then
@@ -231,7 +233,7 @@ list_tests() {
 
 build_one() { # name: its object, then both programs
     local name=$1 objects
-    objects=$(printf " $out/%s.o" "${shared[@]}")
+    objects=$(printf " $out/%s.o" "${shared[@]}" $(tag with "$here/$name.c"))
     $CC $cflags -c "$here/$name.c" -o "$out/$name.o" &&
         $CC $cflags "$out/$name.o" $objects -o "$out/$name.shared" "$build/libtwal.so" -Wl,-rpath,"$build" \
             -pthread &&
@@ -240,7 +242,7 @@ build_one() { # name: its object, then both programs
 
 build_all() {
     local name
-    for name in "${shared[@]}"; do
+    for name in "${shared[@]}" "${special[@]}"; do
         $CC $cflags -c "$here/$name.c" -o "$out/$name.o" || { report FAIL "does not compile" "$name" ""; finish; }
     done
     for name in canary "${tests[@]}"; do

@@ -1,0 +1,13 @@
+/*
+ * t:timeout 300
+ * t:with countdown fault_calls
+ *
+ * Goal: what countdown.h says, with the blocking engine.
+ */
+#include "countdown.h"
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return t_countdown(TWAL_IO_BLOCKING, argv);
+}
