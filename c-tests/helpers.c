@@ -415,12 +415,6 @@ void t_expect_log(const char *dir, uint64_t first, uint64_t last, size_t len)
 
 /* ---- threads and children ---- */
 
-bool t_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload && strstr(preload, "vgpreload");
-}
-
 pthread_t t_thread(void *(*run)(void *), void *arg)
 {
     pthread_t thread;

@@ -168,8 +168,6 @@ void t_record_of_many(const twal_record *record, void *len);
 
 /* ---- threads and children ---- */
 
-bool t_valgrind(void); /* this runs under valgrind, some fifty times slower */
-
 pthread_t t_thread(void *(*run)(void *), void *arg);
 void t_join(pthread_t thread); /* fails after T_PATIENCE_MS */
 pid_t t_thread_id(void);

@@ -8,7 +8,8 @@
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
 #   plain     all tests; the header in every standard comes first
-#   asan      the C side with AddressSanitizer and UBSan
+#   asan      the C side with AddressSanitizer and UBSan, but for those with
+#             "t:asan no, <reason>"
 #   valgrind  all tests but those that say why not, in their first comment:
 #             "t:valgrind no, <reason>"; without its leak check where they say
 #             "t:leaks no, <reason>"
@@ -297,8 +298,8 @@ run_all() {
             head -n 20 "$out/$name.build" | sed 's/^/    /'
             continue
         fi
-        why=$(tag valgrind "$here/$name.c")
-        if [ "$mode" = valgrind ] && [ -n "$why" ]; then
+        why=$(tag "$mode" "$here/$name.c")
+        if [ -n "$why" ]; then
             report skipped "${why#no, }" "$name" ""
             continue
         fi
