@@ -1,6 +1,7 @@
 /*
  * t:timeout 300
  * t:asan no, it has system calls of its own
+ * t:tsan no, it has system calls of its own
  * t:valgrind no, it has a malloc() of its own
  * t:with countdown fault_calls
  *

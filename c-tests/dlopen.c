@@ -1,4 +1,5 @@
 /*
+ * t:tsan no, the library it loads is another
  * t:valgrind no, a second copy of the library has threads and memory of its own
  *
  * Goal: the library may be loaded and unloaded at run time, again and again, also while

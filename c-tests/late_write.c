@@ -1,5 +1,6 @@
 /*
  * t:timeout 120
+ * t:tsan no, its disk is a child without threads
  * t:valgrind no, it mounts a file system
  *
  * Goal: a write of a killed process that lands late harms nobody: whoever opens the

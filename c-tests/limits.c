@@ -1,5 +1,6 @@
 /*
  * t:timeout 300
+ * t:tsan no, it reserves terabytes
  * t:valgrind no, it has limits of its own on memory
  * t:asan no, it reserves terabytes
  *

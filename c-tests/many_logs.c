@@ -1,5 +1,6 @@
 /*
  * t:timeout 300
+ * t:tsan no, it counts memory
  * t:valgrind no, it counts threads
  * t:asan no, it counts memory
  *
