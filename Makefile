@@ -63,7 +63,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
-        check-install check-c demo soak powerloss bench bench-report bench-micro bench-peers clean FORCE
+        check-install check-c check-tsan demo soak soak-kill powerloss bench bench-report bench-micro \
+        bench-peers clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -75,6 +76,8 @@ help:
 	    lint 'clippy, rustfmt, rustdoc' \
 	    symbols 'what both libraries export' \
 	    check-c 'the C programs of c-tests' \
+	    check-tsan 'what has threads, with ThreadSanitizer; needs a nightly rustc' \
+	    soak-kill 'writers killed for SOAK_SECONDS=600' \
 	    demo 'a log that is killed and opened again' \
 	    soak 'crash states on the simulated disk, SOAK_SECONDS=600 SOAK_JOBS=nproc' \
 	    powerloss 'power cuts on real file systems; needs root, POWERLOSS_SECONDS=200 for each' \
@@ -226,6 +229,34 @@ check-c: all
 	    TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' \
 	        '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))' $$mode || exit 1; \
 	done
+
+# ThreadSanitizer on what has threads, in C and in Rust.  Not part of check: it needs
+# a nightly rustc with its sources, and a second build of everything.
+TSAN_TOOLCHAIN ?= nightly
+TSAN_TARGET ?= x86_64-unknown-linux-gnu
+TSAN_TESTS ?= notify group readers
+TSAN_CARGO = cd '$(SRC)' && CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)/tsan' RUSTFLAGS=-Zsanitizer=thread \
+    $(CARGO) +$(TSAN_TOOLCHAIN)
+TSAN_FLAGS = $(CARGOFLAGS) --quiet -Zbuild-std --target $(TSAN_TARGET)
+check-tsan:
+	@sysroot=$$(rustc +$(TSAN_TOOLCHAIN) --print sysroot 2> /dev/null) && [ -d "$$sysroot/lib/rustlib/src" ] || \
+	    { echo 'skipped: no $(TSAN_TOOLCHAIN) toolchain with rust-src'; exit 0; }; \
+	set -e; mkdir -p $(BUILD)/tsan; \
+	printf '  %-8s %s\n' CARGO 'libtwal.a for ThreadSanitizer'; \
+	($(TSAN_CARGO) rustc $(TSAN_FLAGS) --lib --crate-type staticlib); \
+	cp '$(CARGO_TARGET_DIR)/tsan/$(TSAN_TARGET)/debug/libtwal.a' $(BUILD)/tsan/; \
+	printf '  %-8s %s\n' TEST 'c-tests, tsan'; \
+	TSAN_RUNTIME="$$(ls "$$sysroot"/lib/rustlib/$(TSAN_TARGET)/lib/librustc-*_rt.tsan.a)" TWAL_INCLUDE='$(SRC)/include' \
+	    CC='$(CC)' '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))/tsan' tsan; \
+	printf '  %-8s %s\n' TEST 'cargo test $(TSAN_TESTS), tsan'; \
+	($(TSAN_CARGO) test $(TSAN_FLAGS) $(TSAN_TESTS:%=--test %))
+
+# The same kill rounds as in check, everything mixed, for as long as told; on the
+# file systems that can be mounted here.  Prints the seed of what fails.
+SOAK_SECONDS ?= 600
+soak-kill: all
+	@TWAL_INCLUDE='$(SRC)/include' TWAL_SOAK_SECONDS=$(SOAK_SECONDS) CC='$(CC)' \
+	    '$(SRC)/c-tests/run.sh' '$(abspath $(BUILD))' soak-kill
 
 # --- see it work -------------------------------------------------------------
 

@@ -4,6 +4,15 @@
  */
 #include "helpers.h"
 
+static int raced;
+
+static void *race(void *arg)
+{
+    for (int n = 0; n < 1000; n++)
+        raced++;
+    return arg;
+}
+
 int main(int argc, char **argv)
 {
     const char *fault = argc > 1 ? argv[1] : "";
@@ -33,6 +42,11 @@ int main(int argc, char **argv)
         volatile char *bytes = malloc(1000);
         t_check(bytes);
         bytes = NULL;
+    }
+    if (!strcmp(fault, "race")) {
+        pthread_t one = t_thread(race, NULL), two = t_thread(race, NULL);
+        t_join(one);
+        t_join(two);
     }
     if (!strcmp(fault, "payload")) {
         /* The payload check must see one wrong bit, and a stranger's record. */

@@ -928,6 +928,12 @@ uint64_t t_file_last_block(const char *path, uint64_t block_size)
 
 /* ---- a file system of our own ---- */
 
+void t_private_mounts(void)
+{
+    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+        t_skip("no mount namespace: %s", strerror(errno));
+}
+
 const char *t_mount(const char *file_system, uint64_t size)
 {
     char command[64];
@@ -941,8 +947,7 @@ const char *t_mount(const char *file_system, uint64_t size)
 
     if (geteuid() != 0)
         t_skip("mounting a file system needs root");
-    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        t_skip("no mount namespace: %s", strerror(errno));
+    t_private_mounts();
     int fd = open(image, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     t_check(fd >= 0);
     t_check(ftruncate(fd, (off_t)size) == 0);

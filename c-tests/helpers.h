@@ -249,6 +249,10 @@ uint64_t t_file_last_block(const char *path, uint64_t block_size);
 
 /* ---- a file system of our own ---- */
 
+/* From here on what this process and its children mount is seen by them only, and
+ * gone with them.  Skips the test where that cannot be done. */
+void t_private_mounts(void);
+
 /* Mounts a new file system (ext4, xfs, btrfs) of that size in the scratch
  * directory, seen by this process and its children only, and gone with them.
  * Skips the test where that cannot be done. */

@@ -2,6 +2,7 @@
 #include "kill_rounds.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define LIVES_MAX 32
@@ -21,9 +22,10 @@ struct message {
 /* ---- the child ---- */
 
 struct child {
-    const t_kill_plan *plan;
+    t_kill_plan plan; /* of this life */
     const char *dir;
     int pipe, life;
+    uint64_t salt;
     twal_log *log;
 };
 
@@ -53,13 +55,52 @@ static void reserve_and_commit(twal_log *log, const twal_entry *entry, uint64_t 
     t_ok(twal_cancel(log, &lost));
 }
 
+/* In parts: two, of any length. */
+static void gather(twal_log *log, const twal_entry *entry, t_random *random, uint64_t *seq_out)
+{
+    const char *data = entry->data;
+    size_t cut = t_random_below(random, entry->len + 1);
+    twal_part parts[2] = { { data, cut }, { data + cut, entry->len - cut } };
+    twal_entry whole = *entry;
+    whole.data = NULL;
+    whole.len = 0;
+    t_ok(twal_append_gather(log, &whole, parts, 2, seq_out));
+}
+
+/* The mode of a mixed plan's append; SYNC if it waits for the device. */
+static uint32_t draw_flags(const t_kill_plan *plan, t_random *random, uint32_t *flags)
+{
+    static const uint32_t some[] = { 0, 0, TWAL_APPEND_SYNC, TWAL_APPEND_NO_SYNC };
+    *flags = plan->mixed ? some[t_random_below(random, 4)] : 0;
+    return *flags == TWAL_APPEND_SYNC ? TWAL_SYNC : *flags == TWAL_APPEND_NO_SYNC ? TWAL_ASYNC : plan->durability;
+}
+
+/* What a program also does now and then. */
+static void use_log(struct child *child, t_random *random, uint64_t seq)
+{
+    switch (t_random_below(random, 60)) {
+    case 0: t_ok(twal_roll(child->log)); return;
+    case 1: t_ok(twal_sync_async(child->log, 0, NULL, NULL)); return;
+    case 2:
+        t_ok(twal_sync(child->log, 0));
+        tell(child, (struct message){ DURABLE, seq, 0, 0, 0 });
+        return;
+    case 3:
+        /* Asks for nothing: comes by time, or is durable already. */
+        t_ok(twal_wait(child->log, seq, -1));
+        tell(child, (struct message){ DURABLE, seq, 0, 0, 0 });
+        return;
+    default: return;
+    }
+}
+
 static void *append_for_ever(void *arg)
 {
     struct child_thread *me = arg;
     struct child *child = me->child;
-    const t_kill_plan *plan = child->plan;
+    const t_kill_plan *plan = &child->plan;
     uint64_t writer = (uint64_t)child->life * THREADS_MAX + (uint64_t)me->thread, number = 0;
-    t_random random = t_random_new(writer + 1000);
+    t_random random = t_random_new((child->salt + 1) * 1000 + writer);
     twal_entry entries[BATCH_MAX];
     char *data = malloc(plan->batch_max * plan->record_len_max);
     t_check(data);
@@ -69,6 +110,7 @@ static void *append_for_ever(void *arg)
         size_t count = plan->batch_max > 1 && t_random_below(&random, 2)
                            ? 1 + t_random_below(&random, plan->batch_max)
                            : 1;
+        uint32_t flags = 0, durability = draw_flags(plan, &random, &flags);
         for (size_t k = 0; k < count; k++) {
             size_t len = T_PAYLOAD_MIN + t_random_below(&random, plan->record_len_max - T_PAYLOAD_MIN + 1);
             char *place = data + k * plan->record_len_max;
@@ -78,18 +120,24 @@ static void *append_for_ever(void *arg)
             entries[k].len = len;
             entries[k].stream = TWAL_STREAM(count, k);
             entries[k].type = 0x0100 + (uint32_t)me->thread;
+            entries[k].flags = flags;
         }
-        if (count == 1 && plan->reserve)
+        uint64_t way = plan->mixed ? t_random_below(&random, 3) : plan->reserve;
+        if (count == 1 && way == 1)
             reserve_and_commit(child->log, entries, writer, &first);
+        else if (count == 1 && way == 2)
+            gather(child->log, entries, &random, &first);
         else if (count == 1)
             t_ok(twal_append_entry(child->log, entries, &first));
         else
             t_ok(twal_append_batch(child->log, entries, count, &first));
-        if (plan->durability == TWAL_SYNC)
+        if (durability == TWAL_SYNC)
             tell(child, (struct message){ APPENDED, first, writer, number, count });
         else if (number % 16 == 0)
             tell(child, (struct message){ DURABLE, twal_durable_seq(child->log), 0, 0, 0 });
         number += count;
+        if (plan->mixed)
+            use_log(child, &random, first);
         if (plan->trim && me->thread == 0 && number % 40 == 0) {
             uint64_t from = twal_first_seq(child->log), below = from + (twal_last_seq(child->log) - from) / 2;
             tell(child, (struct message){ TRIMMED, below, 0, 0, 0 });
@@ -107,17 +155,37 @@ static twal_options plan_options(const t_kill_plan *plan)
     options.segment_size = plan->segment_size;
     options.max_retained_segments = 2;
     options.flush_interval_ms = 3;
+    options.flags = plan->open_flags;
     return options;
+}
+
+/* Refusals of an open, each after two seconds.  (A time would also pass while this process is stopped.) */
+#define REFUSALS_MAX 30
+
+/*
+ * For writing.  A write in flight keeps the lock of the killed writer's files;
+ * after two seconds an open says so, and has to be asked again.
+ */
+static twal_log *open_to_write(const t_kill_plan *plan, const char *dir, uint64_t *refused)
+{
+    twal_options options = plan_options(plan);
+    twal_log *log = NULL;
+    int code, left = REFUSALS_MAX;
+    while ((code = twal_open(dir, &options, &log)) == TWAL_E_LOCKED && left-- > 0)
+        ++*refused;
+    t_ok(code);
+    return log;
 }
 
 static void live(void *arg)
 {
     struct child *child = arg;
-    twal_options options = plan_options(child->plan);
+    uint64_t refused = 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct child_thread threads[THREADS_MAX];
-    child->log = t_open(child->dir, &options);
+    child->log = open_to_write(&child->plan, child->dir, &refused);
     tell(child, (struct message){ OPENED, twal_last_seq(child->log), 0, 0, 0 });
-    for (int n = 0; n < child->plan->threads; n++) {
+    for (int n = 0; n < child->plan.threads; n++) {
         threads[n] = (struct child_thread){ child, n };
         t_thread(append_for_ever, &threads[n]);
     }
@@ -139,6 +207,8 @@ struct parent {
     struct acknowledged *acks;
     size_t acks_count, acks_room;
     size_t opened;           /* lives that got past the open */
+    uint64_t refused;        /* opens that were told to wait for the killed writer */
+    size_t taken_over;       /* rounds in which an opener waited while the writer lived */
 };
 
 static void hear(struct parent *parent, const struct message *message)
@@ -269,7 +339,7 @@ static twal_log *open_to_look(struct parent *parent, const char *dir)
 {
     twal_options options = plan_options(parent->plan);
     uint64_t deadline = t_now_ns() + UINT64_C(5) * 1000000000;
-    options.flags = TWAL_OPEN_READ_ONLY;
+    options.flags |= TWAL_OPEN_READ_ONLY;
     for (;;) {
         twal_log *log = NULL;
         int code = twal_open(dir, &options, &log);
@@ -287,6 +357,19 @@ static twal_log *open_to_look(struct parent *parent, const char *dir)
     }
 }
 
+struct killer {
+    pid_t pid;
+    uint64_t after_us;
+};
+
+static void *kill_it(void *arg)
+{
+    struct killer *killer = arg;
+    sleep_us(killer->after_us);
+    kill(killer->pid, SIGKILL);
+    return NULL;
+}
+
 static void one_life(struct parent *parent, const char *dir, int life, t_random *random)
 {
     const t_kill_plan *plan = parent->plan;
@@ -296,13 +379,21 @@ static void one_life(struct parent *parent, const char *dir, int life, t_random 
 
     t_check(pipe(ends) == 0);
     fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
-    struct child child = { plan, dir, ends[1], life, NULL };
+    struct child child = { *plan, dir, ends[1], life, t_random_next(random) % 1000000, NULL };
     pid_t pid = t_fork(live, &child);
     close(ends[1]);
     /* The pipe may fill up; the child then waits, which is as good a moment. */
-    sleep_us(t_random_below(random, plan->kill_us_max));
-    kill(pid, SIGKILL);
-    twal_log *log;
+    struct killer killer = { pid, t_random_below(random, plan->kill_us_max) };
+    twal_log *log = NULL;
+    if (plan->mixed && t_random_below(random, 4) == 0) {
+        t_check(t_readable(ends[0], 2 * T_PATIENCE_MS)); /* it is past the open */
+        pthread_t thread = t_thread(kill_it, &killer);
+        log = open_to_write(plan, dir, &parent->refused);
+        t_join(thread);
+        parent->taken_over++;
+    } else {
+        kill_it(&killer);
+    }
     while ((got = read(ends[0], &message, sizeof message)) == sizeof message)
         hear(parent, &message);
     t_equal(got, 0);
@@ -311,42 +402,69 @@ static void one_life(struct parent *parent, const char *dir, int life, t_random 
     /* A check that failed in the child is a failure. */
     t_check((status & 0x7f) == SIGKILL);
 
-    if (t_random_below(random, 2)) {
+    if (!log && t_random_below(random, 2)) {
         log = open_to_look(parent, dir);
         if (!log)
             return; /* killed before there was a log: the next one makes it */
-    } else {
-        twal_options options = plan_options(plan);
-        log = t_open(dir, &options);
+    } else if (!log) {
+        log = open_to_write(plan, dir, &parent->refused);
     }
     check_log(parent, log);
     t_close(log);
 }
 
+/* What a mixed plan's next life is like. */
+static void draw_life(t_kill_plan *life, t_random *random)
+{
+    static const uint32_t modes[] = { TWAL_SYNC, TWAL_GROUP, TWAL_ASYNC };
+    static const uint64_t sizes[] = { 64 * T_KIB, 128 * T_KIB, T_MIB };
+    static const uint32_t engines[] = { TWAL_IO_URING, TWAL_IO_BLOCKING };
+    static int works = -1;
+    if (works < 0)
+        works = t_engine_works(TWAL_IO_URING);
+    life->engine = engines[works ? t_random_below(random, 2) : 1];
+    life->durability = modes[t_random_below(random, 3)];
+    life->threads = 1 + (int)t_random_below(random, THREADS_MAX);
+    life->segment_size = sizes[t_random_below(random, 3)];
+    /* A batch fits in the smallest segment. */
+    life->batch_max = 1 + t_random_below(random, 8);
+    life->record_len_max = T_PAYLOAD_MIN + t_random_below(random, 5000);
+    life->trim = t_random_below(random, 2);
+    life->kill_us_max = 5000 + t_random_below(random, 50000);
+}
+
 void t_kill_rounds(const t_kill_plan *plan)
 {
-    /* On a busy machine an open takes longer: after a life that did not get past it, the next may have more time. */
-    t_kill_plan paced = *plan;
-    struct parent parent = { .plan = &paced };
+    t_kill_plan now = *plan;
+    struct parent parent = { .plan = &now };
     t_random random = t_random_new(plan->engine * 100 + plan->durability);
-    char name[64];
-    size_t acknowledged = 0, opened = 0;
+    char name[64], dir[700];
+    size_t acknowledged = 0, opened = 0, taken_over = 0;
+    uint64_t refused = 0, began = t_now_ns(), ends = began + plan->seconds * 1000000000;
+    int round = 0;
+    /* On a busy machine an open takes longer: after a life that did not get past it, the next may have more time. */
     unsigned stretch = 1;
 
     t_check(plan->lives <= LIVES_MAX && plan->threads <= THREADS_MAX && plan->batch_max <= BATCH_MAX);
-    for (int round = 0; round < plan->rounds; round++) {
+    snprintf(name, sizeof name, "%s-%s", plan->name, plan->mixed ? "mixed" : t_engine_name(plan->engine));
+    snprintf(dir, sizeof dir, "%s%s%s", plan->place ? plan->place : t_path(name), plan->place ? "/" : "",
+             plan->place ? name : "");
+    for (; plan->seconds ? t_now_ns() < ends : round < plan->rounds; round++) {
         int life = round % plan->lives;
-        snprintf(name, sizeof name, "%s-%s", plan->name, t_engine_name(plan->engine));
         if (life == 0) {
             acknowledged += parent.acks_count;
             opened += parent.opened;
-            t_dir_remove(t_path(name));
+            taken_over += parent.taken_over;
+            refused += parent.refused;
+            t_dir_remove(dir);
             free(parent.acks);
-            parent = (struct parent){ .plan = &paced };
+            parent = (struct parent){ .plan = &now };
         }
         size_t before = parent.opened;
-        paced.kill_us_max = plan->kill_us_max * stretch;
-        one_life(&parent, t_path(name), life, &random);
+        if (plan->mixed)
+            draw_life(&now, &random);
+        now.kill_us_max = (plan->mixed ? now.kill_us_max : plan->kill_us_max) * stretch;
+        one_life(&parent, dir, life, &random);
         if (parent.opened == before)
             stretch = stretch < 32 ? 2 * stretch : stretch;
         else if (stretch > 1)
@@ -354,9 +472,29 @@ void t_kill_rounds(const t_kill_plan *plan)
     }
     acknowledged += parent.acks_count;
     opened += parent.opened;
-    printf("%s: %d rounds, %zu past the open, %zu acknowledgements held\n", name, plan->rounds, opened,
-           acknowledged);
+    taken_over += parent.taken_over;
+    refused += parent.refused;
+    printf("%s: %d rounds, %.1f a second, %zu past the open, %zu acknowledgements held, "
+           "%zu taken over, %" PRIu64 " opens refused at first\n",
+           name, round, round * 1e9 / (double)(t_now_ns() - began), opened, acknowledged, taken_over, refused);
     free(parent.acks);
+    t_dir_remove(dir);
     /* Else these rounds have not tested what they are for. */
-    t_check(opened >= (size_t)plan->rounds / 3);
+    t_check(opened >= (size_t)round / 3);
+    t_check(!plan->mixed || round < 40 || taken_over > 0);
+}
+
+void t_kill_mixed(const char *place, uint32_t open_flags)
+{
+    const char *seconds = getenv("TWAL_SOAK_SECONDS");
+    t_kill_plan plan = {
+        .name = "kill",
+        .rounds = 40,
+        .lives = 20,
+        .mixed = true,
+        .place = place,
+        .open_flags = open_flags,
+        .seconds = seconds ? strtoull(seconds, NULL, 0) : 0,
+    };
+    t_kill_rounds(&plan);
 }

@@ -6,6 +6,10 @@
  * child.  At a random moment, from before the open to long after, the parent
  * kills the child, reads the pipe to its end, and opens the log:
  *
+ * In some rounds of a mixed plan the next opener does not wait for that: it asks
+ * again and again while the writer still lives, gets TWAL_E_LOCKED, and takes
+ * over the moment the writer is dead.
+ *
  *   every acknowledged record is there, with exactly its content;
  *   numbers have no gap, and each thread's records come in its order, with no
  *     gap and no repetition: nothing is invented;
@@ -32,9 +36,17 @@ typedef struct t_kill_plan {
     bool reserve;          /* single records are reserved, filled and committed */
     bool trim;             /* a thread releases the older half now and then */
     uint64_t kill_us_max;
+    bool mixed;            /* each life draws engine, mode, threads and ways of its own */
+    const char *place;     /* where the directories lie; NULL: in the scratch directory */
+    uint32_t open_flags;
+    uint64_t seconds;      /* not 0: rounds for as long, whatever `rounds` says */
 } t_kill_plan;
 
 /* Runs the rounds; skips nothing: the engine must be there. */
 void t_kill_rounds(const t_kill_plan *plan);
+
+/* Rounds with everything mixed, below `place`: a few, or $TWAL_SOAK_SECONDS of
+ * them, as "make soak-kill" has it. */
+void t_kill_mixed(const char *place, uint32_t open_flags);
 
 #endif

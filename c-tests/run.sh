@@ -1,23 +1,30 @@
 #!/bin/bash
 # Builds and runs the C tests.
 #
-#   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|install|headers] [test...]
+#   c-tests/run.sh BUILD_DIR [plain|asan|valgrind|tsan|install|headers|soak-kill] [test...]
 #
 # BUILD_DIR (or, without any argument, $TWAL_BUILD) holds libtwal.so and libtwal.a.  Every *.c with a main() is a test,
 # built against the shared and against the static library, run in a process and
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
 #   plain     all tests; the header in every standard comes first
-#   asan      the C side with AddressSanitizer and UBSan
+#   asan      the C side with AddressSanitizer and UBSan, but for those with
+#             "t:asan no, <reason>"
 #   valgrind  all tests but those that say why not, in their first comment:
 #             "t:valgrind no, <reason>"; without its leak check where they say
 #             "t:leaks no, <reason>"
+#   tsan      what has threads, both sides with ThreadSanitizer, static: BUILD_DIR's
+#             libtwal.a is built for it, $TSAN_RUNTIME is rustc's runtime ("make
+#             check-tsan"); but for those with "t:tsan no, <reason>"
 #   install   "make install" into an empty directory; a C++ and a Zig program
 #             are built from there, through pkg-config, and run
 #   headers   only the header
+#   soak-kill what kills writers, everything mixed, for $TWAL_SOAK_SECONDS (60),
+#             all at once; then how many rounds it were
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
-# comment.  Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
+# comment, and for files that only some tests are built with, with "t:with FILE...".
+# Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
 # TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2),
 # CC, CXX, ZIG.
 set -u -o pipefail
@@ -49,10 +56,20 @@ wrapper=()
 
 case $mode in
 plain | install | headers) ;;
+soak-kill)
+    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60}
+    [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds))
+    jobs=${JOBS:-$((2 * ${#only[@]}))}
+    ;;
 asan)
     cflags+=" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=1}
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+    ;;
+tsan)
+    cflags+=" -fsanitize=thread"
+    static_libs="-no-pie -Wl,--whole-archive ${TSAN_RUNTIME:?} -Wl,--no-whole-archive $static_libs -lstdc++"
+    export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=1:die_after_fork=0}
     ;;
 valgrind)
     command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
@@ -204,12 +221,14 @@ consumer() {
 # ---- building ----
 
 shared=(helpers kill_rounds crashed full_disk)
+special=(fault_calls countdown)
 tests=()
 list_tests() {
     local file name
     for file in "$here"/*.c; do
         name=$(basename "$file" .c)
-        case " ${shared[*]} canary header_c " in *" $name "*) continue ;; esac
+        [ "$mode" = tsan ] && ! grep -q 't_thread(\|pthread_create(\|t_kill_mixed(NULL' "$file" && continue
+        case " ${shared[*]} ${special[*]} canary header_c " in *" $name "*) continue ;; esac
         tests+=("$name")
     done
     if [ ${#only[@]} -gt 0 ]; then
@@ -224,16 +243,20 @@ list_tests() {
 
 build_one() { # name: its object, then both programs
     local name=$1 objects
-    objects=$(printf " $out/%s.o" "${shared[@]}")
-    $CC $cflags -c "$here/$name.c" -o "$out/$name.o" &&
-        $CC $cflags "$out/$name.o" $objects -o "$out/$name.shared" "$build/libtwal.so" -Wl,-rpath,"$build" \
-            -pthread &&
+    objects=$(printf " $out/%s.o" "${shared[@]}" $(tag with "$here/$name.c"))
+    $CC $cflags -c "$here/$name.c" -o "$out/$name.o" || return
+    if [ "$mode" = tsan ]; then # without what the compiler would link: it has a runtime of its own
+        $CC "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs
+        return
+    fi
+    $CC $cflags "$out/$name.o" $objects -o "$out/$name.shared" "$build/libtwal.so" -Wl,-rpath,"$build" \
+        -pthread &&
         $CC $cflags "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs
 }
 
 build_all() {
     local name
-    for name in "${shared[@]}"; do
+    for name in "${shared[@]}" "${special[@]}"; do
         $CC $cflags -c "$here/$name.c" -o "$out/$name.o" || { report FAIL "does not compile" "$name" ""; finish; }
     done
     for name in canary "${tests[@]}"; do
@@ -249,8 +272,8 @@ run_one() { # name linkage: leaves result, reason, time and output in $results
     local name=$1 linkage=$2 seconds status began ended
     local mark=$results/$name.$linkage
     seconds=$(tag timeout "$here/$name.c")
-    seconds=${seconds:-60}
-    case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; esac
+    seconds=$((${seconds:-60} + ${TWAL_SOAK_SECONDS:-0}))
+    case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; tsan) seconds=$((seconds * 5)) ;; esac
     [ "$mode" = valgrind ] && [ -n "$(tag leaks "$here/$name.c")" ] && wrapper+=(--leak-check=no)
     began=$EPOCHREALTIME
     timeout --signal=TERM --kill-after=5 "$seconds" ${wrapper[@]+"${wrapper[@]}"} "$out/$name.$linkage" >"$mark.log" 2>&1
@@ -288,12 +311,13 @@ run_all() {
             head -n 20 "$out/$name.build" | sed 's/^/    /'
             continue
         fi
-        why=$(tag valgrind "$here/$name.c")
-        if [ "$mode" = valgrind ] && [ -n "$why" ]; then
+        why=$(tag "$mode" "$here/$name.c")
+        if [ -n "$why" ]; then
             report skipped "${why#no, }" "$name" ""
             continue
         fi
-        queue+=("$name shared" "$name static")
+        [ "$mode" = tsan ] || queue+=("$name shared")
+        queue+=("$name static")
     done
     # As many at once as there are jobs; shown in order of their ends.  (Their
     # ends are read off files: "wait -n" can miss one that was quick.)
@@ -322,15 +346,16 @@ run_all() {
 
 # The alarm must ring: each fault has to be noticed.
 canaries() {
-    local fault linkage status faults=(check child payload)
+    local fault linkage status faults=(check child payload) linkages=(shared static)
     [ "$mode" = asan ] && faults+=(overflow undefined leak)
     [ "$mode" = valgrind ] && faults+=(overflow leak)
+    [ "$mode" = tsan ] && faults+=(race) linkages=(static)
     if [ -e "$out/canary.unbuilt" ]; then
         report FAIL "does not build" "canary" ""
         head -n 20 "$out/canary.build"
         return
     fi
-    for linkage in shared static; do
+    for linkage in "${linkages[@]}"; do
         for fault in "${faults[@]}"; do
             timeout 60 ${wrapper[@]+"${wrapper[@]}"} "$out/canary.$linkage" "$fault" >"$out/canary.log" 2>&1
             status=$?
@@ -354,11 +379,14 @@ case $mode in
 headers) headers; finish ;;
 install) install_mode; finish ;;
 esac
-[ -e "$build/libtwal.so" ] && [ -e "$build/libtwal.a" ] || { echo "no libtwal.so or libtwal.a in $build"; exit 2; }
+[ -e "$build/libtwal.so" ] || [ "$mode" = tsan ] && [ -e "$build/libtwal.a" ] || { echo "no libtwal.so or libtwal.a in $build"; exit 2; }
 rm -f "$out"/*.unbuilt
 list_tests
 [ "$mode" = plain ] && [ ${#only[@]} -eq 0 ] && headers
 build_all
 [ ${#only[@]} -eq 0 ] && canaries
 run_all
+[ "$mode" = soak-kill ] && cat "$results"/*.log | awk '
+    / rounds, / { rounds += $2; rate += $4; held += $11; over += $14 }
+    END { printf "%d rounds, %.1f a second, %d acknowledgements held, %d taken over\n", rounds, rate, held, over }'
 finish

@@ -7,7 +7,12 @@
 //! The kernel's part, futex(2), is written here as it is documented: compare and
 //! sleep as one step.
 #![cfg(test)]
+// Of the library's files, what is modelled does not use all.
+#![allow(dead_code)]
 
+mod base;
+#[path = "../../src/ffi/callers.rs"]
+mod callers;
 mod mem;
 
 use loom::cell::UnsafeCell;
@@ -15,6 +20,8 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+use callers::{Callers, Inside};
+use mem::ring::{Claim, ClosedFrame, Ring, Space};
 use mem::slot::Slot;
 use mem::waiting::Waiting;
 use mem::Gate;
@@ -218,5 +225,150 @@ fn a_registration_beside_a_rise_is_answered() {
         log.register(1);
         raiser.join().unwrap();
         notify.join().unwrap();
+    });
+}
+
+loom::lazy_static! {
+    /// `callers.rs`' gate for the whole process.
+    static ref LEFT: Gate = Gate::default();
+}
+
+/// A handle: what callers use, and the closer frees.
+#[derive(Default)]
+struct Handle {
+    callers: Callers,
+    freed: UnsafeCell<bool>,
+}
+
+// SAFETY: `freed` is read inside and written when all are out; loom checks just that.
+unsafe impl Sync for Handle {}
+
+/// Who is inside when a close begins is let out first; who comes later touches nothing.
+#[test]
+fn a_handle_is_freed_when_all_callers_are_out() {
+    model(|| {
+        let handle = Arc::new(Handle::default());
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let handle = Arc::clone(&handle);
+                thread::spawn(move || {
+                    // SAFETY: the handle is alive as long as this thread.
+                    let inside = unsafe { Inside::enter(&raw const handle.callers) };
+                    if !inside.is_closing() {
+                        // SAFETY: not closing when we came in; loom complains if it is freed all the same.
+                        handle.freed.with(|freed| assert!(!unsafe { *freed }));
+                    }
+                    inside.finish();
+                })
+            })
+            .collect();
+        assert!(handle.callers.start_closing());
+        handle.callers.wait_until_out();
+        // SAFETY: all are out; loom complains otherwise.
+        handle.freed.with_mut(|freed| unsafe { *freed = true });
+        for caller in callers {
+            caller.join().unwrap();
+        }
+    });
+}
+
+const BLOCK: usize = 512;
+const CLAIM: usize = 8;
+
+/// The ring as the commit path uses it: `Space` under a lock, claims filled and
+/// frames read outside of it.  One block: each frame lies where the last one lay.
+struct Shared {
+    ring: std::sync::Arc<Ring>,
+    space: Mutex<Space>,
+    /// Stand for the claims' bytes, which loom does not see.
+    claims: [UnsafeCell<u8>; 2],
+    room: Gate,
+}
+
+// SAFETY: a cell is touched by whoever has the bytes that it stands for; loom checks just that.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn new() -> Arc<Shared> {
+        let (ring, space) = Ring::new(BLOCK, BLOCK).unwrap();
+        let claims = [UnsafeCell::new(0), UnsafeCell::new(0)];
+        Arc::new(Shared { ring, space: Mutex::new(space), claims, room: Gate::default() })
+    }
+
+    /// Waits for room, as an append does; the new frame, and its two claims.
+    fn open(&self) -> (ClosedFrame, [Claim<'_>; 2]) {
+        loop {
+            let ticket = self.room.ticket();
+            let mut space = self.space.lock().unwrap();
+            if let Some(mut open) = space.open(BLOCK, BLOCK).unwrap() {
+                let claims = [open.claim(&self.ring, CLAIM), open.claim(&self.ring, CLAIM)];
+                return (space.close(open), claims);
+            }
+            drop(space);
+            self.room.wait(ticket, None);
+        }
+    }
+
+    fn fill(&self, index: usize, mut claim: Claim<'_>, byte: u8) {
+        claim.bytes().fill(byte);
+        // SAFETY: the claim is ours until it is dropped; loom complains otherwise.
+        self.claims[index].with_mut(|seen| unsafe { *seen = byte });
+    }
+
+    /// Reads a frame when it is filled, and gives its place back.
+    fn write(&self, mut frame: ClosedFrame, byte: u8) {
+        frame.wait_filled();
+        assert_eq!(frame.bytes_mut()[..2 * CLAIM], [byte; 2 * CLAIM]);
+        for claim in &self.claims {
+            // SAFETY: all claims are published; loom complains otherwise.
+            claim.with(|seen| assert_eq!(unsafe { *seen }, byte));
+        }
+        self.space.lock().unwrap().free(frame);
+        self.room.open();
+    }
+}
+
+/// A frame of the ring is read when both that fill it are done.
+#[test]
+fn a_frame_of_the_ring_is_read_whole() {
+    model(|| {
+        let shared = Shared::new();
+        let (frame, claims) = shared.open();
+        let fillers: Vec<_> = claims
+            .into_iter()
+            .enumerate()
+            .map(|(index, claim)| {
+                // SAFETY: the claim borrows the ring, which `holder` keeps for as long.
+                let claim: Claim<'static> = unsafe { std::mem::transmute(claim) };
+                let holder = Arc::clone(&shared);
+                thread::spawn(move || holder.fill(index, claim, 7))
+            })
+            .collect();
+        shared.write(frame, 7);
+        for filler in fillers {
+            filler.join().unwrap();
+        }
+    });
+}
+
+/// Two frames at one place: who waits for room gets it when the first was read, and not before.
+#[test]
+fn a_place_in_the_ring_is_filled_again_when_it_was_read() {
+    model(|| {
+        let shared = Shared::new();
+        let (frame, claims) = shared.open();
+        for (index, claim) in claims.into_iter().enumerate() {
+            shared.fill(index, claim, 1);
+        }
+        let writer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.write(frame, 1))
+        };
+        let (frame, claims) = shared.open();
+        for (index, claim) in claims.into_iter().enumerate() {
+            shared.fill(index, claim, 2);
+        }
+        shared.write(frame, 2);
+        writer.join().unwrap();
     });
 }

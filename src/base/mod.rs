@@ -9,6 +9,7 @@ pub mod error;
 pub mod limits;
 pub mod options;
 pub mod random;
+pub mod room;
 pub mod thread;
 
 pub use error::{Code, Error, Result};

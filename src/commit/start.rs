@@ -70,7 +70,7 @@ impl Commit {
             ready_end: ready_end / block * block,
             records: from.records,
         };
-        let mut queue = Queue::new(space, block, from.end.last_seq + 1, tail, &config);
+        let mut queue = Queue::new(space, block, from.end.last_seq + 1, tail, &config)?;
         queue.durable_end = from.end_offset;
         queue.keeper.to_seal = from.to_seal;
         queue.keeper.zeroing = (ready_end < size && !from.sealed).then(|| Arc::clone(&from.file));

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::queue::{Progress, Step};
 use super::Commit;
 use crate::base::options::Durability;
-use crate::base::{random, Code, Error, Result};
+use crate::base::{Code, Error, Result};
 use crate::disk::{self, LockByte};
 use crate::format::SegmentHeader;
 use crate::segment::{SegmentName, State};
@@ -204,7 +204,7 @@ impl Commit {
             created_ns: self.clock.wall_ns(),
             segment_size: self.config.segment_size,
             first_seq: name.first_seq,
-            salt: random::id()?,
+            salt: spare.salt,
             generation: 0,
             before: chain,
             before_offset: seal_offset,

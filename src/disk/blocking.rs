@@ -94,15 +94,20 @@ pub(super) fn off_t(offset: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(offset).map_err(|_| Errno::EFBIG.into())
 }
 
+/// Makes a call again for as long as a signal of the host's interrupts it.
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
+}
+
 /// Flushes a file's data and what is needed to read it back.  An interrupted
 /// flush reported nothing yet, so it may be made again; any other failure may not.
 pub(super) fn fdatasync(file: BorrowedFd<'_>) -> io::Result<()> {
-    loop {
-        match nix::unistd::fdatasync(file) {
-            Err(Errno::EINTR) => {}
-            done => return done.map_err(io::Error::from),
-        }
-    }
+    Ok(uninterrupted(|| nix::unistd::fdatasync(file))?)
 }
 
 /// Whether the answer means that this kernel or file system has no per-write DSYNC.

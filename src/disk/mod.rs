@@ -13,6 +13,7 @@ mod blocking;
 pub mod cancel;
 mod descriptors;
 pub mod latch;
+mod names;
 mod probe;
 pub mod real;
 pub mod sim;

@@ -15,6 +15,8 @@ use nix::errno::Errno;
 use nix::fcntl::{openat, OFlag};
 use nix::sys::stat::Mode;
 
+use super::blocking::uninterrupted;
+use super::names::names;
 use crate::base::options::IoEngine;
 
 /// An error that upper layers answer with TWAL_E_UNSUPPORTED: its kind is
@@ -257,17 +259,15 @@ pub(super) fn alignment(dir: BorrowedFd<'_>, may_create: bool) -> io::Result<Ali
 
 /// Some regular file of a log in `dir`.
 fn existing(dir: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, CString)>> {
-    let mut entries = nix::dir::Dir::openat(dir, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    for entry in entries.iter() {
-        let entry = entry?;
-        if !entry.file_name().to_bytes().starts_with(b"twal-") {
+    for name in names(dir)? {
+        if !name.to_bytes().starts_with(b"twal-") {
             continue;
         }
         // O_PATH: a name to ask about, whatever it is and whoever may read it.
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let Ok(file) = openat(dir, entry.file_name(), flags, Mode::empty()) else { continue };
+        let Ok(file) = uninterrupted(|| openat(dir, name.as_c_str(), flags, Mode::empty())) else { continue };
         if nix::sys::stat::fstat(&file)?.st_mode & libc::S_IFMT == libc::S_IFREG {
-            return Ok(Some((file, entry.file_name().to_owned())));
+            return Ok(Some((file, name)));
         }
     }
     Ok(None)
@@ -300,8 +300,8 @@ struct Block([u8; 4096]);
 fn by_reading(dir: BorrowedFd<'_>, name: &CString) -> Alignment {
     let mut block = Block([0; 4096]);
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECT | OFlag::O_CLOEXEC;
-    let read = openat(dir, name.as_c_str(), flags, Mode::empty())
-        .and_then(|file| nix::sys::uio::pread(&file, &mut block.0, 0));
+    let read = uninterrupted(|| openat(dir, name.as_c_str(), flags, Mode::empty()))
+        .and_then(|file| uninterrupted(|| nix::sys::uio::pread(&file, &mut block.0, 0)));
     match read {
         Err(Errno::EINVAL) => BUFFERED,
         _ => USUAL,
@@ -318,7 +318,7 @@ fn by_writing(dir: BorrowedFd<'_>) -> io::Result<Alignment> {
     if let Some(stated) = stated(&scratch.file) {
         return Ok(stated);
     }
-    match nix::sys::uio::pwrite(&scratch.file, &Block([0; 4096]).0, 0) {
+    match uninterrupted(|| nix::sys::uio::pwrite(&scratch.file, &Block([0; 4096]).0, 0)) {
         Ok(4096) => Ok(USUAL),
         Ok(_) => Err(Errno::EIO.into()),
         Err(Errno::EINVAL) => Ok(BUFFERED),
@@ -340,7 +340,7 @@ impl<'d> Scratch<'d> {
     fn new(dir: BorrowedFd<'d>, extra: OFlag) -> nix::Result<Self> {
         let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC | extra;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        match openat(dir, Path::new("."), flags | OFlag::O_TMPFILE, mode) {
+        match uninterrupted(|| openat(dir, Path::new("."), flags | OFlag::O_TMPFILE, mode)) {
             Ok(file) => return Ok(Scratch { dir, file, name: None }),
             // EISDIR, ENOENT: a kernel or file system without O_TMPFILE, or
             // EINVAL: without O_DIRECT.  A named file tells which.
@@ -349,7 +349,7 @@ impl<'d> Scratch<'d> {
         }
         for attempt in 0.. {
             let name = format!(".twal-probe-{}-{attempt}", std::process::id());
-            match openat(dir, name.as_str(), flags | OFlag::O_CREAT | OFlag::O_EXCL, mode) {
+            match uninterrupted(|| openat(dir, name.as_str(), flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)) {
                 Ok(file) => return Ok(Scratch { dir, file, name: Some(name) }),
                 Err(Errno::EEXIST) if attempt < 100 => {}
                 Err(error) => {

@@ -22,9 +22,10 @@ use nix::fcntl::{fcntl, openat, AtFlags, FallocateFlags, FcntlArg, OFlag, Rename
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, Whence};
 
-use super::blocking::{off_t, Blocking, Engine, Patience};
+use super::blocking::{off_t, uninterrupted, Blocking, Engine, Patience};
 use super::cancel::Uncancelled;
 use super::descriptors::{Descriptors, Owned};
+use super::names::names;
 use super::uring::{self, Uring};
 use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind};
 use crate::base::bytes::{len_u64, usize_of};
@@ -90,7 +91,7 @@ fn no_direct_io(file_system: &str) -> io::Error {
 impl Disk for RealDisk {
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
         let _uncancelled = Uncancelled::begin();
-        let fd = match nix::fcntl::open(path, DIRECTORY, Mode::empty()) {
+        let fd = match uninterrupted(|| nix::fcntl::open(path, DIRECTORY, Mode::empty())) {
             Ok(fd) => {
                 if create {
                     sync_parent_of(fd.as_fd())?;
@@ -122,7 +123,7 @@ impl RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::ENOENT.into()) };
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        let parent = nix::fcntl::open(parent, DIRECTORY, Mode::empty())?;
+        let parent = uninterrupted(|| nix::fcntl::open(parent, DIRECTORY, Mode::empty()))?;
         // Before anything is created: what refuses leaves everything as it was.
         probe::file_system(parent.as_fd(), self.allow_any_fs)?;
         self.choose(parent.as_fd(), limits::BLOCK_SIZE_DEFAULT as usize)?;
@@ -130,7 +131,7 @@ impl RealDisk {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        let dir = openat(&parent, name, DIRECTORY, Mode::empty())?;
+        let dir = uninterrupted(|| openat(&parent, name, DIRECTORY, Mode::empty()))?;
         fsync(parent.as_fd())?;
         Ok(dir)
     }
@@ -142,7 +143,7 @@ impl RealDisk {
 /// flushed at all (EINVAL: a read-only image with a mount point in it) nothing
 /// was created either.
 fn sync_parent_of(dir: BorrowedFd<'_>) -> io::Result<()> {
-    let parent = match openat(dir, "..", DIRECTORY, Mode::empty()) {
+    let parent = match uninterrupted(|| openat(dir, "..", DIRECTORY, Mode::empty())) {
         Ok(parent) => parent,
         Err(Errno::EACCES | Errno::EPERM) => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -156,12 +157,7 @@ fn sync_parent_of(dir: BorrowedFd<'_>) -> io::Result<()> {
 /// No answer but success is taken for one: EROFS above all may mean that the
 /// file system shut itself down.
 fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
-    loop {
-        match nix::unistd::fsync(fd) {
-            Err(Errno::EINTR) => {}
-            done => return done.map_err(io::Error::from),
-        }
-    }
+    Ok(uninterrupted(|| nix::unistd::fsync(fd))?)
 }
 
 // ---- locks that this descriptor holds
@@ -218,7 +214,7 @@ impl RealDir {
     fn give_room(&self) -> bool {
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Shortening frees the blocks at once, closing would some time later.
-        room.is_some_and(|room| nix::unistd::ftruncate(&room, 0).is_ok())
+        room.is_some_and(|room| uninterrupted(|| nix::unistd::ftruncate(&room, 0)).is_ok())
     }
 
     fn rename_once(&self, from: &str, to: &str) -> nix::Result<()> {
@@ -239,9 +235,10 @@ impl RealDir {
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let direct = if self.facts.direct { OFlag::O_DIRECT } else { OFlag::empty() };
-        let fd = match openat(&self.fd, name, flags | direct, mode) {
+        let open = |flags| uninterrupted(|| openat(&self.fd, name, flags, mode));
+        let fd = match open(flags | direct) {
             // An existing directory without any file was not asked for O_DIRECT.
-            Err(Errno::EINVAL) if self.facts.direct && self.allow_buffered => openat(&self.fd, name, flags, mode)?,
+            Err(Errno::EINVAL) if self.facts.direct && self.allow_buffered => open(flags)?,
             Err(Errno::EINVAL) if self.facts.direct => return Err(no_direct_io(&self.facts.file_system)),
             opened => opened?,
         };
@@ -269,28 +266,16 @@ impl RealDir {
 
     fn flock(&self, operation: libc::c_int) -> io::Result<()> {
         // SAFETY: takes no pointer, and the descriptor is open while `self` is.
-        match unsafe { libc::flock(self.fd.as_raw_fd(), operation) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        uninterrupted(|| Errno::result(unsafe { libc::flock(self.fd.as_raw_fd(), operation) }))?;
+        Ok(())
     }
 }
 
 impl Dir for RealDir {
     fn list(&self) -> io::Result<Vec<String>> {
         let _uncancelled = Uncancelled::begin();
-        // A descriptor of its own: reading a directory moves its position.
-        let mut entries = nix::dir::Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in entries.iter() {
-            // A name that is not UTF-8 is not ours.
-            if let Ok(name) = entry?.file_name().to_str() {
-                if name != "." && name != ".." {
-                    names.push(name.to_string());
-                }
-            }
-        }
-        Ok(names)
+        // A name that is not UTF-8 is not ours.
+        Ok(names(self.fd.as_fd())?.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -331,8 +316,8 @@ impl Dir for RealDir {
             return true;
         }
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        let taken = openat(&self.fd, ".", flags, Mode::S_IRUSR | Mode::S_IWUSR).and_then(|file| {
-            nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, ROOM)?;
+        let taken = uninterrupted(|| openat(&self.fd, ".", flags, Mode::S_IRUSR | Mode::S_IWUSR)).and_then(|file| {
+            uninterrupted(|| nix::fcntl::fallocate(&file, FallocateFlags::empty(), 0, ROOM))?;
             Ok(file)
         });
         let full = matches!(taken, Err(Errno::ENOSPC | Errno::EDQUOT));
@@ -355,16 +340,13 @@ impl Dir for RealDir {
             LockKind::Shared => libc::LOCK_SH,
             LockKind::Exclusive => libc::LOCK_EX,
         };
-        loop {
-            match self.flock(operation | libc::LOCK_NB) {
-                Ok(()) => {
-                    self.held.set(DIRECTORY_BIT);
-                    return Ok(true);
-                }
-                Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => return Ok(false),
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Err(error) => return Err(error),
+        match self.flock(operation | libc::LOCK_NB) {
+            Ok(()) => {
+                self.held.set(DIRECTORY_BIT);
+                Ok(true)
             }
+            Err(error) if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -448,12 +430,7 @@ impl RealFile {
         lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?;
         lock.l_start = byte.offset();
         lock.l_len = 1;
-        loop {
-            match fcntl(&self.fd, FcntlArg::F_OFD_SETLK(&lock)) {
-                Err(Errno::EINTR) => {}
-                done => return done.map(drop),
-            }
-        }
+        uninterrupted(|| fcntl(&self.fd, FcntlArg::F_OFD_SETLK(&lock))).map(drop)
     }
 }
 
@@ -513,15 +490,13 @@ impl File for RealFile {
     /// may still find the disk full.
     fn allocate(&self, size: u64) -> io::Result<()> {
         let _uncancelled = Uncancelled::begin();
-        loop {
-            match nix::fcntl::fallocate(&self.fd, FallocateFlags::empty(), 0, off_t(size)?) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EOPNOTSUPP) if self.size()? < size => {
-                    return Ok(nix::unistd::ftruncate(&self.fd, off_t(size)?)?);
-                }
-                Err(Errno::EOPNOTSUPP) => return Ok(()),
-                done => return Ok(done?),
+        let len = off_t(size)?;
+        match uninterrupted(|| nix::fcntl::fallocate(&self.fd, FallocateFlags::empty(), 0, len)) {
+            Err(Errno::EOPNOTSUPP) if self.size()? < size => {
+                Ok(uninterrupted(|| nix::unistd::ftruncate(&self.fd, len))?)
             }
+            Err(Errno::EOPNOTSUPP) => Ok(()),
+            done => Ok(done?),
         }
     }
 

@@ -9,8 +9,8 @@ pub mod ring;
 pub mod slot;
 pub mod waiting;
 
-/// What `gate.rs`, `slot.rs` and `waiting.rs` are made of: `models/` puts its own here.
-mod atomic {
+/// What is modelled is made of these: `models/` puts its own here.
+pub(crate) mod atomic {
     pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub use std::sync::{Mutex, MutexGuard};
 }

@@ -12,7 +12,7 @@ use super::name::{Named, SegmentName, State};
 use super::{retain, Spare};
 use crate::base::clock::Clock;
 use crate::base::limits::LOCK_WAIT_MS;
-use crate::base::{Code, Error, Result};
+use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
 
 /// An open log directory and what is known to be in it.
@@ -156,9 +156,9 @@ impl Directory {
 
     /// Opens a spare for writing; None: it is gone.
     pub fn open_spare(&self, n: u64) -> Result<Option<Spare>> {
-        let name = super::name::spare_name(n);
+        let (name, salt) = (super::name::spare_name(n), random::id()?);
         match self.dir.open(&name, Access::Write) {
-            Ok(file) => Ok(Some(Spare { name, file })),
+            Ok(file) => Ok(Some(Spare { name, file, salt })),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(cannot_open(&name, &error)),
         }
@@ -166,13 +166,14 @@ impl Directory {
 
     /// Makes an empty spare.
     pub fn create_spare(&self) -> Result<Spare> {
+        let salt = random::id()?;
         let name = {
             let mut next = lock(&self.names);
             next.0 += 1;
             super::name::spare_name(next.0 - 1)
         };
         let file = self.dir.create(&name).map_err(|error| Error::os(format_args!("cannot create {name}"), &error))?;
-        Ok(Spare { name, file })
+        Ok(Spare { name, file, salt })
     }
 
     /// Removes a spare.  Not durable by itself: a spare that comes back is harmless.
@@ -228,10 +229,10 @@ impl Directory {
             let file_name = name.to_string();
             let recycled = if wanted > 0 { self.lock_unread(&file_name)? } else { None };
             if let Some(file) = recycled {
-                let spare = super::name::spare_name(next.0);
+                let (spare, salt) = (super::name::spare_name(next.0), random::id()?);
                 next.0 += 1;
                 self.rename(&file_name, &spare)?;
-                spares.push(Spare { name: spare, file });
+                spares.push(Spare { name: spare, file, salt });
                 wanted -= 1;
             } else {
                 self.dir

@@ -22,6 +22,8 @@ pub struct Spare {
     /// Open for writing, writer's lock held; of a recycled one the reader's lock
     /// too, until it is a segment again.
     pub file: Arc<dyn File>,
+    /// Of its life as a segment.  Drawn here: a roll that got no random bytes could not be given up half way.
+    pub salt: [u8; 16],
 }
 
 /// Makes a spare of `size` bytes of which the first `zeroed` are written; the

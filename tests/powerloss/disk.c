@@ -15,10 +15,16 @@
  * Some answers are held back for a moment, seeded, while others pass: a write
  * that is in flight beside a flush is not covered by it.
  *
+ * "mark" also takes commands: after "hold TEXT" a write that contains TEXT is kept
+ * back, not yet done and not answered, and standard output says "held"; "go" does
+ * and answers what was kept back, over whatever was written there meanwhile.
+ *
  * It ends when it is unmounted.  If it dies its file answers with errors, and
  * nobody hangs: it never touches what is mounted on top of it.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -53,6 +59,17 @@ static struct held {
     uint32_t id, done_as, wrote;
 } held[HELD_MAX];
 static size_t held_count;
+
+/* ---- writes that are kept back on command ---- */
+
+#define KEPT_MAX 16
+static struct kept {
+    uint64_t unique, offset;
+    uint32_t len;
+    char *data;
+} kept[KEPT_MAX];
+static size_t kept_count;
+static char hold_text[64]; /* "": nothing is kept back */
 
 static int device, journal;
 static char *image;
@@ -186,16 +203,48 @@ static void begin(uint64_t unique, const struct fuse_init_in *in)
     answer(unique, 0, &out, sizeof out);
 }
 
+static bool keep_back(uint64_t unique, const struct fuse_write_in *in, const char *data)
+{
+    if (!hold_text[0] || kept_count == KEPT_MAX || !memmem(data, in->size, hold_text, strlen(hold_text)))
+        return false;
+    struct kept *one = &kept[kept_count++];
+    *one = (struct kept){ unique, in->offset, in->size, malloc(in->size) };
+    if (!one->data)
+        die("no memory");
+    memcpy(one->data, data, in->size);
+    puts("held");
+    fflush(stdout);
+    return true;
+}
+
+static void go(void)
+{
+    hold_text[0] = 0;
+    while (kept_count > 0) {
+        struct kept *one = &kept[--kept_count];
+        struct fuse_write_out out = { one->len, 0 };
+        record('W', ++last_id, one->offset, one->len, one->data);
+        memcpy(image + one->offset, one->data, one->len);
+        free(one->data);
+        record('D', last_id, 0, 0, NULL);
+        answer(one->unique, 0, &out, sizeof out);
+    }
+}
+
 static void write_to(uint64_t unique, uint64_t node, const struct fuse_write_in *in)
 {
     const char *data = (const char *)(in + 1);
     struct fuse_write_out out = { in->size, 0 };
     if (node == MARK) {
         record('M', ++last_id, 0, in->size, data);
+        if (in->size > 5 && !memcmp(data, "hold ", 5))
+            snprintf(hold_text, sizeof hold_text, "%.*s", (int)in->size - 5, data + 5);
+        else if (in->size == 2 && !memcmp(data, "go", 2))
+            go();
         answer(unique, 0, &out, sizeof out);
     } else if (in->offset > size || in->size > size - in->offset) {
         answer(unique, -EIO, NULL, 0);
-    } else {
+    } else if (!keep_back(unique, in, data)) {
         let_go_overlapping(in->offset, in->size);
         record('W', ++last_id, in->offset, in->size, data);
         memcpy(image + in->offset, data, in->size);

@@ -1,5 +1,6 @@
 //! The library's `mem/` as far as it is modelled, and what stands in for the machine.
 
+pub use aligned::AlignedBuf;
 pub use gate::Gate;
 
 pub mod atomic {
@@ -33,8 +34,12 @@ pub mod futex {
     }
 }
 
+#[path = "../../../src/mem/aligned.rs"]
+pub mod aligned;
 #[path = "../../../src/mem/gate.rs"]
 pub mod gate;
+#[path = "../../../src/mem/ring.rs"]
+pub mod ring;
 #[path = "../../../src/mem/slot.rs"]
 pub mod slot;
 #[path = "../../../src/mem/waiting.rs"]

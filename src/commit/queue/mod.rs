@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::gather::Gather;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::options::Config;
-use crate::base::Error;
+use crate::base::{room, Error, Result};
 use crate::disk::File;
 use crate::mem::ring::{ClosedFrame, OpenFrame, Space, FRAMES_MAX};
 use crate::segment::Spare;
@@ -176,21 +176,21 @@ pub struct Chores {
 }
 
 impl Queue {
-    pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Queue {
+    pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Result<Queue> {
         let (active_segment, spares) = (tail.segment, usize_of(config.spares));
-        Queue {
+        Ok(Queue {
             space,
             block,
             next_seq,
             tail,
             open: None,
-            closed: VecDeque::with_capacity(FRAMES_MAX),
-            flying: VecDeque::with_capacity(4 * FRAMES_MAX),
+            closed: room::deque(FRAMES_MAX)?,
+            flying: room::deque(4 * FRAMES_MAX)?,
             next_order: 0,
             next_gate: 0,
-            ready: VecDeque::with_capacity(spares + 1),
+            ready: room::deque(spares + 1)?,
             // A planned segment has a frame, and no more than these are closed or open.
-            planned: VecDeque::with_capacity(FRAMES_MAX + 1),
+            planned: room::deque(FRAMES_MAX + 1)?,
             active_segment,
             roll_target: active_segment,
             demand_seq: 0,
@@ -210,7 +210,7 @@ impl Queue {
             keeper: Chores::default(),
             counted: Counted::default(),
             gather: Gather::default(),
-        }
+        })
     }
 
     /// The tail moves on to a spare; the writer follows when it has written what comes before.

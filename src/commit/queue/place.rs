@@ -202,7 +202,7 @@ mod tests {
             let (ring, space) = Ring::new(1 << 20, 4096).unwrap();
             let (size, ready_end) = (config.segment_size, 40 * block);
             let tail = Tail { segment: 1, offset: block, size, ready_end, records: 0 };
-            let mut queue = Queue::new(space, block, 1, tail, &config);
+            let mut queue = Queue::new(space, block, 1, tail, &config).unwrap();
             while queue.place(need, 1, &config, &Clock::simulated()).unwrap() == Place::Here {
                 let open = queue.open.as_mut().unwrap();
                 drop(open.frame.claim(&ring, need));

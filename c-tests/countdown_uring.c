@@ -1,0 +1,16 @@
+/*
+ * t:timeout 600
+ * t:asan no, it has system calls of its own
+ * t:tsan no, it has system calls of its own
+ * t:valgrind no, it has a malloc() of its own
+ * t:with countdown fault_calls
+ *
+ * Goal: what countdown.h says, with the io_uring engine.
+ */
+#include "countdown.h"
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return t_countdown(TWAL_IO_URING, argv);
+}
