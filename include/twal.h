@@ -50,6 +50,7 @@
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
  *   release              twal_trim  twal_roll
  *   what happened        twal_recovery_get  twal_stats_get
+ *   what is damaged      twal_verify
  *   errors               twal_strerror  twal_last_error
  *   version              twal_version_number  twal_version_string
  *
@@ -161,6 +162,8 @@
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_VERIFY_REPORT_INIT \
+    { sizeof(twal_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * What a function returns: TWAL_OK, or one of these.
@@ -392,6 +395,73 @@ typedef enum twal_tail {
      */
     TWAL_TAIL_DAMAGED = 3,
 } twal_tail;
+
+/**
+ * twal_finding.kind: what is wrong.
+ */
+typedef enum twal_finding_kind {
+    /**
+     * A file is missing, doubled, or named as nothing of a log's is.
+     */
+    TWAL_FINDING_NAME = 1,
+    /**
+     * A segment's header, or the file as a whole: another segment's, too
+     * short.
+     */
+    TWAL_FINDING_HEADER = 2,
+    /**
+     * Where a frame should be there is none.
+     */
+    TWAL_FINDING_FRAME = 3,
+    /**
+     * A frame's body is not the one that was written.
+     */
+    TWAL_FINDING_BODY = 4,
+    /**
+     * One record of a frame; the others may be whole.
+     */
+    TWAL_FINDING_RECORD = 5,
+    /**
+     * A whole frame or segment, but not the one that belongs there.
+     */
+    TWAL_FINDING_CHAIN = 6,
+    /**
+     * A segment does not end in its seal, or the seal contradicts it.
+     */
+    TWAL_FINDING_SEAL = 7,
+    /**
+     * The device does not give the bytes.
+     */
+    TWAL_FINDING_UNREADABLE = 8,
+    /**
+     * Written by a release that this one cannot read.
+     */
+    TWAL_FINDING_VERSION = 9,
+    /**
+     * A half-written end that nobody was promised: no damage, opening cuts it
+     * off.
+     */
+    TWAL_FINDING_TORN = 10,
+} twal_finding_kind;
+
+/**
+ * twal_finding.acknowledged and twal_repair_action.acknowledged: whether it
+ * was acknowledged as durable.
+ */
+typedef enum twal_acknowledged {
+    /**
+     * Nothing that is left says so, and nothing says the contrary.
+     */
+    TWAL_ACKNOWLEDGED_UNKNOWN = 0,
+    /**
+     * Something later on the device says that it was.
+     */
+    TWAL_ACKNOWLEDGED_YES = 1,
+    /**
+     * It never was.
+     */
+    TWAL_ACKNOWLEDGED_NO = 2,
+} twal_acknowledged;
 
 /**
  * A reader of one log.
@@ -830,6 +900,115 @@ typedef struct twal_recovery {
      */
     uint32_t tail;
 } twal_recovery;
+
+/**
+ * One damaged spot.  A number that is not known is 0.
+ */
+typedef struct twal_finding {
+    /**
+     * Bytes of this struct, set by twal; do not read beyond it.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment.
+     */
+    uint64_t segment;
+    /**
+     * Where in the file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number concerned; of what holds no record, the next one.
+     */
+    uint64_t seq;
+    /**
+     * Last number concerned, as far as can be known; below seq: none.
+     */
+    uint64_t last_seq;
+    /**
+     * The record's tag, if has_stream is 1.
+     */
+    uint64_t stream;
+    /**
+     * What should be there: a checksum, a frame's identity, a count.
+     */
+    uint64_t expected;
+    /**
+     * What is there.
+     */
+    uint64_t found;
+    /**
+     * One of twal_finding_kind; treat one that you do not know as damage.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_acknowledged.
+     */
+    uint32_t acknowledged;
+    /**
+     * 1 if stream is known: a single record, whose header holds.
+     */
+    uint32_t has_stream;
+    /**
+     * The operating system's error number, 0 if none was involved.
+     */
+    int32_t os_errno;
+    /**
+     * Name of the file, without the directory; valid during the call.
+     */
+    const char *file;
+    /**
+     * What it is, for people; valid during the call.
+     */
+    const char *text;
+} twal_finding;
+
+/**
+ * What twal_verify() has read.
+ */
+typedef struct twal_verify_report {
+    /**
+     * sizeof(twal_verify_report), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Segment files that were read, archived ones too.
+     */
+    uint64_t segments;
+    /**
+     * Frames that are whole.
+     */
+    uint64_t frames;
+    /**
+     * Records that are whole.
+     */
+    uint64_t records;
+    /**
+     * Bytes that were read.
+     */
+    uint64_t bytes;
+    /**
+     * How often found was called, or would have been.
+     */
+    uint64_t findings;
+    /**
+     * How many of these are damage; a torn end is none.
+     */
+    uint64_t damaged;
+    /**
+     * First number that is not released.
+     */
+    uint64_t first_seq;
+    /**
+     * Everything from first_seq up to here is whole; first_seq - 1 if nothing
+     * is.
+     */
+    uint64_t last_good_seq;
+    /**
+     * Last number of a whole frame, damage in front of it or not.
+     */
+    uint64_t last_seq;
+} twal_verify_report;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1643,6 +1822,68 @@ int twal_stats_get(const twal_log *log,
 int twal_recovery_get(const twal_log *log,
                       twal_recovery *report_out);
 
+/**
+ * Reads every byte of a log and tells each spot that is damaged; changes
+ * nothing.
+ *
+ * Every segment file is read: active, sealed and archived; headers, frames,
+ * records, seals, and that each continues the one before.  Goes on behind
+ * damage, with the next frame that can be trusted and the next segment.  Takes
+ * no writer's lock and may run beside a writer, here or elsewhere: what is
+ * just being written is not told, and what is released meanwhile is passed
+ * over.  Memory is the same few MiB, whatever the files hold.
+ *
+ *   dir         path of the log's directory
+ *   options     as for twal_open(); only io_engine, and the flags that accept
+ *               file systems, matter here.  NULL: all defaults
+ *   found       what is called with each finding, inside this call and on this
+ *               thread, in the order of the files; another answer than 0 ends
+ *               the reading.  It must not throw or longjmp().  NULL: none
+ *   context     is passed on to found; twal does not look at it
+ *   report_out  receives what was read, also with TWAL_E_CORRUPT; its
+ *               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
+ *               NULL if you do not need it.  Untouched on any other failure.
+ *
+ * Returns TWAL_OK if nothing of what was read is damaged, or
+ *
+ *   TWAL_E_CORRUPT      something is damaged
+ *   TWAL_E_VERSION      nothing is, but something was written by a release
+ *                       that this one cannot read
+ *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
+ *                       out of its range, or a struct_size is none
+ *   TWAL_E_NOTFOUND     there is no log
+ *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_IO           the directory could not be read, or an active file not
+ *                       be flushed (a file that cannot be read is a finding)
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_UNSUPPORTED  as for twal_open()
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Example:
+ *
+ *   static int tell(void *context, const twal_finding *finding)
+ *   {
+ *       (void)context;
+ *       printf("%s: offset %llu: %s\n", finding->file,
+ *              (unsigned long long)finding->offset, finding->text);
+ *       return 0;
+ *   }
+ *   ...
+ *   int rc = twal_verify("log", NULL, tell, NULL, NULL);
+ *
+ * Blocks:  on the device, for as long as it takes to read the log.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_verify(const char *dir,
+                const twal_options *options,
+                int (*found)(void *context,
+                             const twal_finding *finding),
+                void *context,
+                twal_verify_report *report_out);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1716,6 +1957,13 @@ TWAL_SIZE_(twal_recovery, 96);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
 TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
+
+TWAL_SIZE_(twal_finding, 96);
+TWAL_OFFSET_(twal_finding, kind, 64);
+TWAL_OFFSET_(twal_finding, file, 80);
+
+TWAL_SIZE_(twal_verify_report, 80);
+TWAL_OFFSET_(twal_verify_report, last_seq, 72);
 
 #undef TWAL_SIZE_
 #undef TWAL_OFFSET_

@@ -32,6 +32,8 @@ PAGES = {
                           ["twal_record", "twal_record_flags"]),
     "twal_trim": ("release records, begin a new segment", ["twal_trim", "twal_roll"], []),
     "twal_recovery_get": ("what opening a log found", ["twal_recovery_get"], ["twal_recovery", "twal_tail"]),
+    "twal_verify": ("read all of a log and tell what is damaged", ["twal_verify"],
+                    ["twal_finding", "twal_finding_kind", "twal_acknowledged", "twal_verify_report"]),
     "twal_stats_get": ("what a log has counted, and how it works here", ["twal_stats_get"], ["twal_stats"]),
     "twal_last_error": ("what went wrong", ["twal_last_error", "twal_strerror"], ["twal_error", "twal_code"]),
     "twal_version_number": ("version of the library", ["twal_version_number", "twal_version_string"], []),

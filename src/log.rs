@@ -2,6 +2,7 @@
 
 mod reader;
 mod report;
+mod verify;
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
@@ -23,8 +24,11 @@ use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
+pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
+pub use crate::recover::verify::Verified;
 use reader::Reader;
 pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use verify::{verify, verify_on};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
 ///

@@ -35,6 +35,8 @@ pub mod stats;
 
 pub mod recovery;
 
+pub mod verify;
+
 mod callers;
 mod guard;
 mod sized;

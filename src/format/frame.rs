@@ -154,6 +154,11 @@ impl FrameHeader {
         header.is_sound().then(|| (header, identity(crc, header.body_crc)))
     }
 
+    /// The checksum that the header at the front of `bytes` has, and the one that it should have at this place.
+    pub fn checksums(place: Place, offset: u64, bytes: &[u8]) -> (u32, u32) {
+        (get_u32(bytes, AT_CRC), header_crc(place, offset, bytes))
+    }
+
     /// What no version of this format writes: a checksum made right by hand
     /// must still not lead a reader astray.
     fn is_sound(&self) -> bool {
@@ -184,6 +189,17 @@ impl Chain {
             && header.frame_number == self.frame_number + 1;
         let new_epoch = header.epoch > self.epoch && header.frame_number == 1;
         header.chain == self.identity && header.first_seq == self.last_seq + 1 && (same_epoch || new_epoch)
+    }
+
+    /// The chain in front of `header`, as far as the header says it: what continues there.
+    pub fn before(header: &FrameHeader) -> Chain {
+        Chain {
+            epoch: header.epoch,
+            epoch_id: header.epoch_id,
+            frame_number: header.frame_number - 1,
+            identity: header.chain,
+            last_seq: header.first_seq - 1,
+        }
     }
 
     /// The chain behind `header`.

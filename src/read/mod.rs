@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod followers;
 pub mod scout;
 pub mod segment;
+pub mod stream;
 pub mod walk;
 pub mod witness;
 

@@ -3,5 +3,7 @@
 
 pub mod create;
 pub mod examine;
+pub mod finding;
 pub mod open;
 pub mod verdict;
+pub mod verify;
