@@ -48,6 +48,7 @@
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
+ *                        twal_iter_open  twal_iter_skipped
  *   release              twal_trim  twal_roll
  *   what happened        twal_recovery_get  twal_stats_get
  *   what is damaged      twal_verify
@@ -162,6 +163,10 @@
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_ITER_OPTIONS_INIT \
+    { sizeof(twal_iter_options), 0, 0, 0 }
+#define TWAL_SKIPPED_INIT \
+    { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
 #define TWAL_VERIFY_REPORT_INIT \
     { sizeof(twal_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
@@ -395,6 +400,17 @@ typedef enum twal_tail {
      */
     TWAL_TAIL_DAMAGED = 3,
 } twal_tail;
+
+/**
+ * twal_iter_options.flags: bits.
+ */
+typedef enum twal_iter_flags {
+    /**
+     * Pass over what is damaged and go on behind it, instead of ending with
+     * TWAL_E_CORRUPT or TWAL_E_IO; twal_iter_skipped() tells what was.
+     */
+    TWAL_ITER_SKIP_DAMAGED = 1,
+} twal_iter_flags;
 
 /**
  * twal_finding.kind: what is wrong.
@@ -667,6 +683,63 @@ typedef struct twal_reservation {
      */
     uint64_t internal[6];
 } twal_reservation;
+
+/**
+ * How a log is read.  A field that is 0 has its default, so start from
+ * TWAL_ITER_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_iter_options {
+    /**
+     * sizeof(twal_iter_options).
+     */
+    uint64_t struct_size;
+    /**
+     * The first number wanted; 0: the oldest.
+     */
+    uint64_t from_seq;
+    /**
+     * Bits of twal_iter_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_iter_options;
+
+/**
+ * What a reader with TWAL_ITER_SKIP_DAMAGED has passed over.
+ */
+typedef struct twal_skipped {
+    /**
+     * sizeof(twal_skipped), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Damaged places, however long each is.
+     */
+    uint64_t spots;
+    /**
+     * Numbers that are missing because of them.
+     */
+    uint64_t records;
+    /**
+     * Index of the segment where the last place begins.
+     */
+    uint64_t segment;
+    /**
+     * Where in its file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number missing at the last place.
+     */
+    uint64_t first_seq;
+    /**
+     * Last number missing there; below first_seq: none is.
+     */
+    uint64_t last_seq;
+} twal_skipped;
 
 /**
  * A record read back.
@@ -1730,6 +1803,60 @@ int twal_recover_iter(twal_log *log,
                       twal_iter **iter_out);
 
 /**
+ * Begins to read as options say.
+ *
+ * With TWAL_ITER_SKIP_DAMAGED damage does not end the reader: it goes on with
+ * the next frame that can be trusted, and the next segment.  What it passes
+ * over are whole frames, so no batch is ever delivered in part, and the
+ * numbers of the records show every gap.  A log that is damaged and open for
+ * reading only is read as far as something in it says that it was durable,
+ * and no further than it was when the reader met the damage.
+ *
+ *   log       an open log, also a poisoned or a read-only one
+ *   options   how to read; NULL: all defaults, as twal_recover_iter(log, 0)
+ *   iter_out  receives the reader; give it back with twal_iter_close().
+ *             Untouched on failure.
+ *
+ * Returns what twal_recover_iter() returns, and
+ *
+ *   TWAL_E_INVAL        also: options.struct_size is none, flags has unknown
+ *                       bits, or reserved is not 0
+ *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_iter_open(twal_log *log,
+                   const twal_iter_options *options,
+                   twal_iter **iter_out);
+
+/**
+ * Tells what a reader has passed over so far.
+ *
+ * All 0 if nothing was, or without TWAL_ITER_SKIP_DAMAGED.
+ *
+ *   iter         a reader
+ *   skipped_out  receives the counts; its struct_size must be set, as
+ *                TWAL_SKIPPED_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   iter or skipped_out is NULL, or struct_size is no size
+ *                  that a release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *
+ * Blocks:  no.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_iter_skipped(const twal_iter *iter,
+                      twal_skipped *skipped_out);
+
+/**
  * Reads the next record.
  *
  * Delivers what is durable at the time of the call, every byte of it checked.
@@ -1957,6 +2084,12 @@ TWAL_SIZE_(twal_recovery, 96);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
 TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
+
+TWAL_SIZE_(twal_iter_options, 24);
+TWAL_OFFSET_(twal_iter_options, flags, 16);
+
+TWAL_SIZE_(twal_skipped, 56);
+TWAL_OFFSET_(twal_skipped, last_seq, 48);
 
 TWAL_SIZE_(twal_finding, 96);
 TWAL_OFFSET_(twal_finding, kind, 64);

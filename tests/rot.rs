@@ -23,7 +23,7 @@ mod past;
 mod rng;
 
 use damage::Damage;
-use judge::{is_damage, nothing_silent, read_log, require, Verdict};
+use judge::{is_damage, nothing_silent, read_log, require, skips_and_counts, Verdict};
 use past::{Machine, Past};
 use rng::Rng;
 
@@ -149,6 +149,27 @@ fn nothing_is_lost_in_silence() {
             verified.last_good_seq,
             case.past.acked()
         );
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_skipped_is_counted() {
+    play("what_is_skipped_is_counted", CASES, &["skipped", "skipped by a reader"], |case, counts| {
+        let untouched = Damage::untouched(case.past, &case.machine);
+        let least = if case.may_shorten { 0 } else { Damage::witnessed(case.past, &case.machine) };
+        if let Ok(reader) = case.machine.open_to_read() {
+            let spots =
+                skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
+            *counts.entry("skipped by a reader").or_default() += u64::from(spots > 0);
+        }
+        let machine = case.machine.fork(case.seed);
+        if let Ok(log) = machine.open() {
+            let least = if case.may_shorten { 0 } else { log.durable_seq() };
+            let spots =
+                skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
+            *counts.entry("skipped").or_default() += u64::from(spots > 0);
+        }
         Ok(())
     });
 }

@@ -1,5 +1,7 @@
 //! What is done to the files of a log: places from the format's description, and chance.
 
+use std::ops::Range;
+
 use super::past::{Machine, Past};
 use super::rng::Rng;
 
@@ -24,6 +26,7 @@ pub struct Frame {
     pub offset: u64,
     pub len: u64,
     pub durable_end: u64,
+    pub durable_seq: u64,
     pub epoch: u64,
 }
 
@@ -42,7 +45,13 @@ pub fn frames(content: &[u8], block: u64) -> Vec<Frame> {
             break;
         }
         let len = (128 + number(head, 8, 4)).next_multiple_of(block);
-        frames.push(Frame { offset: at, len, durable_end: number(head, 48, 8), epoch });
+        frames.push(Frame {
+            offset: at,
+            len,
+            durable_seq: number(head, 40, 8),
+            durable_end: number(head, 48, 8),
+            epoch,
+        });
         at += len;
     }
     frames
@@ -162,6 +171,31 @@ impl Damage {
             Damage::CopyFile { from, to } if from == to => {}
             Damage::CopyFile { from, to } => disk.copy_file(name(*from), name(*to)),
             Damage::Remove { file } => disk.remove_file(name(*file)),
+        }
+    }
+
+    /// The numbers in sealed files that are as they were.
+    pub fn untouched(past: &Past, machine: &Machine) -> Vec<Range<u64>> {
+        let first_seq = |name: &str| name[22..42].parse::<u64>().expect("a segment's name");
+        let same = |pair: &&[(String, Vec<u8>)]| {
+            pair[0].0.ends_with(".sealed") && machine.disk.content(&pair[0].0).as_ref() == Some(&pair[0].1)
+        };
+        past.files.windows(2).filter(same).map(|pair| first_seq(&pair[0].0)..first_seq(&pair[1].0)).collect()
+    }
+
+    /// Up to which number the headers that are still there say that all was durable.
+    pub fn witnessed(past: &Past, machine: &Machine) -> u64 {
+        let block = u64::from(past.machine.options.block_size);
+        let (newest, before) = past.files.last().expect("a log has files");
+        let Some(now) = machine.disk.content(newest) else { return 0 };
+        let intact =
+            |from: usize, len: usize| now.len() >= from + len && now[from..from + len] == before[from..from + len];
+        let whole = now.len() == before.len() && intact(0, 512);
+        let frames = frames(before, block).into_iter().filter(|frame| intact(frame.offset as usize, 128));
+        if whole {
+            frames.map(|frame| frame.durable_seq).max().unwrap_or(0)
+        } else {
+            0
         }
     }
 

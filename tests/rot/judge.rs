@@ -1,6 +1,8 @@
 //! What a damaged log may show, told from the list of what was acknowledged.
 
-use twal::{Code, Error, Iter, Log};
+use std::ops::Range;
+
+use twal::{Code, Error, Iter, IterOptions, Log};
 
 use super::past::{Given, Past};
 
@@ -79,4 +81,38 @@ pub fn nothing_silent(past: &Past, seen: &Seen, may_shorten: bool) -> Verdict {
     require!(seen.first_seq == past.first_seq, "begins at {}, not at {}", seen.first_seq, past.first_seq);
     require!(may_shorten || seen.last() == past.acked(), "ends in silence at {} of {}", seen.last(), past.acked());
     Ok(())
+}
+
+/// What a reader delivers that passes over damage: whole batches, in order, and every gap is counted.
+/// `untouched` are numbers in files that nobody touched.
+pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u64>]) -> Verdict<u64> {
+    let first_seq = log.first_seq();
+    let mut iter = match log.iter_with(IterOptions { from_seq: 0, skip_damaged: true }) {
+        Ok(iter) => iter,
+        Err(error) => return is_damage(&error).map(|()| 0),
+    };
+    let (seqs, error) = read_all(past, &mut iter)?;
+    if let Some(error) = error {
+        is_damage(&error)?;
+        return Ok(iter.skipped().spots);
+    }
+    let there = |seq: u64| seqs.binary_search(&seq).is_ok();
+    for (given, seq) in past.given.iter().zip(1u64..).filter(|(given, seq)| given.batch_continues && *seq >= first_seq)
+    {
+        require!(there(seq) == there(seq + 1), "a batch in part: {seq} and {} ({})", seq + 1, given.data.len());
+    }
+    for seq in untouched.iter().flat_map(Clone::clone) {
+        require!(there(seq), "record {seq} is in a file that nobody touched, and was not delivered");
+    }
+    let skipped = iter.skipped();
+    let (delivered, last) = (seqs.len() as u64, seqs.last().copied().unwrap_or(first_seq - 1));
+    let end = first_seq - 1 + delivered + skipped.records;
+    require!(end >= last, "{delivered} from {first_seq} to {last}, and {skipped:?}");
+    require!(
+        end >= least && end <= past.acked(),
+        "ends at {end}, witnessed is {least} of {}: {skipped:?}",
+        past.acked()
+    );
+    require!(skipped.records == 0 || skipped.spots > 0, "{skipped:?}");
+    Ok(skipped.spots)
 }
