@@ -52,6 +52,8 @@
  *   release              twal_trim  twal_roll
  *   what happened        twal_recovery_get  twal_stats_get
  *   what is damaged      twal_verify
+ *   repair               twal_repair_plan  twal_repair_step_get
+ *                        twal_repair_apply  twal_repair_close
  *   errors               twal_strerror  twal_last_error
  *   version              twal_version_number  twal_version_string
  *
@@ -162,11 +164,13 @@
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
 #define TWAL_RECOVERY_INIT \
-    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ITER_OPTIONS_INIT \
     { sizeof(twal_iter_options), 0, 0, 0 }
 #define TWAL_SKIPPED_INIT \
     { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
+#define TWAL_REPAIR_STEP_INIT \
+    { sizeof(twal_repair_step), 0, 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_VERIFY_REPORT_INIT \
     { sizeof(twal_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
@@ -480,6 +484,38 @@ typedef enum twal_acknowledged {
 } twal_acknowledged;
 
 /**
+ * twal_repair_step.kind: what is done to a file.
+ */
+typedef enum twal_repair_kind {
+    /**
+     * The segment ends at the offset; what is behind it goes.
+     */
+    TWAL_REPAIR_CUT = 1,
+    /**
+     * The segment goes.
+     */
+    TWAL_REPAIR_DROP = 2,
+    /**
+     * A file that is no segment of this log's goes.
+     */
+    TWAL_REPAIR_ISOLATE = 3,
+    /**
+     * A new, empty segment is begun.
+     */
+    TWAL_REPAIR_BEGIN = 4,
+} twal_repair_kind;
+
+/**
+ * twal_repair_apply(): bits of flags.
+ */
+typedef enum twal_repair_flags {
+    /**
+     * Let records go that were acknowledged as durable, or may have been.
+     */
+    TWAL_REPAIR_DROP_ACKNOWLEDGED = 1,
+} twal_repair_flags;
+
+/**
  * A reader of one log.
  *
  * From twal_recover_iter() to twal_iter_close(), which may come before or
@@ -495,6 +531,13 @@ typedef struct twal_iter twal_iter;
  * together with others.
  */
 typedef struct twal_log twal_log;
+
+/**
+ * A plan to make a damaged log one that opens.
+ *
+ * From twal_repair_plan() to twal_repair_close().  One thread at a time.
+ */
+typedef struct twal_repair twal_repair;
 
 /**
  * The detail of a failure.  A number that is not known is 0.
@@ -972,6 +1015,24 @@ typedef struct twal_recovery {
      * One of twal_tail.
      */
     uint32_t tail;
+    /**
+     * First number that twal_repair_apply() cut off; 0: it did not, or the
+     * log has gone on to another segment since.  The number was given again.
+     */
+    uint64_t repaired_seq;
+    /**
+     * The last number that what was cut off still showed; below repaired_seq:
+     * none.
+     */
+    uint64_t repaired_last_seq;
+    /**
+     * Segments that the repair dropped.
+     */
+    uint64_t repaired_segments;
+    /**
+     * Bytes of frames that it cut off in the segment where the log then ended.
+     */
+    uint64_t repaired_bytes;
 } twal_recovery;
 
 /**
@@ -1082,6 +1143,44 @@ typedef struct twal_verify_report {
      */
     uint64_t last_seq;
 } twal_verify_report;
+
+/**
+ * One step of a plan.
+ */
+typedef struct twal_repair_step {
+    /**
+     * sizeof(twal_repair_step), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment; 0 if the file is none.
+     */
+    uint64_t segment;
+    /**
+     * Where it is cut, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number that goes, or that the new segment begins with.
+     */
+    uint64_t first_seq;
+    /**
+     * Last number that goes, as far as can be known; below first_seq: none.
+     */
+    uint64_t last_seq;
+    /**
+     * One of twal_repair_kind.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_acknowledged: whether some of what goes was acknowledged.
+     */
+    uint32_t acknowledged;
+    /**
+     * Name of the file, without the directory.
+     */
+    char file[256];
+} twal_repair_step;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2011,6 +2110,152 @@ int twal_verify(const char *dir,
                 void *context,
                 twal_verify_report *report_out);
 
+/**
+ * Looks at a log and plans what it takes to make it one that opens; changes
+ * nothing.
+ *
+ * The plan keeps everything in front of the first damage, and lets go of all
+ * that is behind it, so that the log holds a prefix without a gap.  To save
+ * records behind the damage, read them with TWAL_ITER_SKIP_DAMAGED first and
+ * append them again afterwards.  Nothing is planned where nothing is damaged:
+ * a torn end is cut off by twal_open() itself.
+ *
+ * The log is locked for writing until twal_repair_close(), so that what is
+ * applied is what was planned.
+ *
+ *   dir         path of the log's directory
+ *   options     as for twal_open(); only io_engine, and the flags that accept
+ *               file systems, matter here.  NULL: all defaults
+ *   repair_out  receives the plan; give it back with twal_repair_close().
+ *               Untouched on failure.
+ *
+ * Returns TWAL_OK, also if nothing is damaged, or
+ *
+ *   TWAL_E_INVAL        dir or repair_out is NULL, dir is empty or not a
+ *                       directory, or an option is out of its range
+ *   TWAL_E_LOCKED       the log is open for writing
+ *   TWAL_E_NOTFOUND     there is no log
+ *   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
+ *                       damaged, but the newest archived segment is, or the
+ *                       names of archived ones are wrong; read the log with
+ *                       TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as for
+ *                       twal_open()
+ *   TWAL_E_VERSION      written by a release that this one cannot read
+ *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_IO           the directory could not be read, or an active file not
+ *                       be flushed
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it takes to read the log.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_repair_plan(const char *dir,
+                     const twal_options *options,
+                     twal_repair **repair_out);
+
+/**
+ * Tells one step of a plan.
+ *
+ *   repair    a plan
+ *   at        which step, from 0
+ *   step_out  receives the step; its struct_size must be set, as
+ *             TWAL_REPAIR_STEP_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     repair or step_out is NULL, or struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
+ *                    damaged
+ *
+ * Blocks:  no.
+ * Threads: one at a time for each plan.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_repair_step_get(const twal_repair *repair,
+                         uint64_t at,
+                         twal_repair_step *step_out);
+
+/**
+ * Carries a plan out.
+ *
+ * First a copy of every file that is changed or goes is made in the backup
+ * directory, and is durable with its name; bytes that cannot be read are zeros
+ * there.  Only then the first byte is changed.  If this is interrupted, by a
+ * failure or a crash, the log does not open until it was planned and repaired
+ * again; nothing is lost by that.
+ *
+ * Afterwards the log opens, and holds exactly what was in front of the damage.
+ * twal_recovery_get() tells what was cut, as long as the log ends in the same
+ * segment.  The numbers that went are given again.
+ *
+ *   repair      a plan; it can be applied once
+ *   backup_dir  path of a directory for the copies, not the log's; it is made
+ *               if it is missing, and may hold other files, which are left
+ *               alone.  The same file systems are accepted as for the log.
+ *   flags       bits of twal_repair_flags
+ *
+ * Returns TWAL_OK, also if there was nothing to do, or
+ *
+ *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
+ *                       a directory or the log's own, or flags has unknown
+ *                       bits
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_STATE        records would go that were acknowledged, or may have
+ *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
+ *                       nothing was changed; or the plan was applied already
+ *   TWAL_E_NOTFOUND     backup_dir's parent is missing
+ *   TWAL_E_LOCKED       a killed process' last write is still in flight
+ *   TWAL_E_NOSPC        no space for the copies, or for a new segment
+ *   TWAL_E_IO           a read, write or flush failed
+ *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED, TWAL_E_CORRUPT
+ *                       a file could not be made, opened or copied
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Example:
+ *
+ *   twal_repair *repair;
+ *   twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+ *   int rc = twal_repair_plan("log", NULL, &repair);
+ *   for (uint64_t i = 0; rc == TWAL_OK; i++) {
+ *       if (twal_repair_step_get(repair, i, &step))
+ *           break;
+ *       printf("%u: %s\n", step.kind, step.file);
+ *   }
+ *   if (rc == TWAL_OK) {
+ *       rc = twal_repair_apply(repair, "log.backup",
+ *                              TWAL_REPAIR_DROP_ACKNOWLEDGED);
+ *       twal_repair_close(repair);
+ *   }
+ *
+ * Blocks:  on the device.
+ * Threads: one at a time for each plan.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_repair_apply(twal_repair *repair,
+                      const char *backup_dir,
+                      uint32_t flags);
+
+/**
+ * Ends a plan, applied or not, and unlocks the log.
+ *
+ *   repair  a plan; NULL does nothing
+ *
+ * Blocks:  no.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+void twal_repair_close(twal_repair *repair);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -2080,10 +2325,11 @@ TWAL_OFFSET_(twal_stats, engine, 232);
 TWAL_OFFSET_(twal_stats, engine_reason, 248);
 TWAL_OFFSET_(twal_stats, file_system, 504);
 
-TWAL_SIZE_(twal_recovery, 96);
+TWAL_SIZE_(twal_recovery, 128);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
 TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
+TWAL_OFFSET_(twal_recovery, repaired_bytes, 120);
 
 TWAL_SIZE_(twal_iter_options, 24);
 TWAL_OFFSET_(twal_iter_options, flags, 16);
@@ -2094,6 +2340,10 @@ TWAL_OFFSET_(twal_skipped, last_seq, 48);
 TWAL_SIZE_(twal_finding, 96);
 TWAL_OFFSET_(twal_finding, kind, 64);
 TWAL_OFFSET_(twal_finding, file, 80);
+
+TWAL_SIZE_(twal_repair_step, 304);
+TWAL_OFFSET_(twal_repair_step, kind, 40);
+TWAL_OFFSET_(twal_repair_step, file, 48);
 
 TWAL_SIZE_(twal_verify_report, 80);
 TWAL_OFFSET_(twal_verify_report, last_seq, 72);

@@ -1,6 +1,7 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
 mod reader;
+mod repair;
 mod report;
 mod verify;
 
@@ -26,8 +27,11 @@ use crate::segment::Directory;
 pub use crate::commit::{Done, Entry, How, Reservation};
 pub use crate::read::Skipped;
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
+pub use crate::recover::plan::{Step, StepKind};
+pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
 use reader::Reader;
+pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
 pub use verify::{verify, verify_on};
 

@@ -19,6 +19,8 @@ mod damage;
 mod judge;
 #[path = "rot/past.rs"]
 mod past;
+#[path = "rot/repairs.rs"]
+mod repairs;
 #[path = "sim/rng.rs"]
 mod rng;
 
@@ -170,6 +172,30 @@ fn what_is_skipped_is_counted() {
                 skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
             *counts.entry("skipped").or_default() += u64::from(spots > 0);
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_repaired_log_is_a_whole_prefix() {
+    play(
+        "a_repaired_log_is_a_whole_prefix",
+        CASES,
+        &["repaired", "nothing to repair, or beyond it"],
+        |case, counts| {
+            let seen = repairs::repair(case.past, &case.machine, case.may_shorten, case.seed)?;
+            let what = if seen.is_some() { "repaired" } else { "nothing to repair, or beyond it" };
+            *counts.entry(what).or_default() += 1;
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_repair_may_be_interrupted_anywhere() {
+    play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], |case, counts| {
+        let states = repairs::crashes(case.past, &case.machine, case.may_shorten, case.seed)?;
+        *counts.entry("crash states").or_default() += states;
         Ok(())
     });
 }

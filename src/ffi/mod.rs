@@ -37,6 +37,8 @@ pub mod recovery;
 
 pub mod verify;
 
+pub mod repair;
+
 mod callers;
 mod guard;
 mod sized;

@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use super::examine::unknown_name;
 use super::finding::{Acknowledged, Finding, Kind};
 use super::verdict::{verdict, Spot, Verdict};
 use crate::base::{Code, Error, Result};
@@ -62,7 +63,7 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         directory.unlock()?;
     }
     let listing = settled(directory, alone)?;
-    if listing.segments.is_empty() && listing.unknown.is_none() {
+    if listing.segments.is_empty() && listing.unknown.is_empty() {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
@@ -184,8 +185,8 @@ impl Verifier<'_, '_> {
     }
 
     fn names(&mut self, listing: &Listing) -> Result<(), Enough> {
-        if let Some(unknown) = &listing.unknown {
-            let text = "it is named as if it were twal's, but twal writes no such file";
+        for unknown in &listing.unknown {
+            let text = unknown_name(unknown);
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
             self.good = false;
         }
