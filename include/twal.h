@@ -1139,7 +1139,8 @@ typedef struct twal_verify_report {
      */
     uint64_t last_good_seq;
     /**
-     * Last number of a whole frame, damage in front of it or not.
+     * Last number that a whole frame shows, a mark too, damage in front of it
+     * or not.
      */
     uint64_t last_seq;
 } twal_verify_report;

@@ -96,9 +96,10 @@ fn verified(machine: &Machine) -> Verdict<Option<twal::Verified>> {
     }
 }
 
-/// Opens and reads, for reading and for writing; whether all of that found the log whole.
-fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<bool> {
-    let mut whole = true;
+/// Opens and reads, for reading and for writing; whether all of that found the log whole, and where a log that
+/// opens for writing ends by damage.
+fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<(bool, Option<u64>)> {
+    let (mut whole, mut ends) = (true, None);
     let machine = case.machine.fork(case.seed);
     match machine.open_to_read() {
         Ok(reader) => {
@@ -121,11 +122,12 @@ fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<bool> {
     match machine.open() {
         Ok(log) => {
             if !left {
-                return Ok(false); // Nothing is left at all: nobody can tell that from a new directory.
+                return Ok((false, None)); // Nothing is left at all: nobody can tell that from a new directory.
             }
             let seen = read_log(case.past, &log).map_err(|text| format!("writer: {text}"))?;
             nothing_silent(case.past, &seen, case.may_shorten).map_err(|text| format!("writer: {text}"))?;
             whole &= seen.error.is_none();
+            ends = seen.error.is_some().then(|| seen.last());
             *counts.entry("opened").or_default() += 1;
         }
         Err(error) => {
@@ -134,25 +136,35 @@ fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<bool> {
             *counts.entry("refused").or_default() += 1;
         }
     }
-    Ok(whole)
+    Ok((whole, ends))
 }
 
 #[test]
 fn nothing_is_lost_in_silence() {
-    play("nothing_is_lost_in_silence", CASES, &["opened", "refused", "verify found damage"], |case, counts| {
-        let verified = verified(&case.machine)?;
-        let whole = open_and_read(case, counts)?;
-        let Some(verified) = verified else { return Ok(()) };
-        *counts.entry("verify found damage").or_default() += u64::from(verified.damaged > 0);
-        require!(whole || verified.damaged > 0, "an open or a reading complains, verify does not");
-        require!(
-            verified.damaged > 0 || case.may_shorten || verified.last_good_seq == case.past.acked(),
-            "verify ends in silence at {} of {}",
-            verified.last_good_seq,
-            case.past.acked()
-        );
-        Ok(())
-    });
+    play(
+        "nothing_is_lost_in_silence",
+        CASES,
+        &["opened", "refused", "verify found damage", "ended by damage"],
+        |case, counts| {
+            let verified = verified(&case.machine)?;
+            let (whole, ends) = open_and_read(case, counts)?;
+            let Some(verified) = verified else { return Ok(()) };
+            *counts.entry("verify found damage").or_default() += u64::from(verified.damaged > 0);
+            if let Some(ends) = ends {
+                let good = verified.last_good_seq;
+                require!(good == ends, "reading ends by damage at {ends}, verify says {good}");
+                *counts.entry("ended by damage").or_default() += 1;
+            }
+            require!(whole || verified.damaged > 0, "an open or a reading complains, verify does not");
+            require!(
+                verified.damaged > 0 || case.may_shorten || verified.last_good_seq == case.past.acked(),
+                "verify ends in silence at {} of {}",
+                verified.last_good_seq,
+                case.past.acked()
+            );
+            Ok(())
+        },
+    );
 }
 
 #[test]

@@ -109,7 +109,8 @@ pub struct twal_verify_report {
     /// Everything from first_seq up to here is whole; first_seq - 1 if nothing
     /// is.
     pub last_good_seq: u64,
-    /// Last number of a whole frame, damage in front of it or not.
+    /// Last number that a whole frame shows, a mark too, damage in front of it
+    /// or not.
     pub last_seq: u64,
 }
 

@@ -46,7 +46,7 @@ pub struct Verified {
     pub first_seq: u64,
     /// Everything from `first_seq` up to here is whole.
     pub last_good_seq: u64,
-    /// The last number of a whole frame, damage in front of it or not.
+    /// The last number that a whole frame shows, a mark too, damage in front of it or not.
     pub last_seq: u64,
     /// Whoever was told had enough.
     pub stopped: bool,
@@ -223,12 +223,10 @@ impl Verifier<'_, '_> {
     }
 
     fn segment(&mut self, name: &SegmentName, newest: bool, live: bool) -> Result<(), Enough> {
-        let good_before = std::mem::replace(&mut self.good, true);
+        let good_before = self.good;
         let chain = self.chain.take();
         let walked = self.walk_segment(name, newest, chain);
-        if live {
-            self.good &= good_before;
-        } else {
+        if !live {
             // What is released takes nothing from what can be read.
             self.good = good_before;
         }
