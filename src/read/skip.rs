@@ -108,7 +108,9 @@ fn in_segment(
     let block = u64::from(header.block_size);
     let next = super::segment::open(directory, walker.index() + 1, Access::Read).ok();
     // Behind its seal a segment holds what it held in an earlier life.
-    let end = next.map_or(header.segment_size, |next| next.header.before_offset + block).min(header.segment_size);
+    let end = next
+        .map_or(header.segment_size, |next| next.header.before_offset.saturating_add(block))
+        .min(header.segment_size);
     let mut stream = Stream::new(Arc::clone(&opened.file), &header)?;
     let mut at = walker.offset();
     while at + block <= end {

@@ -204,7 +204,7 @@ fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
 /// it ends, and the offset behind the seal.
 pub fn walk_to_seal(segment: &OpenSegment) -> Result<(Chain, u64), Stopped> {
     let header = &segment.header;
-    let mut end = header.before;
+    let (mut end, mut records) = (header.before, 0);
     let block = u64::from(header.block_size);
     let mut walker = Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|error| Stopped {
         error,
@@ -217,7 +217,12 @@ pub fn walk_to_seal(segment: &OpenSegment) -> Result<(Chain, u64), Stopped> {
             Look::Whole(frame, identity) if end.continues_in(&frame) => {
                 match crate::read::cursor::check_records(&frame, walker.body(&frame)) {
                     Err(error) => error.at(header.index, offset),
+                    Ok(()) if frame.has(FLAG_SEAL) && !seals(walker.body(&frame), header, records) => {
+                        Error::new(Code::Corrupt, "the segment's seal contradicts what it ends")
+                            .at(header.index, offset)
+                    }
                     Ok(()) => {
+                        records += u64::from(frame.record_count);
                         end = Chain::after(&frame, identity);
                         walker.pass(&frame);
                         if frame.has(FLAG_SEAL) {
@@ -232,6 +237,11 @@ pub fn walk_to_seal(segment: &OpenSegment) -> Result<(Chain, u64), Stopped> {
         };
         return Err(Stopped { error, end, offset });
     }
+}
+
+/// The seal says what was counted.
+fn seals(body: &[u8], header: &SegmentHeader, records: u64) -> bool {
+    Seal::decode(body).is_some_and(|seal| seal.first_seq == header.first_seq && seal.record_count == records)
 }
 
 /// The error for acknowledged data that is damaged.

@@ -149,9 +149,13 @@ pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result
 /// Walks the log until something is not as it should be.
 fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<Found>> {
     let live = retain::first_live(names);
-    let wrong = retain::complaints(names);
+    let mut wrong = retain::complaints(names);
+    if names.last().is_some_and(examine::is_lost_newer) {
+        // The worst, and the first; it leaves every file in its place.
+        wrong.remove(0);
+    }
     // The newest archived one says how the first live one begins.
-    let from = names.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
+    let from = live.saturating_sub(1);
     let elder = |bad: &SegmentName| names[..from].contains(bad);
     if let Some((name, text)) = wrong.iter().find(|(bad, _)| elder(bad)) {
         return Err(beyond_repair(&Error::new(Code::Corrupt, text.clone()).in_segment(name.index)));
@@ -163,10 +167,11 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
     let mut chain = Chain::default();
     for (at, name) in names.iter().enumerate().skip(from) {
         let newest = at + 1 == names.len();
-        let said = wrong.iter().find(|(bad, _)| bad == name && !(newest && examine::is_lost_newer(name)));
+        let said = wrong.iter().find(|(bad, _)| bad == name);
         let opened = match said {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
-            None => examine::open_next(directory, name, None, Access::Read),
+            // What may only be read by this release is not repaired by it either.
+            None => examine::open_next(directory, name, None, Access::Write),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -181,6 +186,9 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         if before.is_some() && (!follows || header.before != chain) {
             let error = Error::new(Code::Corrupt, "the segment does not continue the one before it");
             return stop(error.in_segment(name.index), at, before, chain);
+        }
+        if let Some(Err(error)) = before.as_ref().map(|before| examine::check_seal(before, &header)) {
+            return if is_damage(&error) { stop(error, at, before, chain) } else { Err(error) };
         }
         let walked = match newest && !examine::is_lost_newer(name) {
             true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),

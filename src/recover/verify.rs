@@ -129,8 +129,8 @@ struct Verifier<'a, 'f> {
     good: bool,
     /// From this segment on the names are wrong.
     bad_from: u64,
-    /// How the segment before ended; None: it is not known, or there was none.
-    chain: Option<Chain>,
+    /// How the segment before ended, and where its seal is; None: it is not known, or there was none.
+    chain: Option<(Chain, u64)>,
     /// Index of the segment before.
     before: Option<u64>,
 }
@@ -241,7 +241,7 @@ impl Verifier<'_, '_> {
         segment::open_to_read(self.directory, name.index, &log_id)
     }
 
-    fn walk_segment(&mut self, name: &SegmentName, newest: bool, chain: Option<Chain>) -> Result<(), Enough> {
+    fn walk_segment(&mut self, name: &SegmentName, newest: bool, chain: Option<(Chain, u64)>) -> Result<(), Enough> {
         let opened = match self.open(name) {
             // Released meanwhile, or not quite there yet.
             Err(error) if matches!(error.code, Code::Trimmed | Code::Busy) => return Ok(()),
@@ -265,9 +265,9 @@ impl Verifier<'_, '_> {
         let header = opened.header;
         self.said.segments += 1;
         let wrong_first = header.index == 1 && header.before != Chain::default();
-        if wrong_first || chain.is_some_and(|chain| chain != header.before) {
+        if wrong_first || chain.is_some_and(|ended| ended != (header.before, header.before_offset)) {
             self.good = false;
-            let expected = chain.unwrap_or_default();
+            let (expected, _) = chain.unwrap_or_default();
             self.tell(&Finding {
                 segment: name.index,
                 seq: expected.last_seq + 1,
@@ -310,9 +310,10 @@ impl Verifier<'_, '_> {
             let glimpse = walk.stream.look(walk.offset);
             match &glimpse {
                 Glimpse::Whole(frame, identity, body) if walk.chain.continues_in(frame) && body.bad.is_empty() => {
+                    let offset = walk.offset;
                     let ends = self.take(walk, frame, *identity, body)?;
                     if ends {
-                        self.chain = Some(walk.chain);
+                        self.chain = Some((walk.chain, offset));
                         return Ok(());
                     }
                 }
@@ -576,7 +577,7 @@ impl Walk {
         let block = u64::from(self.header.block_size);
         let spot = self.offset;
         // Behind its seal a segment holds what it held in an earlier life.
-        let end = self.next.map_or(self.header.segment_size, |next| next.before_offset + block);
+        let end = self.next.map_or(self.header.segment_size, |next| next.before_offset.saturating_add(block));
         let end = end.min(self.header.segment_size);
         let mut behind = Behind { says_durable: !self.newest, ..Behind::default() };
         let says = |frame: &FrameHeader, last: &Chain| frame.durable_seq > last.last_seq || frame.durable_end > spot;
