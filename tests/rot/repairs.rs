@@ -99,10 +99,11 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
 /// Stops a repair at every step, in every way, and looks; then repairs again.
 pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<u64> {
     let dry = machine.fork(seed);
-    let from = dry.disk.steps();
-    if !plan(&dry).is_ok_and(|repair| !repair.steps().is_empty()) || apply(&dry).is_err() {
+    if !plan(&dry).is_ok_and(|repair| !repair.steps().is_empty()) {
         return Ok(0);
     }
+    let from = dry.disk.steps();
+    apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
     let last = repaired(past, &dry.fork(seed))?.last();
     let steps = dry.disk.steps() - from;
     let (mut states, mut rng) = (0, Rng::new(seed));
