@@ -211,3 +211,20 @@ fn a_repair_may_be_interrupted_anywhere() {
         Ok(())
     });
 }
+
+/// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.
+#[test]
+fn a_repair_of_the_only_segment_may_be_interrupted() {
+    let only_one = (0..500).map(Past::live).filter(|past| past.files.len() == 1 && past.acked() > 0);
+    let mut states = 0;
+    for (seed, past) in (0..).zip(only_one.take(4)) {
+        for again in 0..4 {
+            let machine = past.machine.fork(seed);
+            machine.disk.flip_bit(&past.files[0].0, 8, 1);
+            let crashed = repairs::crashes(&past, &machine, false, again);
+            states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
+        }
+    }
+    println!("{states} crash states");
+    assert!(states > 200, "only {states} crash states");
+}
