@@ -16,8 +16,11 @@ use twal::format::{FrameHeader, Place, RecordHeader, SegmentHeader};
 use twal::segment::name::Named;
 use twal::{IterOptions, Log, Options, Repair};
 
-/// Every target, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// A target: its name, and what is given the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 6] = [
     ("segment_header", segment_header),
     ("frame_header", frame_header),
     ("record", record),
