@@ -23,7 +23,7 @@ pub fn verify(dir: &Path, options: &Options, found: &mut dyn FnMut(&Finding) -> 
 /// The same on any disk.
 ///
 /// # Errors
-/// As [`verify`].
+/// As [`verify()`].
 pub fn verify_on(disk: &dyn Disk, dir: &Path, found: &mut dyn FnMut(&Finding) -> bool) -> Result<Verified> {
     verify::verify(&open_existing(disk, dir)?, found)
 }

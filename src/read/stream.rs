@@ -55,7 +55,7 @@ pub struct Body {
     pub crc: u32,
     /// Records that are whole.
     pub records: u64,
-    /// Those that are not; at most [`BAD_MAX`].
+    /// Those that are not; a bounded number of them.
     pub bad: Vec<BadPlace>,
     /// Of a seal.
     pub seal: Option<Seal>,
