@@ -82,16 +82,17 @@ static int get_recovery(twal_log *log, void *out)
     return twal_recovery_get(log, out);
 }
 
-static void out_sizes(twal_log *log, get_fn *get, size_t size)
+/* `first` bytes in the first release that had it, `size` now. */
+static void out_sizes(twal_log *log, get_fn *get, size_t first, size_t size)
 {
-    const uint64_t bad[] = { 0, 1, 8, size - 8, size - 4, size + 4, 4097, 4104, UINT64_MAX };
+    const uint64_t bad[] = { 0, 1, 8, first - 8, first - 4, size + 4, 4097, 4104, UINT64_MAX };
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
-        uint64_t *out = at_end(bad[n] < size || bad[n] > 8192 ? 8 : (bad[n] + 7) / 8 * 8);
+        uint64_t *out = at_end(bad[n] < first || bad[n] > 8192 ? 8 : (bad[n] + 7) / 8 * 8);
         *out = bad[n];
         t_code(get(log, out), TWAL_E_INVAL);
         t_equal(*out, bad[n]);
     }
-    const size_t good[] = { size, size + 8, 4096 };
+    const size_t good[] = { first, size, size + 8, 4096 };
     for (size_t n = 0; n < sizeof good / sizeof *good; n++) {
         unsigned char *out = at_end(good[n]);
         memcpy(out, &good[n], 8);
@@ -116,9 +117,9 @@ int main(void)
     options_sizes();
     twal_options options = t_options_small();
     twal_log *log = t_open(t_path("log"), &options);
-    out_sizes(log, get_error, sizeof(twal_error));
-    out_sizes(log, get_stats, sizeof(twal_stats));
-    out_sizes(log, get_recovery, sizeof(twal_recovery));
+    out_sizes(log, get_error, sizeof(twal_error), sizeof(twal_error));
+    out_sizes(log, get_stats, sizeof(twal_stats), sizeof(twal_stats));
+    out_sizes(log, get_recovery, 96, sizeof(twal_recovery));
     t_close(log);
     munmap(pages, room + page);
     return t_end();

@@ -48,8 +48,12 @@
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
+ *                        twal_iter_open  twal_iter_skipped
  *   release              twal_trim  twal_roll
  *   what happened        twal_recovery_get  twal_stats_get
+ *   what is damaged      twal_verify
+ *   repair               twal_repair_plan  twal_repair_step_get
+ *                        twal_repair_apply  twal_repair_close
  *   errors               twal_strerror  twal_last_error
  *   version              twal_version_number  twal_version_string
  *
@@ -160,7 +164,15 @@
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
 #define TWAL_RECOVERY_INIT \
-    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_ITER_OPTIONS_INIT \
+    { sizeof(twal_iter_options), 0, 0, 0 }
+#define TWAL_SKIPPED_INIT \
+    { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
+#define TWAL_REPAIR_STEP_INIT \
+    { sizeof(twal_repair_step), 0, 0, 0, 0, 0, 0, { 0 } }
+#define TWAL_VERIFY_REPORT_INIT \
+    { sizeof(twal_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * What a function returns: TWAL_OK, or one of these.
@@ -394,6 +406,116 @@ typedef enum twal_tail {
 } twal_tail;
 
 /**
+ * twal_iter_options.flags: bits.
+ */
+typedef enum twal_iter_flags {
+    /**
+     * Pass over what is damaged and go on behind it, instead of ending with
+     * TWAL_E_CORRUPT or TWAL_E_IO; twal_iter_skipped() tells what was.
+     */
+    TWAL_ITER_SKIP_DAMAGED = 1,
+} twal_iter_flags;
+
+/**
+ * twal_finding.kind: what is wrong.
+ */
+typedef enum twal_finding_kind {
+    /**
+     * A file is missing, doubled, or named as nothing of a log's is.
+     */
+    TWAL_FINDING_NAME = 1,
+    /**
+     * A segment's header, or the file as a whole: another segment's, too
+     * short.
+     */
+    TWAL_FINDING_HEADER = 2,
+    /**
+     * Where a frame should be there is none.
+     */
+    TWAL_FINDING_FRAME = 3,
+    /**
+     * A frame's body is not the one that was written.
+     */
+    TWAL_FINDING_BODY = 4,
+    /**
+     * One record of a frame; the others may be whole.
+     */
+    TWAL_FINDING_RECORD = 5,
+    /**
+     * A whole frame or segment, but not the one that belongs there.
+     */
+    TWAL_FINDING_CHAIN = 6,
+    /**
+     * A segment does not end in its seal, or the seal contradicts it.
+     */
+    TWAL_FINDING_SEAL = 7,
+    /**
+     * The device does not give the bytes.
+     */
+    TWAL_FINDING_UNREADABLE = 8,
+    /**
+     * Written by a release that this one cannot read.
+     */
+    TWAL_FINDING_VERSION = 9,
+    /**
+     * A half-written end that nobody was promised: no damage, opening cuts it
+     * off.
+     */
+    TWAL_FINDING_TORN = 10,
+} twal_finding_kind;
+
+/**
+ * twal_finding.acknowledged and twal_repair_action.acknowledged: whether it
+ * was acknowledged as durable.
+ */
+typedef enum twal_acknowledged {
+    /**
+     * Nothing that is left says so, and nothing says the contrary.
+     */
+    TWAL_ACKNOWLEDGED_UNKNOWN = 0,
+    /**
+     * Something later on the device says that it was.
+     */
+    TWAL_ACKNOWLEDGED_YES = 1,
+    /**
+     * It never was.
+     */
+    TWAL_ACKNOWLEDGED_NO = 2,
+} twal_acknowledged;
+
+/**
+ * twal_repair_step.kind: what is done to a file.
+ */
+typedef enum twal_repair_kind {
+    /**
+     * The segment ends at the offset; what is behind it goes.
+     */
+    TWAL_REPAIR_CUT = 1,
+    /**
+     * The segment goes.
+     */
+    TWAL_REPAIR_DROP = 2,
+    /**
+     * A file that is no segment of this log's goes.
+     */
+    TWAL_REPAIR_ISOLATE = 3,
+    /**
+     * A new, empty segment is begun.
+     */
+    TWAL_REPAIR_BEGIN = 4,
+} twal_repair_kind;
+
+/**
+ * twal_repair_apply(): bits of flags.
+ */
+typedef enum twal_repair_flags {
+    /**
+     * Let records go that were acknowledged as durable, or may have been.
+     */
+    TWAL_REPAIR_DROP_ACKNOWLEDGED = 1,
+} twal_repair_flags;
+
+/**
  * A reader of one log.
  *
  * From twal_recover_iter() to twal_iter_close(), which may come before or
@@ -409,6 +531,13 @@ typedef struct twal_iter twal_iter;
  * together with others.
  */
 typedef struct twal_log twal_log;
+
+/**
+ * A plan to make a damaged log one that opens.
+ *
+ * From twal_repair_plan() to twal_repair_close().  One thread at a time.
+ */
+typedef struct twal_repair twal_repair;
 
 /**
  * The detail of a failure.  A number that is not known is 0.
@@ -597,6 +726,63 @@ typedef struct twal_reservation {
      */
     uint64_t internal[6];
 } twal_reservation;
+
+/**
+ * How a log is read.  A field that is 0 has its default, so start from
+ * TWAL_ITER_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_iter_options {
+    /**
+     * sizeof(twal_iter_options).
+     */
+    uint64_t struct_size;
+    /**
+     * The first number wanted; 0: the oldest.
+     */
+    uint64_t from_seq;
+    /**
+     * Bits of twal_iter_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_iter_options;
+
+/**
+ * What a reader with TWAL_ITER_SKIP_DAMAGED has passed over.
+ */
+typedef struct twal_skipped {
+    /**
+     * sizeof(twal_skipped), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Damaged places, however long each is.
+     */
+    uint64_t spots;
+    /**
+     * Numbers that are missing because of them.
+     */
+    uint64_t records;
+    /**
+     * Index of the segment where the last place begins.
+     */
+    uint64_t segment;
+    /**
+     * Where in its file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number missing at the last place.
+     */
+    uint64_t first_seq;
+    /**
+     * Last number missing there; below first_seq: none is.
+     */
+    uint64_t last_seq;
+} twal_skipped;
 
 /**
  * A record read back.
@@ -829,7 +1015,173 @@ typedef struct twal_recovery {
      * One of twal_tail.
      */
     uint32_t tail;
+    /**
+     * First number that twal_repair_apply() cut off; 0: it did not, or the
+     * log has gone on to another segment since.  The number was given again.
+     */
+    uint64_t repaired_seq;
+    /**
+     * The last number that what was cut off still showed; below repaired_seq:
+     * none.
+     */
+    uint64_t repaired_last_seq;
+    /**
+     * Segments that the repair dropped.
+     */
+    uint64_t repaired_segments;
+    /**
+     * Bytes of frames that it cut off in the segment where the log then ended.
+     */
+    uint64_t repaired_bytes;
 } twal_recovery;
+
+/**
+ * One damaged spot.  A number that is not known is 0.
+ */
+typedef struct twal_finding {
+    /**
+     * Bytes of this struct, set by twal; do not read beyond it.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment.
+     */
+    uint64_t segment;
+    /**
+     * Where in the file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number concerned; of what holds no record, the next one.
+     */
+    uint64_t seq;
+    /**
+     * Last number concerned, as far as can be known; below seq: none.
+     */
+    uint64_t last_seq;
+    /**
+     * The record's tag, if has_stream is 1.
+     */
+    uint64_t stream;
+    /**
+     * What should be there: a checksum, a frame's identity, a count.
+     */
+    uint64_t expected;
+    /**
+     * What is there.
+     */
+    uint64_t found;
+    /**
+     * One of twal_finding_kind; treat one that you do not know as damage.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_acknowledged.
+     */
+    uint32_t acknowledged;
+    /**
+     * 1 if stream is known: a single record, whose header holds.
+     */
+    uint32_t has_stream;
+    /**
+     * The operating system's error number, 0 if none was involved.
+     */
+    int32_t os_errno;
+    /**
+     * Name of the file, without the directory; valid during the call.
+     */
+    const char *file;
+    /**
+     * What it is, for people; valid during the call.
+     */
+    const char *text;
+} twal_finding;
+
+/**
+ * What twal_verify() has read.
+ */
+typedef struct twal_verify_report {
+    /**
+     * sizeof(twal_verify_report), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Segment files that were read, archived ones too.
+     */
+    uint64_t segments;
+    /**
+     * Frames that are whole.
+     */
+    uint64_t frames;
+    /**
+     * Records that are whole.
+     */
+    uint64_t records;
+    /**
+     * Bytes that were read.
+     */
+    uint64_t bytes;
+    /**
+     * How often found was called, or would have been.
+     */
+    uint64_t findings;
+    /**
+     * How many of these are damage; a torn end is none.
+     */
+    uint64_t damaged;
+    /**
+     * First number that is not released.
+     */
+    uint64_t first_seq;
+    /**
+     * Everything from first_seq up to here is whole; first_seq - 1 if nothing
+     * is.
+     */
+    uint64_t last_good_seq;
+    /**
+     * Last number that a whole frame shows, a mark too, damage in front of it
+     * or not.
+     */
+    uint64_t last_seq;
+} twal_verify_report;
+
+/**
+ * One step of a plan.
+ */
+typedef struct twal_repair_step {
+    /**
+     * sizeof(twal_repair_step), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment; 0 if the file is none.
+     */
+    uint64_t segment;
+    /**
+     * Where it is cut, bytes.
+     */
+    uint64_t offset;
+    /**
+     * First number that goes, or that the new segment begins with.
+     */
+    uint64_t first_seq;
+    /**
+     * Last number that goes, as far as can be known; below first_seq: none.
+     */
+    uint64_t last_seq;
+    /**
+     * One of twal_repair_kind.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_acknowledged: whether some of what goes was acknowledged.
+     */
+    uint32_t acknowledged;
+    /**
+     * Name of the file, without the directory.
+     */
+    char file[256];
+} twal_repair_step;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1551,6 +1903,60 @@ int twal_recover_iter(twal_log *log,
                       twal_iter **iter_out);
 
 /**
+ * Begins to read as options say.
+ *
+ * With TWAL_ITER_SKIP_DAMAGED damage does not end the reader: it goes on with
+ * the next frame that can be trusted, and the next segment.  What it passes
+ * over are whole frames, so no batch is ever delivered in part, and the
+ * numbers of the records show every gap.  A log that is damaged and open for
+ * reading only is read as far as something in it says that it was durable,
+ * and no further than it was when the reader met the damage.
+ *
+ *   log       an open log, also a poisoned or a read-only one
+ *   options   how to read; NULL: all defaults, as twal_recover_iter(log, 0)
+ *   iter_out  receives the reader; give it back with twal_iter_close().
+ *             Untouched on failure.
+ *
+ * Returns what twal_recover_iter() returns, and
+ *
+ *   TWAL_E_INVAL        also: options.struct_size is none, flags has unknown
+ *                       bits, or reserved is not 0
+ *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_iter_open(twal_log *log,
+                   const twal_iter_options *options,
+                   twal_iter **iter_out);
+
+/**
+ * Tells what a reader has passed over so far.
+ *
+ * All 0 if nothing was, or without TWAL_ITER_SKIP_DAMAGED.
+ *
+ *   iter         a reader
+ *   skipped_out  receives the counts; its struct_size must be set, as
+ *                TWAL_SKIPPED_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   iter or skipped_out is NULL, or struct_size is no size
+ *                  that a release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *
+ * Blocks:  no.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_iter_skipped(const twal_iter *iter,
+                      twal_skipped *skipped_out);
+
+/**
  * Reads the next record.
  *
  * Delivers what is durable at the time of the call, every byte of it checked.
@@ -1643,6 +2049,214 @@ int twal_stats_get(const twal_log *log,
 int twal_recovery_get(const twal_log *log,
                       twal_recovery *report_out);
 
+/**
+ * Reads every byte of a log and tells each spot that is damaged; changes
+ * nothing.
+ *
+ * Every segment file is read: active, sealed and archived; headers, frames,
+ * records, seals, and that each continues the one before.  Goes on behind
+ * damage, with the next frame that can be trusted and the next segment.  Takes
+ * no writer's lock and may run beside a writer, here or elsewhere: what is
+ * just being written is not told, and what is released meanwhile is passed
+ * over.  Memory is the same few MiB, whatever the files hold.
+ *
+ *   dir         path of the log's directory
+ *   options     as for twal_open(); only io_engine, and the flags that accept
+ *               file systems, matter here.  NULL: all defaults
+ *   found       what is called with each finding, inside this call and on this
+ *               thread, in the order of the files; another answer than 0 ends
+ *               the reading.  It must not throw or longjmp().  NULL: none
+ *   context     is passed on to found; twal does not look at it
+ *   report_out  receives what was read, also with TWAL_E_CORRUPT; its
+ *               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
+ *               NULL if you do not need it.  Untouched on any other failure.
+ *
+ * Returns TWAL_OK if nothing of what was read is damaged, or
+ *
+ *   TWAL_E_CORRUPT      something is damaged
+ *   TWAL_E_VERSION      nothing is, but something was written by a release
+ *                       that this one cannot read
+ *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
+ *                       out of its range, or a struct_size is none
+ *   TWAL_E_NOTFOUND     there is no log
+ *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_IO           the directory could not be read, or an active file not
+ *                       be flushed (a file that cannot be read is a finding)
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_UNSUPPORTED  as for twal_open()
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Example:
+ *
+ *   static int tell(void *context, const twal_finding *finding)
+ *   {
+ *       (void)context;
+ *       printf("%s: offset %llu: %s\n", finding->file,
+ *              (unsigned long long)finding->offset, finding->text);
+ *       return 0;
+ *   }
+ *   ...
+ *   int rc = twal_verify("log", NULL, tell, NULL, NULL);
+ *
+ * Blocks:  on the device, for as long as it takes to read the log.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_verify(const char *dir,
+                const twal_options *options,
+                int (*found)(void *context,
+                             const twal_finding *finding),
+                void *context,
+                twal_verify_report *report_out);
+
+/**
+ * Looks at a log and plans what it takes to make it one that opens; changes
+ * nothing.
+ *
+ * The plan keeps everything in front of the first damage, and lets go of all
+ * that is behind it, so that the log holds a prefix without a gap.  To save
+ * records behind the damage, read them with TWAL_ITER_SKIP_DAMAGED first and
+ * append them again afterwards.  Nothing is planned where nothing is damaged:
+ * a torn end is cut off by twal_open() itself.
+ *
+ * The log is locked for writing until twal_repair_close(), so that what is
+ * applied is what was planned.
+ *
+ *   dir         path of the log's directory
+ *   options     as for twal_open(); only io_engine, and the flags that accept
+ *               file systems, matter here.  NULL: all defaults
+ *   repair_out  receives the plan; give it back with twal_repair_close().
+ *               Untouched on failure.
+ *
+ * Returns TWAL_OK, also if nothing is damaged, or
+ *
+ *   TWAL_E_INVAL        dir or repair_out is NULL, dir is empty or not a
+ *                       directory, or an option is out of its range
+ *   TWAL_E_LOCKED       the log is open for writing
+ *   TWAL_E_NOTFOUND     there is no log
+ *   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
+ *                       damaged, but the newest archived segment is, or the
+ *                       names of archived ones are wrong; read the log with
+ *                       TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as for
+ *                       twal_open()
+ *   TWAL_E_VERSION      written by a release that this one cannot read
+ *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_IO           the directory could not be read, or an active file not
+ *                       be flushed
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it takes to read the log.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_repair_plan(const char *dir,
+                     const twal_options *options,
+                     twal_repair **repair_out);
+
+/**
+ * Tells one step of a plan.
+ *
+ *   repair    a plan
+ *   at        which step, from 0
+ *   step_out  receives the step; its struct_size must be set, as
+ *             TWAL_REPAIR_STEP_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     repair or step_out is NULL, or struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
+ *                    damaged
+ *
+ * Blocks:  no.
+ * Threads: one at a time for each plan.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_repair_step_get(const twal_repair *repair,
+                         uint64_t at,
+                         twal_repair_step *step_out);
+
+/**
+ * Carries a plan out.
+ *
+ * First a copy of every file that is changed or goes is made in the backup
+ * directory, and is durable with its name; bytes that cannot be read are zeros
+ * there.  Only then the first byte is changed.  If this is interrupted, by a
+ * failure or a crash, the log does not open until it was planned and repaired
+ * again; nothing is lost by that.
+ *
+ * Afterwards the log opens, and holds exactly what was in front of the damage.
+ * twal_recovery_get() tells what was cut, as long as the log ends in the same
+ * segment.  The numbers that went are given again.
+ *
+ *   repair      a plan; it can be applied once
+ *   backup_dir  path of a directory for the copies, not the log's; it is made
+ *               if it is missing, and may hold other files, which are left
+ *               alone.  The same file systems are accepted as for the log.
+ *   flags       bits of twal_repair_flags
+ *
+ * Returns TWAL_OK, also if there was nothing to do, or
+ *
+ *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
+ *                       a directory or the log's own, or flags has unknown
+ *                       bits
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_STATE        records would go that were acknowledged, or may have
+ *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
+ *                       nothing was changed; or the plan was applied already
+ *   TWAL_E_NOTFOUND     backup_dir's parent is missing
+ *   TWAL_E_LOCKED       a killed process' last write is still in flight
+ *   TWAL_E_NOSPC        no space for the copies, or for a new segment
+ *   TWAL_E_IO           a read, write or flush failed
+ *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED, TWAL_E_CORRUPT
+ *                       a file could not be made, opened or copied
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Example:
+ *
+ *   twal_repair *repair;
+ *   twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+ *   int rc = twal_repair_plan("log", NULL, &repair);
+ *   for (uint64_t i = 0; rc == TWAL_OK; i++) {
+ *       if (twal_repair_step_get(repair, i, &step))
+ *           break;
+ *       printf("%u: %s\n", step.kind, step.file);
+ *   }
+ *   if (rc == TWAL_OK) {
+ *       rc = twal_repair_apply(repair, "log.backup",
+ *                              TWAL_REPAIR_DROP_ACKNOWLEDGED);
+ *       twal_repair_close(repair);
+ *   }
+ *
+ * Blocks:  on the device.
+ * Threads: one at a time for each plan.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_repair_apply(twal_repair *repair,
+                      const char *backup_dir,
+                      uint32_t flags);
+
+/**
+ * Ends a plan, applied or not, and unlocks the log.
+ *
+ *   repair  a plan; NULL does nothing
+ *
+ * Blocks:  no.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+void twal_repair_close(twal_repair *repair);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1712,10 +2326,28 @@ TWAL_OFFSET_(twal_stats, engine, 232);
 TWAL_OFFSET_(twal_stats, engine_reason, 248);
 TWAL_OFFSET_(twal_stats, file_system, 504);
 
-TWAL_SIZE_(twal_recovery, 96);
+TWAL_SIZE_(twal_recovery, 128);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
 TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
+TWAL_OFFSET_(twal_recovery, repaired_bytes, 120);
+
+TWAL_SIZE_(twal_iter_options, 24);
+TWAL_OFFSET_(twal_iter_options, flags, 16);
+
+TWAL_SIZE_(twal_skipped, 56);
+TWAL_OFFSET_(twal_skipped, last_seq, 48);
+
+TWAL_SIZE_(twal_finding, 96);
+TWAL_OFFSET_(twal_finding, kind, 64);
+TWAL_OFFSET_(twal_finding, file, 80);
+
+TWAL_SIZE_(twal_repair_step, 304);
+TWAL_OFFSET_(twal_repair_step, kind, 40);
+TWAL_OFFSET_(twal_repair_step, file, 48);
+
+TWAL_SIZE_(twal_verify_report, 80);
+TWAL_OFFSET_(twal_verify_report, last_seq, 72);
 
 #undef TWAL_SIZE_
 #undef TWAL_OFFSET_

@@ -33,4 +33,5 @@ pub mod segment;
 
 pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};
-pub use log::{Done, Entry, How, Iter, Log, Record, RecoveryReport, Reservation, Stats, Tail};
+pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
+pub use log::{Done, Entry, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail};

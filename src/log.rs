@@ -1,7 +1,9 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
 mod reader;
+mod repair;
 mod report;
+mod verify;
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
@@ -18,13 +20,20 @@ use crate::disk::real::RealDisk;
 use crate::disk::Disk;
 use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::Id;
-use crate::read::Cursor;
+use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
+pub use crate::read::Skipped;
+pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
+pub use crate::recover::plan::{Step, StepKind};
+pub use crate::recover::repair::Backup;
+pub use crate::recover::verify::Verified;
 use reader::Reader;
+pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use verify::{verify, verify_on};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
 ///
@@ -54,6 +63,17 @@ pub struct Log {
 pub struct Iter {
     inner: Arc<Inner>,
     cursor: Cursor,
+    /// How far a damaged log can be read that is open for reading only, once that was needed.
+    behind_damage: Option<u64>,
+}
+
+/// How a log is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IterOptions {
+    /// The first number wanted; 0: the oldest.
+    pub from_seq: u64,
+    /// Damage is passed over and counted, instead of ending the reader.
+    pub skip_damaged: bool,
 }
 
 struct Inner {
@@ -280,10 +300,23 @@ impl Log {
     /// # Errors
     /// As `twal_recover_iter`.
     pub fn iter(&self, from_seq: u64) -> Result<Iter> {
+        self.iter_with(IterOptions { from_seq, ..IterOptions::default() })
+    }
+
+    /// A reader as `options` say.
+    ///
+    /// # Errors
+    /// As `twal_iter_open`.
+    pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
+        let IterOptions { from_seq, skip_damaged } = options;
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        let (first_seq, last_seq) = (self.first_seq(), self.last_seq());
+        let behind_damage = match &self.inner.side {
+            Side::Reader(reader) if skip_damaged && reader.is_damaged() => Some(self.inner.bound_behind_damage()?),
+            _ => None,
+        };
+        let (first_seq, last_seq) = (self.first_seq(), self.last_seq().max(behind_damage.unwrap_or(0)));
         let from_seq = if from_seq == 0 { first_seq } else { from_seq };
         if from_seq < first_seq {
             let text = format!("record {from_seq} was released, the oldest is {first_seq}");
@@ -293,8 +326,8 @@ impl Log {
             let text = format!("record {from_seq} does not exist, the last is {last_seq}");
             return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
         }
-        let cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq)?;
-        Ok(Iter { inner: Arc::clone(&self.inner), cursor })
+        let cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
+        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage })
     }
 
     /// What open found.
@@ -415,6 +448,10 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    fn bound_behind_damage(&self) -> Result<u64> {
+        skip::bound_behind_damage(&self.directory, &self.log_id)
+    }
+
     fn bound(&self) -> u64 {
         match &self.side {
             Side::Writer(commit) => commit.durable_seq(),
@@ -432,7 +469,11 @@ impl Iter {
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
+        let spots = self.skipped().spots;
         let found = self.find_next();
+        for _ in spots..self.skipped().spots {
+            self.inner.counters.corrupted_records.one();
+        }
         if found.as_ref().is_err_and(|error| error.code == Code::Corrupt) {
             self.inner.counters.corrupted_records.one();
         }
@@ -461,7 +502,20 @@ impl Iter {
         if self.cursor.advance(bound)? {
             return Ok(true);
         }
-        damage.map_or(Ok(false), |damage| Err(damage.error))
+        let Some(damage) = damage else { return Ok(false) };
+        if self.cursor.skipped().is_none() || !skip::is_damage(&damage.error) {
+            return Err(damage.error);
+        }
+        let behind = match self.behind_damage {
+            Some(behind) => behind,
+            None => *self.behind_damage.insert(self.inner.bound_behind_damage()?),
+        };
+        self.cursor.advance(bound.max(behind))
+    }
+
+    /// What was passed over so far; nothing, if damage ends this reader.
+    pub fn skipped(&self) -> Skipped {
+        self.cursor.skipped().unwrap_or_default()
     }
 }
 

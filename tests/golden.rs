@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use common::{from_text, hex, lines_of, options, read_only, scratch, segments_of, write_files};
 use twal::base::crc::crc32c;
-use twal::format::frame::{Seal, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
+use twal::format::frame::{Cut, Seal, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use twal::format::{
     Chain, FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
@@ -259,6 +259,18 @@ fn the_record_and_the_seal_are_as_documented() {
     let expected =
         [("record_count", le(seal.record_count)), ("first_seq", le(0x1112u64)), ("frame_count", le(0x2122u64))];
     assert_fields("Seal", SEAL_LEN, &bytes, &expected);
+
+    let cut = Cut { last_seq: 0x0102_0304_0506_0708, segments: 0x1112, bytes: 0x2122, cut_ns: -0x3132 };
+    let mut bytes = [0xff; CUT_LEN];
+    cut.encode(&mut bytes);
+    let expected = [
+        ("last_seq", le(cut.last_seq)),
+        ("segments", le(0x1112u64)),
+        ("bytes", le(0x2122u64)),
+        ("cut_ns", le(cut.cut_ns)),
+        ("reserved", vec![0; 16]),
+    ];
+    assert_fields("Cut", CUT_LEN, &bytes, &expected);
 }
 
 /// The alarm rings: a byte that is not what the table says fails the comparison.

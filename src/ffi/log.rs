@@ -508,7 +508,7 @@ pub unsafe extern "C" fn twal_roll(log: *mut twal_log) -> c_int {
 /// # Safety
 ///
 /// `dir` is NULL or a C string that nobody changes during `'a`.
-unsafe fn path_of<'a>(dir: *const c_char) -> Result<&'a Path> {
+pub(super) unsafe fn path_of<'a>(dir: *const c_char) -> Result<&'a Path> {
     if dir.is_null() {
         return Err(Error::new(Code::Inval, "dir is NULL"));
     }
@@ -525,7 +525,7 @@ unsafe fn path_of<'a>(dir: *const c_char) -> Result<&'a Path> {
 /// # Safety
 ///
 /// `options` is NULL or a twal_options as long as it says.
-unsafe fn taken_options(options: *const twal_options) -> Result<(Options, Result<()>)> {
+pub(super) unsafe fn taken_options(options: *const twal_options) -> Result<(Options, Result<()>)> {
     if options.is_null() {
         return Ok((Options::default(), Ok(())));
     }

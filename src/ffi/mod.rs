@@ -35,6 +35,10 @@ pub mod stats;
 
 pub mod recovery;
 
+pub mod verify;
+
+pub mod repair;
+
 mod callers;
 mod guard;
 mod sized;

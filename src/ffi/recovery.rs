@@ -51,16 +51,26 @@ pub struct twal_recovery {
     pub created: u32,
     /// One of twal_tail.
     pub tail: u32,
+    /// First number that twal_repair_apply() cut off; 0: it did not, or the
+    /// log has gone on to another segment since.  The number was given again.
+    pub repaired_seq: u64,
+    /// The last number that what was cut off still showed; below repaired_seq:
+    /// none.
+    pub repaired_last_seq: u64,
+    /// Segments that the repair dropped.
+    pub repaired_segments: u64,
+    /// Bytes of frames that it cut off in the segment where the log then ended.
+    pub repaired_bytes: u64,
 }
 
-// SAFETY: repr(C) without holes (96 = 11 * 8 + 2 * 4), struct_size first,
+// SAFETY: repr(C) without holes (128 = 15 * 8 + 2 * 4), struct_size first,
 // plain numbers.
 unsafe impl Grows for twal_recovery {
     const NAME: &'static str = "twal_recovery";
     const FIRST_SIZE: usize = 96;
 }
 
-const _: () = assert!(size_of::<twal_recovery>() == 96 && std::mem::offset_of!(twal_recovery, created) == 88);
+const _: () = assert!(size_of::<twal_recovery>() == 128 && std::mem::offset_of!(twal_recovery, created) == 88);
 
 /// Copies out what twal_open() found.
 ///
@@ -116,6 +126,10 @@ fn recovery_of(report: &RecoveryReport) -> twal_recovery {
         duration_us: report.duration_us,
         created: u32::from(report.created),
         tail: tail as u32,
+        repaired_seq: report.repaired_seq,
+        repaired_last_seq: report.repaired_last_seq,
+        repaired_segments: report.repaired_segments,
+        repaired_bytes: report.repaired_bytes,
     }
 }
 
@@ -139,12 +153,18 @@ mod tests {
             end_segment: 8,
             end_offset: 9,
             duration_us: 10,
+            repaired_seq: 11,
+            repaired_last_seq: 12,
+            repaired_segments: 13,
+            repaired_bytes: 14,
         };
         let c = recovery_of(&report);
         // SAFETY: a twal_recovery begins with 11 u64, all written.
         let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 11) };
         assert_eq!(words, (0..11).collect::<Vec<u64>>());
         assert_eq!((c.created, c.tail), (1, 3));
+        let repaired = [c.repaired_seq, c.repaired_last_seq, c.repaired_segments, c.repaired_bytes];
+        assert_eq!(repaired, [11, 12, 13, 14]);
         for (tail, number) in [(Tail::Clean, 1), (Tail::Torn, 2)] {
             assert_eq!(recovery_of(&RecoveryReport { tail, ..RecoveryReport::default() }).tail, number);
         }

@@ -154,6 +154,11 @@ impl FrameHeader {
         header.is_sound().then(|| (header, identity(crc, header.body_crc)))
     }
 
+    /// The checksum that the header at the front of `bytes` has, and the one that it should have at this place.
+    pub fn checksums(place: Place, offset: u64, bytes: &[u8]) -> (u32, u32) {
+        (get_u32(bytes, AT_CRC), header_crc(place, offset, bytes))
+    }
+
     /// What no version of this format writes: a checksum made right by hand
     /// must still not lead a reader astray.
     fn is_sound(&self) -> bool {
@@ -184,6 +189,17 @@ impl Chain {
             && header.frame_number == self.frame_number + 1;
         let new_epoch = header.epoch > self.epoch && header.frame_number == 1;
         header.chain == self.identity && header.first_seq == self.last_seq + 1 && (same_epoch || new_epoch)
+    }
+
+    /// The chain in front of `header`, as far as the header says it: what continues there.
+    pub fn before(header: &FrameHeader) -> Chain {
+        Chain {
+            epoch: header.epoch,
+            epoch_id: header.epoch_id,
+            frame_number: header.frame_number - 1,
+            identity: header.chain,
+            last_seq: header.first_seq - 1,
+        }
     }
 
     /// The chain behind `header`.
@@ -226,6 +242,43 @@ impl Seal {
             record_count: get_u64(body, 0),
             first_seq: get_u64(body, 8),
             frame_count: get_u64(body, 16),
+        })
+    }
+}
+
+/// What a cut mark's body says: what a repair cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The last number that what was cut still showed; 0: none.
+    pub last_seq: u64,
+    /// Segments that were dropped.
+    pub segments: u64,
+    /// Bytes of frames that were cut off in this segment.
+    pub bytes: u64,
+    /// Wall clock, nanoseconds since 1970, for people.
+    pub cut_ns: i64,
+}
+
+/// Bytes of a cut mark's body.
+pub const CUT_LEN: usize = 48;
+
+impl Cut {
+    /// Puts it at the front of a frame's body.
+    pub fn encode(&self, out: &mut [u8]) {
+        put_u64(out, 0, self.last_seq);
+        put_u64(out, 8, self.segments);
+        put_u64(out, 16, self.bytes);
+        put_i64(out, 24, self.cut_ns);
+        out[32..CUT_LEN].fill(0);
+    }
+
+    /// Reads a cut mark's body.
+    pub fn decode(body: &[u8]) -> Option<Cut> {
+        (body.len() >= CUT_LEN).then(|| Cut {
+            last_seq: get_u64(body, 0),
+            segments: get_u64(body, 8),
+            bytes: get_u64(body, 16),
+            cut_ns: get_i64(body, 24),
         })
     }
 }
@@ -336,6 +389,15 @@ mod tests {
             assert!(!end.continues_in(&other), "{other:?}");
         }
         assert_eq!(Chain::after(&next, 77).last_seq, 11);
+    }
+
+    #[test]
+    fn a_cut_reads_back() {
+        let cut = Cut { last_seq: 5, segments: 6, bytes: 7, cut_ns: -8 };
+        let mut bytes = [0xff; CUT_LEN];
+        cut.encode(&mut bytes);
+        assert_eq!(Cut::decode(&bytes), Some(cut));
+        assert_eq!((bytes[32..].iter().max(), Cut::decode(&bytes[1..])), (Some(&0), None));
     }
 
     #[test]

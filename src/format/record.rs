@@ -119,6 +119,11 @@ impl RecordHeader {
 
     /// The header alone; the payload's place is verified, its bytes are not.
     pub fn decode_header(bytes: &[u8]) -> Result<RecordHeader, BadRecord> {
+        Self::decode_header_with(bytes, len_u64(bytes.len()))
+    }
+
+    /// The same of a record whose payload is not here: the frame has `room` bytes from the record's begin on.
+    pub fn decode_header_with(bytes: &[u8], room: u64) -> Result<RecordHeader, BadRecord> {
         if bytes.len() < RECORD_HEADER_LEN
             || crc32c(&bytes[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]) != get_u32(bytes, AT_HEADER_CRC)
         {
@@ -136,7 +141,7 @@ impl RecordHeader {
             timestamp: get_i64(bytes, AT_TIMESTAMP),
             stream: get_u64(bytes, AT_STREAM),
         };
-        if record_len(usize_of(u64::from(header.len))) > bytes.len() {
+        if len_u64(record_len(usize_of(u64::from(header.len)))) > room {
             return Err(BadRecord::Length);
         }
         Ok(header)

@@ -34,6 +34,11 @@ impl Reader {
         self.scout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Damage is known.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.lock().damage.is_some()
+    }
+
     /// How far can be read now, and what ends it if it is damage.
     pub(super) fn look_on(&self) -> (u64, Option<Damage>) {
         let mut scouting = self.lock();

@@ -61,6 +61,14 @@ pub struct RecoveryReport {
     pub end_offset: u64,
     /// How long open took, microseconds.
     pub duration_us: u64,
+    /// First number that a repair cut; 0: none did, or it is no longer in the newest segment.
+    pub repaired_seq: u64,
+    /// The last number that what was cut still showed.
+    pub repaired_last_seq: u64,
+    /// Segments that the repair dropped.
+    pub repaired_segments: u64,
+    /// Bytes of frames that it cut off in the segment where the log ended then.
+    pub repaired_bytes: u64,
 }
 
 /// What an open log has counted since it was opened.
@@ -123,5 +131,9 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         end_segment: found.newest.name.index,
         end_offset: found.end_offset,
         duration_us: 0,
+        repaired_seq: found.cut.map_or(0, |(first_seq, _)| first_seq),
+        repaired_last_seq: found.cut.map_or(0, |(_, cut)| cut.last_seq),
+        repaired_segments: found.cut.map_or(0, |(_, cut)| cut.segments),
+        repaired_bytes: found.cut.map_or(0, |(_, cut)| cut.bytes),
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Promises: every record from the one asked for up to the bound, in order,
 //! verified; or an error that says where it stopped and that stays.  Never fewer
-//! records without an error.
+//! records without an error; where damage is to be skipped, never without a count.
 //! Relies on: the bound is durable, so what is below it and reads badly, twice,
 //! is damage and not the tail.
 
 use std::sync::Arc;
 
 use super::segment::{open_to_read, OpenSegment};
+use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
 use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
@@ -36,6 +37,19 @@ pub struct Cursor {
     sealed: bool,
     /// What stopped the cursor; it stays.
     failed: Option<Error>,
+    /// What was passed over; None: damage stops the cursor.
+    skipped: Option<Skipped>,
+    /// Behind damage, and nothing to go on with was found yet.
+    lost: Option<Lost>,
+}
+
+/// Where the cursor has lost its way.
+struct Lost {
+    error: Error,
+    /// Nothing was found up to here; None: nobody has looked yet.
+    bound: Option<u64>,
+    /// Index of the segment.
+    index: u64,
 }
 
 /// The frame being read, and where in its body.
@@ -52,8 +66,8 @@ struct Present {
 }
 
 impl Cursor {
-    /// A cursor in front of record `from_seq`, in whichever segment holds it.
-    pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64) -> Result<Cursor> {
+    /// A cursor in front of record `from_seq`, in whichever segment holds it; with `skip` it passes over damage.
+    pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64, skip: bool) -> Result<Cursor> {
         let index = directory
             .segments()
             .iter()
@@ -61,6 +75,8 @@ impl Cursor {
             .find(|segment| segment.first_seq <= from_seq)
             .map(|segment| segment.index)
             .ok_or_else(|| Error::new(Code::Trimmed, "the record was released").about_seq(from_seq))?;
+        let mut skipped = skip.then(Skipped::default);
+        let mut lost = None;
         // Held from now on: what is asked for is not recycled under the cursor.
         let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
             Ok(opened) => {
@@ -70,10 +86,22 @@ impl Cursor {
                 }
                 (Some(walker), opened.header.before, None)
             }
+            Err(error) if skip && skip::is_damage(&error) => {
+                if let Some(skipped) = &mut skipped {
+                    skipped.begin(&error, from_seq);
+                }
+                lost = Some(Lost { error, bound: None, index });
+                (None, Chain { last_seq: from_seq - 1, ..Chain::default() }, None)
+            }
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, sealed: false, failed })
+        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, sealed: false, failed, skipped, lost })
+    }
+
+    /// What was passed over; None: damage stops this cursor.
+    pub fn skipped(&self) -> Option<Skipped> {
+        self.skipped
     }
 
     /// Goes to the next record that is not above `bound`; false: there is none yet.
@@ -81,13 +109,77 @@ impl Cursor {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let advanced = self.try_advance(bound);
+        let mut advanced = self.advance_or_find(bound);
+        while let Err(error) = &advanced {
+            if self.skipped.is_none() || !skip::is_damage(error) {
+                break;
+            }
+            let error = error.clone();
+            self.lose(error);
+            advanced = self.advance_or_find(bound);
+        }
         if let Err(error) = &advanced {
             if stays(error) {
                 self.failed = Some(error.clone());
             }
         }
         advanced
+    }
+
+    /// As `try_advance`, from behind damage if that is where the cursor stands.
+    fn advance_or_find(&mut self, bound: u64) -> Result<bool> {
+        if self.lost.is_some() && !self.find_way(bound)? {
+            return Ok(false);
+        }
+        self.try_advance(bound)
+    }
+
+    /// Damage: what was delivered so far ends here.
+    fn lose(&mut self, error: Error) {
+        let index = self.lost.as_ref().map_or_else(|| self.at().index(), |lost| lost.index);
+        (self.frame, self.sealed) = (None, false);
+        let next_seq = self.from_seq.max(self.chain.last_seq + 1);
+        if let Some(skipped) = &mut self.skipped {
+            skipped.begin(&error, next_seq);
+        }
+        self.lost = Some(Lost { error, bound: None, index });
+    }
+
+    /// Goes to where frames can be trusted again; false: there is no such place up to `bound`.
+    fn find_way(&mut self, bound: u64) -> Result<bool> {
+        let Some(lost) = &mut self.lost else { return Ok(true) };
+        if lost.bound.is_some_and(|looked| bound <= looked) {
+            return Ok(false);
+        }
+        lost.bound = Some(bound);
+        let onward =
+            skip::onward(&self.directory, &self.log_id, (self.walker.as_ref(), lost.index), &self.chain, bound)
+                // Damage has been told of already; what else there is now is another matter.
+                .map_err(|error| if skip::is_damage(&error) { lost.error.clone() } else { error })?;
+        match onward {
+            Onward::Here(offset, chain) => {
+                self.walker().go_to(offset);
+                self.walker().forget();
+                self.chain = chain;
+            }
+            Onward::There(opened) => {
+                self.walker = Some(walker_of(&opened)?);
+                self.chain = opened.header.before;
+            }
+            Onward::Nowhere => {
+                self.count_missing(bound);
+                return Ok(false);
+            }
+        }
+        self.count_missing(self.chain.last_seq);
+        self.lost = None;
+        Ok(true)
+    }
+
+    fn count_missing(&mut self, seq: u64) {
+        if let Some(skipped) = &mut self.skipped {
+            skipped.up_to(seq);
+        }
     }
 
     fn walker(&mut self) -> &mut Walker {
@@ -122,6 +214,11 @@ impl Cursor {
             let (frame, identity) = self.next_frame(bound)?;
             if frame.last_seq() > bound {
                 return Ok(false);
+            }
+            if self.skipped.is_some() {
+                // A batch with a damaged record is passed over whole, not delivered up to there.
+                let (index, offset) = (self.at().index(), self.at().offset());
+                check_records(&frame, self.at().body(&frame)).map_err(|error| error.at(index, offset))?;
             }
             let records_end = if frame.has(FLAG_DATA) { body_len(&frame) } else { 0 };
             self.frame = Some(Present {

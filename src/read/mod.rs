@@ -6,9 +6,12 @@ pub mod cursor;
 pub mod followers;
 pub mod scout;
 pub mod segment;
+pub mod skip;
+pub mod stream;
 pub mod walk;
 pub mod witness;
 
 pub use cursor::Cursor;
+pub use skip::Skipped;
 pub use walk::{Look, Walker};
 pub use witness::Witnessed;

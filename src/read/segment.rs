@@ -78,6 +78,12 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
     Ok(OpenSegment { name, file, header })
 }
 
+/// The header in the file of segment `index`, whatever segment it says it is.
+pub fn peek(directory: &Directory, index: u64) -> Result<SegmentHeader> {
+    let (_, file) = directory.open_segment(index, Access::Read)?;
+    read_header(directory, file.as_ref(), index, Access::Read)
+}
+
 fn read_header(directory: &Directory, file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
     let failed =
         |error| Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index);

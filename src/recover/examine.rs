@@ -5,7 +5,7 @@
 
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
 use crate::read::segment::{self, OpenSegment};
@@ -13,7 +13,7 @@ use crate::read::walk::READ_AHEAD;
 use crate::read::{Look, Walker, Witnessed};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
-use crate::segment::{retain, Directory, SegmentName};
+use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
 
 /// What was found.
 pub struct Examined {
@@ -39,6 +39,8 @@ pub struct Examined {
     pub torn: bool,
     /// Bytes from the end to the end of what was cut.
     pub bytes_cut: u64,
+    /// The newest segment's last cut mark: the first number that a repair cut, and what it says.
+    pub cut: Option<(u64, Cut)>,
 }
 
 /// The first damage of a log, and the last record before it.
@@ -48,6 +50,23 @@ pub struct Damage {
     pub error: Error,
     /// Everything up to here can be read.
     pub last_good_seq: u64,
+}
+
+/// Where a walk through a segment had to stop.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// What is there, and where.
+    pub error: Error,
+    /// How the frames in front of it end.
+    pub end: Chain,
+    /// Offset behind the last of them.
+    pub offset: u64,
+}
+
+impl From<Stopped> for Damage {
+    fn from(stopped: Stopped) -> Damage {
+        Damage { error: stopped.error, last_good_seq: stopped.end.last_seq }
+    }
 }
 
 /// What to look at, and how.
@@ -62,8 +81,8 @@ pub struct Asked {
 /// Looks at the whole log; `listing` has at least one segment.
 pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result<Examined, Damage> {
     let names = &listing.segments;
-    if let Some(unknown) = &listing.unknown {
-        let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
+    if let Some(unknown) = listing.unknown.first() {
+        let text = unknown_name(unknown);
         let last_good_seq = names[0].first_seq - 1;
         return Err(Damage { error: Error::new(Code::Corrupt, text), last_good_seq });
     }
@@ -94,14 +113,22 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     }
 }
 
+/// What to say of a file that is named as nothing of a log's is.
+pub fn unknown_name(name: &str) -> String {
+    match name {
+        UNFINISHED_REPAIR => "a repair of this log was begun and interrupted: repair it again".to_owned(),
+        _ => format!("{name} is named as if it were twal's, but twal writes no such file"),
+    }
+}
+
 /// The one fault of names that leaves every file in its place: the newest is
 /// missing.  All that is there can be read.
-fn is_lost_newer(newest: &SegmentName) -> bool {
+pub fn is_lost_newer(newest: &SegmentName) -> bool {
     newest.state != crate::segment::State::Active
 }
 
 /// Opens a segment and checks that it continues the one before.
-fn open_next(
+pub fn open_next(
     directory: &Directory,
     name: &SegmentName,
     before: Option<&OpenSegment>,
@@ -125,7 +152,7 @@ fn open_next(
 }
 
 /// The segment before ends in the very seal that `header` names.
-fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<()> {
+pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<()> {
     let index = before.header.index;
     let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
     if header.before_offset >= before.header.segment_size {
@@ -169,29 +196,52 @@ fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     first.map_or(Ok(()), Err)
 }
 
-/// Walks one sealed segment from header to seal; no frame may be missing.
 fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
+    walk_to_seal(segment).map(drop).map_err(Damage::from)
+}
+
+/// Walks one sealed segment from header to seal; no frame may be missing.  How
+/// it ends, and the offset behind the seal.
+pub fn walk_to_seal(segment: &OpenSegment) -> Result<(Chain, u64), Stopped> {
     let header = &segment.header;
-    let mut chain = header.before;
-    let damaged = |chain: &Chain, error| Damage { error, last_good_seq: chain.last_seq };
-    let mut walker = Walker::new(segment.file.clone(), header, u64::from(header.block_size), READ_AHEAD)
-        .map_err(|error| damaged(&chain, error))?;
+    let (mut end, mut records) = (header.before, 0);
+    let block = u64::from(header.block_size);
+    let mut walker = Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|error| Stopped {
+        error,
+        end,
+        offset: block,
+    })?;
     loop {
-        match walker.look() {
-            Look::Whole(frame, identity) if chain.continues_in(&frame) => {
-                if let Err(error) = crate::read::cursor::check_records(&frame, walker.body(&frame)) {
-                    return Err(damaged(&chain, error.at(header.index, walker.offset())));
+        let offset = walker.offset();
+        let error = match walker.look() {
+            Look::Whole(frame, identity) if end.continues_in(&frame) => {
+                match crate::read::cursor::check_records(&frame, walker.body(&frame)) {
+                    Err(error) => error.at(header.index, offset),
+                    Ok(()) if frame.has(FLAG_SEAL) && !seals(walker.body(&frame), header, records) => {
+                        Error::new(Code::Corrupt, "the segment's seal contradicts what it ends")
+                            .at(header.index, offset)
+                    }
+                    Ok(()) => {
+                        records += u64::from(frame.record_count);
+                        end = Chain::after(&frame, identity);
+                        walker.pass(&frame);
+                        if frame.has(FLAG_SEAL) {
+                            return Ok((end, walker.offset()));
+                        }
+                        continue;
+                    }
                 }
-                chain = Chain::after(&frame, identity);
-                if frame.has(FLAG_SEAL) {
-                    return Ok(());
-                }
-                walker.pass(&frame);
             }
-            Look::Unreadable(error) => return Err(damaged(&chain, error)),
-            _ => return Err(damaged(&chain, rot(header.index, walker.offset(), &chain))),
-        }
+            Look::Unreadable(error) => error,
+            _ => rot(header.index, offset, &end),
+        };
+        return Err(Stopped { error, end, offset });
     }
+}
+
+/// The seal says what was counted.
+fn seals(body: &[u8], header: &SegmentHeader, records: u64) -> bool {
+    Seal::decode(body).is_some_and(|seal| seal.first_seq == header.first_seq && seal.record_count == records)
 }
 
 /// The error for acknowledged data that is damaged.
@@ -200,11 +250,11 @@ pub fn rot(index: u64, offset: u64, last: &Chain) -> Error {
 }
 
 /// Walks the newest segment to the log's end.
-pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
+pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
     let header = newest.header;
     let block = u64::from(header.block_size);
     let walker = Walker::new(newest.file.clone(), &header, block, READ_AHEAD);
-    let mut walker = walker.map_err(|error| Damage { error, last_good_seq: header.before.last_seq })?;
+    let mut walker = walker.map_err(|error| Stopped { error, end: header.before, offset: block })?;
     let mut found = Examined {
         log_id: header.log_id,
         newest,
@@ -217,6 +267,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
         epoch_max: header.before.epoch,
         torn: false,
         bytes_cut: 0,
+        cut: None,
     };
     while !found.sealed {
         let look = walker.look();
@@ -224,6 +275,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
             if found.end.continues_in(frame) {
                 assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
+                let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.body(frame))).flatten();
                 walker.pass(frame);
                 found.end = Chain::after(frame, *identity);
                 found.end_offset = walker.offset();
@@ -232,10 +284,13 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Damage> {
                 found.records_in_newest += u64::from(frame.record_count);
                 found.frames_in_newest += 1;
                 found.sealed = frame.has(FLAG_SEAL);
+                if let Some(cut) = cut {
+                    found.cut = Some((frame.first_seq, cut));
+                }
                 continue;
             }
         }
-        let damaged = |error| Damage { error, last_good_seq: found.end.last_seq };
+        let damaged = |error| Stopped { error, end: found.end, offset: found.end_offset };
         let spot = spot_of(&look, &found.end);
         let followers = match &look {
             Look::Unreadable(error) => {

@@ -3,5 +3,9 @@
 
 pub mod create;
 pub mod examine;
+pub mod finding;
 pub mod open;
+pub mod plan;
+pub mod repair;
 pub mod verdict;
+pub mod verify;

@@ -58,8 +58,8 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
         if config.no_create {
             return Err(Error::new(Code::NotFound, "there is no log in the directory"));
         }
-        if let Some(unknown) = listing.unknown {
-            let text = format!("there is no log, but {unknown}, which is named as if it were twal's");
+        if let Some(unknown) = listing.unknown.first() {
+            let text = format!("there is no log, but {unknown}: {}", examine::unknown_name(unknown));
             return Err(Error::new(Code::Corrupt, text));
         }
         return create_log(directory, config, clock, listing.spares);
@@ -122,6 +122,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
             epoch_max: 0,
             torn: false,
             bytes_cut: 0,
+            cut: None,
         },
         created: true,
         frames_rewritten: 0,

@@ -26,6 +26,10 @@ pub struct Directory {
 
 struct NextSpare(u64);
 
+/// Its presence says that a repair was begun and not finished.  As a name it is
+/// nothing that a log has, so every release refuses the log until then.
+pub const UNFINISHED_REPAIR: &str = "twal-repair-unfinished";
+
 /// What a directory holds.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -33,8 +37,8 @@ pub struct Listing {
     pub segments: Vec<SegmentName>,
     /// Numbers of the spares.
     pub spares: Vec<u64>,
-    /// A file named `twal-…` that is nothing of ours.
-    pub unknown: Option<String>,
+    /// Files named `twal-…` that are nothing of ours.
+    pub unknown: Vec<String>,
 }
 
 impl Directory {
@@ -101,12 +105,13 @@ impl Directory {
             match Named::parse(&name) {
                 Named::Segment(segment) => listing.segments.push(segment),
                 Named::Spare(n) => listing.spares.push(n),
-                Named::Unknown => listing.unknown = Some(name),
+                Named::Unknown => listing.unknown.push(name),
                 Named::Foreign => {}
             }
         }
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
         listing.spares.sort_unstable();
+        listing.unknown.sort_unstable();
         if let Some(&n) = listing.spares.last() {
             next.0 = next.0.max(n + 1);
         }
@@ -259,6 +264,58 @@ impl Directory {
         let ours = file.try_lock(LockByte::Reader, LockKind::Exclusive).map_err(failed)?
             && file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed)?;
         Ok(ours.then_some(file))
+    }
+
+    // ---- Repair: each step is durable when it returns, or by the next `sync`.
+
+    /// From now on, until [`Directory::end_repair`], nobody opens this log.
+    pub fn begin_repair(&self) -> Result<()> {
+        match self.dir.create(UNFINISHED_REPAIR) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => return Err(Error::os(format_args!("cannot create {UNFINISHED_REPAIR}"), &error)),
+        }
+        self.sync()
+    }
+
+    /// Every change is made; the log may be opened again.
+    pub fn end_repair(&self) -> Result<()> {
+        self.sync()?;
+        self.drop_file(UNFINISHED_REPAIR)?;
+        self.sync()
+    }
+
+    /// Removes a file by name.  Durable with the next sync.
+    pub fn drop_file(&self, name: &str) -> Result<()> {
+        self.dir.remove(name).map_err(|error| Error::os(format_args!("cannot remove {name}"), &error))?;
+        lock(&self.segments).retain(|segment| segment.to_string() != name);
+        Ok(())
+    }
+
+    /// The segment is the newest again.  Durable with the next sync.
+    pub fn revive(&self, name: SegmentName) -> Result<()> {
+        let _names = lock(&self.names);
+        if name.state == State::Active {
+            return Ok(());
+        }
+        self.rename_segment(name, State::Active)
+    }
+
+    /// Opens a file by name.
+    pub fn open_file(&self, name: &str, access: Access) -> Result<Arc<dyn File>> {
+        self.dir.open(name, access).map_err(|error| cannot_open(&name, &error))
+    }
+
+    /// Makes an empty file of that name, or of one like it that is free.
+    pub fn create_like(&self, name: &str) -> Result<Arc<dyn File>> {
+        for n in 1..1000 {
+            let free = if n == 1 { name.to_owned() } else { format!("{name}.{n}") };
+            match self.dir.create(&free) {
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+                made => return made.map_err(|error| Error::os(format_args!("cannot create {free}"), &error)),
+            }
+        }
+        Err(Error::new(Code::Exists, format!("{name} has too many copies there already")))
     }
 
     fn rename_segment(&self, name: SegmentName, state: State) -> Result<()> {

@@ -43,34 +43,39 @@ pub fn first_live(segments: &[SegmentName]) -> usize {
 /// lost).  In front of the newest archived file anything may be missing: those
 /// were being removed.
 pub fn check(segments: &[SegmentName]) -> Result<(), (SegmentName, String)> {
-    let Some((newest, oldest)) = segments.last().zip(segments.first()) else { return Ok(()) };
+    complaints(segments).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// Everything that is wrong with these names, the worst first; see [`check`].
+pub fn complaints(segments: &[SegmentName]) -> Vec<(SegmentName, String)> {
+    let mut wrong = Vec::new();
+    let Some((newest, oldest)) = segments.last().zip(segments.first()) else { return wrong };
     if newest.state != State::Active {
-        return Err((*newest, "the newest segment is not active: a newer one was lost".to_owned()));
+        wrong.push((*newest, "the newest segment is not active: a newer one was lost".to_owned()));
     }
     for pair in segments.windows(2) {
         if pair[0].index == pair[1].index {
-            return Err((pair[1], format!("two files claim segment {}", pair[1].index)));
-        }
-        if pair[0].first_seq > pair[1].first_seq {
-            return Err((pair[1], format!("{} begins below the segment before it", pair[1])));
+            wrong.push((pair[1], format!("two files claim segment {}", pair[1].index)));
+        } else if pair[0].first_seq > pair[1].first_seq {
+            wrong.push((pair[1], format!("{} begins below the segment before it", pair[1])));
         }
     }
     if oldest.index != 1 && oldest.state != State::Archived {
-        return Err((*oldest, format!("the segments before {oldest} are missing")));
+        wrong.push((*oldest, format!("the segments before {oldest} are missing")));
     }
     if oldest.index == 1 && oldest.first_seq != 1 {
-        return Err((*oldest, "the first segment does not begin with record 1".to_owned()));
+        wrong.push((*oldest, "the first segment does not begin with record 1".to_owned()));
     }
     let from = segments.iter().rposition(|segment| segment.state == State::Archived).unwrap_or(0);
     for (at, pair) in segments.windows(2).enumerate().skip(from) {
-        if pair[0].index + 1 != pair[1].index {
-            return Err((pair[1], format!("segment {} is missing", pair[0].index + 1)));
+        if pair[0].index + 1 < pair[1].index {
+            wrong.push((pair[1], format!("segment {} is missing", pair[0].index + 1)));
         }
         if pair[0].state == State::Active && at + 2 != segments.len() {
-            return Err((pair[0], format!("{} is active, but not at the end", pair[0])));
+            wrong.push((pair[0], format!("{} is active, but not at the end", pair[0])));
         }
     }
-    Ok(())
+    wrong
 }
 
 #[cfg(test)]

@@ -1,0 +1,224 @@
+/*
+ * Goal: a plan only describes; applied, it keeps a copy of all that changes,
+ * and the log opens with exactly what lay in front of the damage, says what was
+ * cut, and goes on.  Acknowledged records go only if that was said by name.
+ */
+#include "crashed.h"
+
+#define LEN 6000
+
+static const char *original, *dir, *backup;
+
+static void copy_log(void)
+{
+    if (t_exists(dir))
+        t_dir_remove(dir);
+    if (t_exists(backup))
+        t_dir_remove(backup);
+    t_dir_copy(original, dir);
+}
+
+static twal_repair *planned(void)
+{
+    uint64_t before = t_dir_sum(dir);
+    twal_options options = t_options();
+    twal_repair *repair;
+    t_ok(twal_repair_plan(dir, &options, &repair));
+    t_equal(t_dir_sum(dir), before);
+    return repair;
+}
+
+static twal_repair_step step_at(const twal_repair *repair, uint64_t at)
+{
+    twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+    t_ok(twal_repair_step_get(repair, at, &step));
+    return step;
+}
+
+static void no_step_at(const twal_repair *repair, uint64_t at)
+{
+    twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+    t_code(twal_repair_step_get(repair, at, &step), TWAL_E_NOTFOUND);
+}
+
+static const char *in_backup(const char *file)
+{
+    static char path[1200];
+    snprintf(path, sizeof path, "%s/%s", backup, file);
+    return path;
+}
+
+/* Applies a plan that lets go of acknowledged records, with and without the word. */
+static void applied(twal_repair *repair)
+{
+    uint64_t before = t_dir_sum(dir);
+    t_code(twal_repair_apply(repair, backup, 0), TWAL_E_STATE);
+    t_equal(t_dir_sum(dir), before);
+    t_ok(twal_repair_apply(repair, backup, TWAL_REPAIR_DROP_ACKNOWLEDGED));
+    t_code(twal_repair_apply(repair, backup, TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_STATE);
+    twal_repair_close(repair);
+}
+
+/* The log holds 1..last, says what was cut, goes on, and is whole. */
+static void repaired(uint64_t last, uint64_t cut_to, uint64_t segments)
+{
+    t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+    twal_options options = t_options_quiet();
+    options.flags = TWAL_OPEN_VERIFY;
+    twal_log *log = t_open(dir, &options);
+    twal_recovery report = t_recovery(log);
+    t_equal(report.last_seq, last);
+    t_equal(report.witnessed_seq, last);
+    t_equal(report.repaired_seq, last + 1);
+    t_equal(report.repaired_last_seq, cut_to);
+    t_equal(report.repaired_segments, segments);
+    t_expect_many(log, 1, last, LEN);
+    t_append_many(log, 3, LEN);
+    t_close(log);
+    t_expect_log(dir, 1, last + 3, LEN);
+    t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+}
+
+static void nothing_damaged(void)
+{
+    copy_log();
+    twal_repair *repair = planned();
+    no_step_at(repair, 0);
+    t_code(twal_open(dir, NULL, &(twal_log *){NULL}), TWAL_E_LOCKED);
+    uint64_t before = t_dir_sum(dir);
+    t_ok(twal_repair_apply(repair, backup, 0));
+    t_equal(t_dir_sum(dir), before);
+    twal_repair_close(repair);
+    t_expect_log(dir, 1, 25, LEN);
+}
+
+static void frames(void)
+{
+    for (uint64_t seq = 1; seq <= 25; seq += 4) {
+        copy_log();
+        t_frame frame = t_find_frame(dir, seq, LEN);
+        t_file_flip(frame.segment.path, frame.payload + 9, 1);
+        uint64_t later = 5 - frame.segment.index;
+        uint64_t sum = t_file_sum(frame.segment.path);
+
+        twal_repair *repair = planned();
+        twal_repair_step cut = step_at(repair, 0);
+        t_equal(cut.kind, TWAL_REPAIR_CUT);
+        t_equal(cut.segment, frame.segment.index);
+        t_equal(cut.offset, frame.block);
+        t_equal(cut.first_seq, seq);
+        t_equal(cut.acknowledged, TWAL_ACKNOWLEDGED_YES);
+        for (uint64_t i = 1; i <= later; i++) {
+            twal_repair_step drop = step_at(repair, i);
+            t_equal(drop.kind, TWAL_REPAIR_DROP);
+            t_equal(drop.segment, frame.segment.index + i);
+        }
+        no_step_at(repair, later + 1);
+        applied(repair);
+        t_equal(t_file_sum(in_backup(cut.file)), sum);
+        t_equal(t_count_state(dir, "sealed"), frame.segment.index - 1);
+        /* Also of the last one: the frame's header still says its number. */
+        repaired(seq - 1, 25, later);
+    }
+}
+
+static void whole_segments(void)
+{
+    for (uint64_t index = 1; index <= 5; index++) {
+        copy_log();
+        t_file_flip(t_segment_at(dir, index).path, 8, 8);
+        twal_repair *repair = planned();
+        t_equal(step_at(repair, 0).kind, TWAL_REPAIR_DROP);
+        t_equal(step_at(repair, 5 - index + 1).kind, TWAL_REPAIR_BEGIN);
+        t_equal(step_at(repair, 5 - index + 1).segment, index);
+        no_step_at(repair, 5 - index + 2);
+        applied(repair);
+        /* Of a segment without a header nothing is known but where the next one begins. */
+        uint64_t last = (index - 1) * 5;
+        repaired(last, index == 5 ? 0 : 25, 5 - index + 1);
+
+        copy_log();
+        t_remove(t_segment_at(dir, index).path);
+        applied(planned());
+        t_equal(t_count_state(dir, "active"), 1);
+        twal_log *log = t_open_read_only(dir);
+        t_equal(twal_last_seq(log), last);
+        t_close(log);
+    }
+}
+
+/* A file that twal does not know: it goes without a word about records. */
+static void odd_file(void)
+{
+    copy_log();
+    char odd[600];
+    snprintf(odd, sizeof odd, "%s/twal-odd", dir);
+    t_file_make(odd, "odd", 3);
+    t_refused(dir, 0);
+    twal_repair *repair = planned();
+    t_equal(step_at(repair, 0).kind, TWAL_REPAIR_ISOLATE);
+    t_ok(twal_repair_apply(repair, backup, 0));
+    twal_repair_close(repair);
+    t_check(!t_exists(odd) && t_exists(in_backup("twal-odd")));
+    t_expect_log(dir, 1, 25, LEN);
+}
+
+/* What an interrupted repair leaves is refused, and repaired again. */
+static void interrupted(void)
+{
+    copy_log();
+    char sign[600];
+    snprintf(sign, sizeof sign, "%s/twal-repair-unfinished", dir);
+    t_file_make(sign, "", 0);
+    t_refused(dir, 0);
+    twal_repair *repair = planned();
+    t_ok(twal_repair_apply(repair, backup, 0));
+    twal_repair_close(repair);
+    t_check(!t_exists(sign));
+    t_expect_log(dir, 1, 25, LEN);
+}
+
+static void refusals(void)
+{
+    copy_log();
+    twal_repair *repair = NULL;
+    t_code(twal_repair_plan(NULL, NULL, &repair), TWAL_E_INVAL);
+    t_code(twal_repair_plan(dir, NULL, NULL), TWAL_E_INVAL);
+    t_code(twal_repair_plan(t_path("nowhere"), NULL, &repair), TWAL_E_NOTFOUND);
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(dir, &options);
+    t_code(twal_repair_plan(dir, NULL, &repair), TWAL_E_LOCKED);
+    t_check(repair == NULL);
+    t_close(log);
+    t_frame frame = t_find_frame(dir, 8, LEN);
+    t_file_flip(frame.segment.path, frame.payload, 1);
+    repair = planned();
+    uint64_t before = t_dir_sum(dir);
+    t_code(twal_repair_apply(repair, NULL, 1), TWAL_E_INVAL);
+    t_code(twal_repair_apply(repair, "", 1), TWAL_E_INVAL);
+    t_code(twal_repair_apply(repair, backup, 2), TWAL_E_INVAL);
+    t_code(twal_repair_apply(repair, dir, TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_INVAL);
+    t_code(twal_repair_apply(repair, t_path("no/such/place"), TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_NOTFOUND);
+    twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+    step.struct_size = 7;
+    t_code(twal_repair_step_get(repair, 0, &step), TWAL_E_INVAL);
+    t_equal(t_dir_sum(dir), before);
+    twal_repair_close(repair);
+    twal_repair_close(NULL);
+}
+
+int main(void)
+{
+    t_begin();
+    original = t_path("many");
+    dir = t_path("log");
+    backup = t_path("backup");
+    t_make_closed(original, 25, LEN, 5); /* 1-5, 6-10, 11-15, 16-20, 21-25 */
+    nothing_damaged();
+    frames();
+    whole_segments();
+    odd_file();
+    interrupted();
+    refusals();
+    return t_end();
+}

@@ -1,0 +1,98 @@
+//! Making a damaged log one that opens: the Rust side of `twal_repair_*`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::verify::open_existing;
+use crate::base::clock::Clock;
+use crate::base::options::{Config, Options};
+use crate::base::{Code, Error, Result};
+use crate::disk::real::RealDisk;
+use crate::disk::{Access, Disk, File, LockKind};
+use crate::recover::finding::Acknowledged;
+use crate::recover::plan::{self, Plan, Step};
+use crate::recover::repair::{self, Backup};
+use crate::segment::directory::lock_for_writing;
+use crate::segment::{Directory, State};
+
+/// A plan for one log, which nobody else can write meanwhile.
+pub struct Repair {
+    disk: Box<dyn Disk>,
+    clock: Clock,
+    directory: Directory,
+    /// Their locks keep late writes of a killed process away.
+    actives: Vec<Arc<dyn File>>,
+    plan: Plan,
+    applied: bool,
+}
+
+impl Repair {
+    /// Looks at the log in `dir` and says what it takes to make it whole.  Changes nothing.
+    ///
+    /// # Errors
+    /// As `twal_repair_plan`.
+    pub fn plan(dir: &Path, options: &Options) -> Result<Repair> {
+        let config = Config::check(options)?;
+        let disk = RealDisk::new(config.io_engine, config.allow_any_fs, config.allow_buffered);
+        Self::plan_on(Box::new(disk), dir, options, Clock::real())
+    }
+
+    /// The same on any disk.
+    ///
+    /// # Errors
+    /// As [`Repair::plan`].
+    pub fn plan_on(disk: Box<dyn Disk>, dir: &Path, options: &Options, clock: Clock) -> Result<Repair> {
+        let config = Config::check(options)?;
+        let directory = open_existing(disk.as_ref(), dir)?;
+        directory.lock(LockKind::Exclusive, &clock)?;
+        let listing = directory.scan()?;
+        let mut actives = Vec::new();
+        for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+            let file = directory.open_file(&name.to_string(), Access::Write)?;
+            lock_for_writing(file.as_ref(), name, &clock)?;
+            // A flush that fails is the device's word on what is not there; reading tells the rest.
+            file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error))?;
+            actives.push(file);
+        }
+        directory.sync()?;
+        let plan = plan::plan(&directory, &listing, &config)?;
+        Ok(Repair { disk, clock, directory, actives, plan, applied: false })
+    }
+
+    /// What would be done, in order; nothing, if nothing is damaged.
+    pub fn steps(&self) -> &[Step] {
+        &self.plan.steps
+    }
+
+    /// What is damaged first.
+    pub fn damage(&self) -> Option<&Error> {
+        self.plan.damage.as_ref()
+    }
+
+    /// Carries the plan out, after a copy of every file that is changed or goes was made durable in `backup`.
+    ///
+    /// # Errors
+    /// As `twal_repair_apply`.
+    pub fn apply(&mut self, backup: &Path, drop_acknowledged: bool) -> Result<Backup> {
+        if self.applied {
+            return Err(Error::new(Code::State, "the plan was applied already"));
+        }
+        if backup.as_os_str().is_empty() {
+            return Err(Error::new(Code::Inval, "the backup directory's name is empty"));
+        }
+        let dropped = self.plan.steps.iter().find(|step| step.acknowledged != Acknowledged::No);
+        if let Some(step) = dropped.filter(|_| !drop_acknowledged) {
+            let text = format!("{} holds records that were acknowledged, or may have been", step.file);
+            return Err(Error::new(Code::State, text).at(step.segment, step.offset).about_seq(step.first_seq));
+        }
+        let backup = Directory::open(self.disk.as_ref(), backup, true)?;
+        if !backup.try_lock(LockKind::Exclusive)? {
+            return Err(Error::new(Code::Inval, "the backup directory is a log that is open, or this very log"));
+        }
+        // A step that fails half-way leaves a log that has to be planned anew.
+        self.applied = true;
+        // The segment that is cut is locked once more, through the descriptor that writes it.
+        self.actives.clear();
+        repair::apply(&self.directory, &self.plan, &backup, &self.clock)
+    }
+}

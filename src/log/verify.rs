@@ -1,0 +1,37 @@
+//! Reading all of a log and changing nothing: the Rust side of `twal_verify`.
+
+use std::path::Path;
+
+use crate::base::options::{Config, Options};
+use crate::base::{Code, Error, Result};
+use crate::disk::real::RealDisk;
+use crate::disk::Disk;
+use crate::recover::finding::Finding;
+use crate::recover::verify::{self, Verified};
+use crate::segment::Directory;
+
+/// Reads every byte of the log in `dir` and calls `found` with each spot that is
+/// damaged, until it says false.
+///
+/// # Errors
+/// As `twal_verify`, but damage is no error here: [`Verified::damaged`] counts it.
+pub fn verify(dir: &Path, options: &Options, found: &mut dyn FnMut(&Finding) -> bool) -> Result<Verified> {
+    let config = Config::check(options)?;
+    verify_on(&RealDisk::new(config.io_engine, config.allow_any_fs, config.allow_buffered), dir, found)
+}
+
+/// The same on any disk.
+///
+/// # Errors
+/// As [`verify()`].
+pub fn verify_on(disk: &dyn Disk, dir: &Path, found: &mut dyn FnMut(&Finding) -> bool) -> Result<Verified> {
+    verify::verify(&open_existing(disk, dir)?, found)
+}
+
+/// The directory of a log that should be there.
+pub(super) fn open_existing(disk: &dyn Disk, dir: &Path) -> Result<Directory> {
+    if dir.as_os_str().is_empty() {
+        return Err(Error::new(Code::Inval, "the directory's name is empty"));
+    }
+    Directory::open(disk, dir, false)
+}

@@ -1,0 +1,441 @@
+//! What it takes to make a damaged log one that opens: a plan that only describes.
+//!
+//! The rule is the simplest that keeps the second promise: the log keeps
+//! everything in front of the first damage, and nothing behind it.
+//!
+//! ```text
+//!    where the first damage is             what is planned
+//! A  a frame of segment i                  cut i there; drop every later segment
+//! B  segment i as a whole: its header,     drop i and every later segment; begin
+//!    its place, or it is missing           a new segment i behind the one before
+//! C  nothing is damaged, but the newest    begin a new segment behind it
+//!    segment is not active: a newer
+//!    one was lost
+//! D  a file that is named as if it were    isolate it; nothing of the log's is lost
+//!    twal's
+//! E  the newest archived segment           none: nothing that can be read is
+//!                                          damaged, and cutting would drop it
+//! ```
+//!
+//! A cut and a new segment both get a cut mark: a frame of a new epoch that says
+//! what was cut.  It makes leftovers of everything behind it.
+
+use super::examine::{self, Examined, Stopped};
+use super::finding::Acknowledged;
+use crate::base::bytes::len_u64;
+use crate::base::limits::BLOCK_SIZE_DEFAULT;
+use crate::base::options::Config;
+use crate::base::{Code, Error, Result};
+use crate::disk::Access;
+use crate::format::frame::{Cut, FLAG_SEAL};
+use crate::format::{Chain, SegmentHeader};
+use crate::read::segment::OpenSegment;
+use crate::read::stream::Stream;
+use crate::read::{followers, segment};
+use crate::segment::directory::Listing;
+use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
+
+/// What is done to one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// The segment ends at the offset; what is behind goes.
+    Cut,
+    /// The segment goes.
+    Drop,
+    /// The file, which is no segment of this log's, goes.
+    Isolate,
+    /// A new, empty segment is begun.
+    Begin,
+}
+
+/// One step of a plan.  Each file that is changed or goes is copied first.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What.
+    pub kind: StepKind,
+    /// To which file.
+    pub file: String,
+    /// Its segment's index; 0 if it is none.
+    pub segment: u64,
+    /// Of a cut, where.
+    pub offset: u64,
+    /// First and last number that goes, as far as can be known; last below first: none.
+    pub first_seq: u64,
+    /// See `first_seq`.
+    pub last_seq: u64,
+    /// Whether some of it was acknowledged.
+    pub acknowledged: Acknowledged,
+}
+
+/// The segment that will be the newest.
+pub enum Newest {
+    /// It is there, and ends here.
+    Kept {
+        /// Its name.
+        name: SegmentName,
+        /// Its header.
+        header: SegmentHeader,
+        /// Where the cut mark goes.
+        offset: u64,
+    },
+    /// It is to be made.
+    Begun(SegmentHeader),
+}
+
+/// How the log will end.
+pub struct End {
+    /// The newest segment.
+    pub newest: Newest,
+    /// How the frames that are kept end.
+    pub chain: Chain,
+    /// The cut mark's epoch.
+    pub epoch: u64,
+    /// What the cut mark says.
+    pub cut: Cut,
+}
+
+/// A plan.
+pub struct Plan {
+    /// For people and programs.
+    pub steps: Vec<Step>,
+    /// What was wrong first.
+    pub damage: Option<Error>,
+    /// None: no records go.
+    pub end: Option<End>,
+    /// An earlier repair was interrupted.
+    pub unfinished: bool,
+}
+
+/// The first damage, and what is in front of it.
+struct Found {
+    error: Error,
+    /// Position among the names of the segment that is damaged, or before which one is missing.
+    at: usize,
+    /// The last segment in front, if there is one, and the one that the damage is in.
+    before: Option<OpenSegment>,
+    here: Option<OpenSegment>,
+    chain: Chain,
+    offset: u64,
+}
+
+/// Plans; `listing` was scanned under the writer's lock.  Where no header is left that says the sizes, `config` does.
+pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result<Plan> {
+    let names = &listing.segments;
+    let unfinished = listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR);
+    let mut plan = Plan { steps: Vec::new(), damage: None, end: None, unfinished };
+    for unknown in listing.unknown.iter().filter(|name| *name != UNFINISHED_REPAIR) {
+        let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
+        plan.damage.get_or_insert(Error::new(Code::Corrupt, text));
+        plan.steps.push(Step {
+            kind: StepKind::Isolate,
+            file: unknown.clone(),
+            segment: 0,
+            offset: 0,
+            first_seq: 0,
+            last_seq: 0,
+            acknowledged: Acknowledged::No,
+        });
+    }
+    if names.is_empty() && !unfinished {
+        return Err(Error::new(Code::NotFound, "there is no log in the directory"));
+    }
+    let Some(found) = first_damage(directory, names)? else { return Ok(plan) };
+    let error = found.error.clone();
+    plan_end(directory, names, found, config, &mut plan)?;
+    plan.damage = Some(error);
+    Ok(plan)
+}
+
+/// Walks the log until something is not as it should be.
+fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<Found>> {
+    let live = retain::first_live(names);
+    let mut wrong = retain::complaints(names);
+    if names.last().is_some_and(examine::is_lost_newer) {
+        // The worst, and the first; it leaves every file in its place.
+        wrong.remove(0);
+    }
+    // The newest archived one says how the first live one begins.
+    let from = live.saturating_sub(1);
+    let elder = |bad: &SegmentName| names[..from].contains(bad);
+    if let Some((name, text)) = wrong.iter().find(|(bad, _)| elder(bad)) {
+        return Err(beyond_repair(&Error::new(Code::Corrupt, text.clone()).in_segment(name.index)));
+    }
+    let mut before: Option<OpenSegment> = None;
+    let stop = |error: Error, at, before: Option<OpenSegment>, chain| {
+        Ok(Some(Found { error, at, before, here: None, chain, offset: 0 }))
+    };
+    let mut chain = Chain::default();
+    for (at, name) in names.iter().enumerate().skip(from) {
+        let newest = at + 1 == names.len();
+        let said = wrong.iter().find(|(bad, _)| bad == name);
+        let opened = match said {
+            Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
+            // What may only be read by this release is not repaired by it either.
+            None => examine::open_next(directory, name, None, Access::Write),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) if !is_damage(&error) => return Err(error),
+            Err(error) if at < live => return Err(beyond_repair(&error)),
+            Err(error) => return stop(error, at, before, chain),
+        };
+        let header = opened.header;
+        let follows = before.as_ref().is_none_or(|before| {
+            before.header.log_id == header.log_id && before.header.block_size == header.block_size
+        });
+        if before.is_some() && (!follows || header.before != chain) {
+            let error = Error::new(Code::Corrupt, "the segment does not continue the one before it");
+            return stop(error.in_segment(name.index), at, before, chain);
+        }
+        if let Some(Err(error)) = before.as_ref().map(|before| examine::check_seal(before, &header)) {
+            return if is_damage(&error) { stop(error, at, before, chain) } else { Err(error) };
+        }
+        let walked = match newest && !examine::is_lost_newer(name) {
+            true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
+            false if at < live => archived_end(directory, names, at, &opened),
+            false => walk(&opened, newest),
+        };
+        match walked {
+            Ok((end, _)) => chain = end,
+            Err(stopped) if !is_damage(&stopped.error) => return Err(stopped.error),
+            Err(stopped) if at < live => return Err(beyond_repair(&stopped.error)),
+            Err(Stopped { error, end, offset }) => {
+                return Ok(Some(Found { error, at, before, here: Some(opened), chain: end, offset }));
+            }
+        }
+        before = Some(opened);
+    }
+    match names.last() {
+        // Only after a repair that was interrupted.
+        None => stop(Error::new(Code::Corrupt, "a repair removed every segment and was interrupted"), 0, None, chain),
+        Some(newest) if examine::is_lost_newer(newest) => {
+            let error = Error::new(Code::Corrupt, "the newest segment is not active: a newer one was lost");
+            stop(error.in_segment(newest.index), names.len(), before, chain)
+        }
+        Some(_) => Ok(None),
+    }
+}
+
+/// A newest segment that is not active may end without a seal: then it is cut there.
+fn walk(opened: &OpenSegment, newest: bool) -> Result<(Chain, u64), Stopped> {
+    if !newest {
+        return examine::walk_to_seal(opened);
+    }
+    let Examined { end, end_offset, sealed, .. } = examine::examine_tail(opened.clone())?;
+    if sealed {
+        return Ok((end, end_offset));
+    }
+    let error = Error::new(Code::Corrupt, "the newest segment is not active, and does not end in a seal");
+    Err(Stopped { error: error.at(opened.name.index, end_offset), end, offset: end_offset })
+}
+
+/// Of the newest archived segment only the end matters.
+fn archived_end(
+    directory: &Directory,
+    names: &[SegmentName],
+    at: usize,
+    opened: &OpenSegment,
+) -> Result<(Chain, u64), Stopped> {
+    let next = names.get(at + 1).map(|name| segment::open(directory, name.index, Access::Read));
+    match next {
+        Some(Ok(next)) if next.header.log_id == opened.header.log_id && next.name.index == opened.name.index + 1 => {
+            let seen = examine::check_seal(opened, &next.header);
+            let offset = next.header.before_offset;
+            let end = next.header.before;
+            seen.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+        }
+        // The next one cannot say it.
+        _ => examine::walk_to_seal(opened),
+    }
+}
+
+fn is_damage(error: &Error) -> bool {
+    matches!(error.code, Code::Corrupt | Code::Io)
+}
+
+fn beyond_repair(error: &Error) -> Error {
+    let text = format!(
+        "nothing that can be read is damaged, but the newest archived segment is, and without it the log does not open: \
+         {}; read the log and write it anew",
+        error.text
+    );
+    Error { code: Code::Unsupported, ..Error::new(Code::Unsupported, text).at(error.segment, error.offset) }
+}
+
+/// What goes, and where the log will end.
+fn plan_end(
+    directory: &Directory,
+    names: &[SegmentName],
+    found: Found,
+    config: &Config,
+    plan: &mut Plan,
+) -> Result<()> {
+    let Found { error, at, before, here, chain, offset } = found;
+    let first_seq = chain.last_seq + 1;
+    let mut lost = Lost { epoch: chain.epoch, ..Lost::default() };
+    let behind = if here.is_some() { at + 1 } else { at };
+    if let Some(here) = &here {
+        lost.bytes = lost.look(here, &chain, offset)?;
+        let acknowledged = match behind < names.len() || lost.says_durable || error.code == Code::Corrupt {
+            true => Acknowledged::Yes,
+            false => Acknowledged::Unknown,
+        };
+        plan.steps.push(Step {
+            kind: StepKind::Cut,
+            file: here.name.to_string(),
+            segment: here.name.index,
+            offset,
+            first_seq,
+            last_seq: lost.last_seq.max(first_seq - 1),
+            acknowledged,
+        });
+    }
+    for (at, name) in names.iter().enumerate().skip(behind) {
+        let next_first = names.get(at + 1).map_or(0, |next| next.first_seq);
+        let before = lost.last_seq;
+        // What cannot be opened says nothing.
+        if let Ok(opened) = examine::open_next(directory, name, None, Access::Read) {
+            lost.look(&opened, &chain, u64::from(opened.header.block_size))?;
+        }
+        let last_seq = lost.last_seq.max(next_first.saturating_sub(1)).max(before);
+        plan.steps.push(Step {
+            kind: StepKind::Drop,
+            file: name.to_string(),
+            segment: name.index,
+            offset: 0,
+            first_seq: name.first_seq,
+            last_seq: if last_seq >= name.first_seq { last_seq } else { name.first_seq - 1 },
+            acknowledged: Acknowledged::Yes,
+        });
+        lost.last_seq = lost.last_seq.max(last_seq);
+    }
+    let newest = match here {
+        Some(here) => Newest::Kept { name: here.name, header: here.header, offset },
+        None => {
+            let header = begun(directory, names, before.as_ref(), chain, config)?;
+            plan.steps.push(Step {
+                kind: StepKind::Begin,
+                file: SegmentName { index: header.index, first_seq, state: State::Active }.to_string(),
+                segment: header.index,
+                offset: 0,
+                first_seq,
+                last_seq: lost.last_seq.max(first_seq - 1),
+                acknowledged: Acknowledged::Yes,
+            });
+            Newest::Begun(header)
+        }
+    };
+    plan.end = Some(End {
+        newest,
+        chain,
+        epoch: lost.epoch + 1,
+        cut: Cut {
+            last_seq: lost.last_seq,
+            segments: len_u64(names.len().saturating_sub(behind)),
+            bytes: lost.bytes,
+            cut_ns: 0,
+        },
+    });
+    Ok(())
+}
+
+/// The header of a segment behind `before`; without one, of the very first.
+fn begun(
+    directory: &Directory,
+    names: &[SegmentName],
+    before: Option<&OpenSegment>,
+    chain: Chain,
+    config: &Config,
+) -> Result<SegmentHeader> {
+    let salt = crate::base::random::id()?;
+    if let Some(before) = before {
+        let index = before.header.index + 1;
+        let before_offset = seal_offset(before, &chain)?;
+        return Ok(SegmentHeader {
+            index,
+            salt,
+            first_seq: chain.last_seq + 1,
+            before: chain,
+            before_offset,
+            ..before.header
+        });
+    }
+    // The same log, if any header still says which.
+    let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
+    let fresh = crate::base::random::id()?;
+    let (log_id, history_id, block_size, segment_size) = match known {
+        Some(header) => (header.log_id, header.history_id, header.block_size, header.segment_size),
+        None => {
+            let block = match config.block_size_asked {
+                0 => BLOCK_SIZE_DEFAULT.max(directory.facts().block_align),
+                asked => asked,
+            };
+            (fresh, fresh, block, config.clone().for_log(block)?.segment_size)
+        }
+    };
+    Ok(SegmentHeader {
+        index: 1,
+        created_ns: 0,
+        block_size,
+        segment_size,
+        first_seq: 1,
+        log_id,
+        history_id,
+        salt,
+        generation: 0,
+        before: Chain::default(),
+        before_offset: 0,
+    })
+}
+
+/// Where the seal of `before` is, behind which `chain` begins.
+fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
+    let block = u64::from(before.header.block_size);
+    let mut stream = Stream::new(before.file.clone(), &before.header)?;
+    let mut at = block;
+    while at + block <= before.header.segment_size {
+        if let Ok(Some(frame)) = stream.header_at(at) {
+            let here = (frame.epoch, frame.epoch_id, frame.frame_number);
+            if frame.has(FLAG_SEAL) && here == (chain.epoch, chain.epoch_id, chain.frame_number) {
+                return Ok(at);
+            }
+        }
+        at += block;
+    }
+    Err(Error::new(Code::Corrupt, "the segment's seal has gone since it was read").in_segment(before.name.index))
+}
+
+/// What can still be told of what goes.
+#[derive(Default)]
+struct Lost {
+    last_seq: u64,
+    epoch: u64,
+    bytes: u64,
+    says_durable: bool,
+}
+
+impl Lost {
+    /// Looks at every header of `opened` from `offset` on.
+    /// Returns how many bytes the frames there take.
+    fn look(&mut self, opened: &OpenSegment, chain: &Chain, offset: u64) -> Result<u64> {
+        let mut bytes = 0;
+        let header = opened.header;
+        let block = u64::from(header.block_size);
+        self.epoch = self.epoch.max(header.before.epoch);
+        let mut stream = Stream::new(opened.file.clone(), &header)?;
+        let mut at = offset;
+        while at + block <= header.segment_size {
+            // What cannot be read says nothing.
+            if let Ok(Some(frame)) = stream.header_at(at) {
+                self.epoch = self.epoch.max(frame.epoch);
+                if followers::follows(chain, &frame) {
+                    self.last_seq = self.last_seq.max(frame.last_seq());
+                    self.says_durable |= frame.durable_seq > chain.last_seq || frame.durable_end > offset;
+                    bytes = at + frame.frame_len(block) - offset;
+                }
+            }
+            at += block;
+        }
+        Ok(bytes)
+    }
+}

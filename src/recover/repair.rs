@@ -1,0 +1,183 @@
+//! Carries a plan out.
+//!
+//! The order, and the crash behind each step:
+//!   1. Copies of every file that is changed or goes, durable with their names:
+//!      from here on nothing is lost for good.
+//!   2. A file whose name no log has: whatever happens from now on, the log does
+//!      not open until this repair is done or another one has been.  Without it a
+//!      log of which only the newest files were removed would look whole.
+//!   3. The cut mark; a segment to be begun gets its header and the mark while
+//!      it is still a spare.
+//!   4. The removals, and the name of the newest segment.  All of it durable.
+//!   5. The file of step 2 goes: the log is whole.
+//!
+//! A repair after a crash in between plans anew from what is there, and comes
+//! to the same end: what is behind the first damage is all that was changed.
+
+use std::sync::Arc;
+
+use super::plan::{End, Newest, Plan, Step, StepKind};
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::clock::Clock;
+use crate::base::crc::crc32c;
+use crate::base::limits::{BLOCK_SIZE_MAX, ZERO_AT_OPEN};
+use crate::base::{random, Code, Error, Result};
+use crate::disk::{Access, Durable, File};
+use crate::format::frame::{Cut, CUT_LEN, FLAG_CUT};
+use crate::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
+use crate::mem::AlignedBuf;
+use crate::recover::create::header_block;
+use crate::segment::directory::lock_for_writing;
+use crate::segment::{spare, Directory, SegmentName, Spare, State};
+
+/// Bytes copied at once.
+const PIECE: usize = 1 << 20;
+
+/// What the copies hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// Files that were copied.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Bytes that could not be read: they are zeros in the copy.
+    pub unreadable: u64,
+}
+
+/// Applies `plan` to the log in `directory`, which the caller has locked, after copies into `backup`.
+pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clock) -> Result<Backup> {
+    if plan.steps.is_empty() && !plan.unfinished {
+        return Ok(Backup::default());
+    }
+    // Room first: a full device is met before anything was changed.
+    let begun = match &plan.end {
+        Some(end) => prepare(directory, end, clock)?,
+        None => None,
+    };
+    let copied = copy_all(directory, &plan.steps, backup)?;
+    directory.begin_repair()?;
+    if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
+        let file = directory.open_file(&name.to_string(), Access::Write)?;
+        lock_for_writing(file.as_ref(), name, clock)?;
+        write_mark(file.as_ref(), header, *offset, end, clock)?;
+    }
+    let going = || plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate));
+    if let Some((Newest::Begun(header), spare)) = plan.end.as_ref().map(|end| &end.newest).zip(begun) {
+        let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
+        // Before the others go: their headers are all that still says which log this is.
+        let file = name.to_string();
+        for step in going().filter(|step| step.file == file) {
+            directory.drop_file(&step.file)?;
+            directory.sync()?;
+        }
+        directory.publish(&spare, name)?;
+        for step in going().filter(|step| step.file != file) {
+            directory.drop_file(&step.file)?;
+        }
+    } else {
+        for step in going() {
+            directory.drop_file(&step.file)?;
+        }
+    }
+    directory.sync()?;
+    if let Some(End { newest: Newest::Kept { name, .. }, .. }) = &plan.end {
+        directory.revive(*name)?;
+    }
+    directory.end_repair()?;
+    Ok(copied)
+}
+
+/// A segment that is to be begun, whole but for its name.
+fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<Spare>> {
+    let Newest::Begun(header) = &end.newest else { return Ok(None) };
+    let header = SegmentHeader { created_ns: clock.wall_ns(), ..*header };
+    let spare = spare::prepare(directory, header.segment_size, ZERO_AT_OPEN, clock)?;
+    spare
+        .file
+        .write_at(&header_block(&header)?, 0, Durable::Yes)
+        .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(header.index))?;
+    write_mark(spare.file.as_ref(), &header, u64::from(header.block_size), end, clock)?;
+    Ok(Some(spare))
+}
+
+/// Writes the cut mark, durably: everything behind it is of an older epoch.
+fn write_mark(file: &dyn File, header: &SegmentHeader, offset: u64, end: &End, clock: &Clock) -> Result<()> {
+    let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
+    let body = FRAME_HEADER_LEN..FRAME_HEADER_LEN + CUT_LEN;
+    Cut { cut_ns: clock.wall_ns(), ..end.cut }.encode(&mut block[body.clone()]);
+    let mark = FrameHeader {
+        body_len: u32::try_from(CUT_LEN).expect("a few bytes"),
+        body_crc: crc32c(&block[body]),
+        first_seq: end.chain.last_seq + 1,
+        seq_span: 0,
+        record_count: 0,
+        flags: FLAG_CUT,
+        durable_seq: end.chain.last_seq,
+        durable_end: offset,
+        epoch: end.epoch,
+        epoch_id: random::id()?,
+        frame_number: 1,
+        chain: end.chain.identity,
+    };
+    mark.encode(header.place(), offset, &mut block);
+    let failed = |error| Error::os("cannot write the cut mark", &error).at(header.index, offset);
+    // What is in front of it is witnessed by it, so it has to be durable: a killed process may have left it unflushed.
+    file.sync().map_err(failed)?;
+    file.write_at(&block, offset, Durable::Yes).map_err(failed)?;
+    file.sync().map_err(failed)
+}
+
+fn copy_all(directory: &Directory, steps: &[Step], backup: &Directory) -> Result<Backup> {
+    let mut copied = Backup::default();
+    for step in steps.iter().filter(|step| step.kind != StepKind::Begin) {
+        let from = directory.open_file(&step.file, Access::Read)?;
+        let to = backup.create_like(&step.file)?;
+        copy(&from, &to, (directory, backup), &mut copied)
+            .map_err(|error| Error { text: format!("cannot copy {}: {}", step.file, error.text).into(), ..error })?;
+        copied.files += 1;
+    }
+    backup.sync()?;
+    Ok(copied)
+}
+
+/// The last block of a copy is filled up with zeros; what cannot be read is zeros too.
+fn copy(
+    from: &Arc<dyn File>,
+    to: &Arc<dyn File>,
+    (here, there): (&Directory, &Directory),
+    copied: &mut Backup,
+) -> Result<()> {
+    let failed = |error| Error::os("a copy", &error);
+    let align = usize_of(u64::from(here.facts().block_align.max(there.facts().block_align).clamp(512, BLOCK_SIZE_MAX)));
+    let size = from.size().map_err(failed)?;
+    let mut piece = AlignedBuf::zeroed(PIECE)?;
+    let mut at = 0;
+    while at < size {
+        let read = match from.read_at(&mut piece, at) {
+            Ok(read) => read,
+            Err(_) => read_blocks(from.as_ref(), &mut piece, at, size, align, &mut copied.unreadable),
+        };
+        if read == 0 {
+            return Err(Error::new(Code::Io, "the file has become shorter"));
+        }
+        let filled = read.next_multiple_of(align);
+        piece[read..filled].fill(0);
+        to.write_at(&piece[..filled], at, Durable::No).map_err(failed)?;
+        at += len_u64(read);
+        copied.bytes += len_u64(read);
+    }
+    to.sync().map_err(failed)
+}
+
+/// Block by block, where not all of them can be read.
+fn read_blocks(file: &dyn File, piece: &mut [u8], at: u64, size: u64, align: usize, unreadable: &mut u64) -> usize {
+    let len = usize_of(len_u64(piece.len()).min(size - at));
+    for block in (0..len).step_by(align) {
+        let end = (block + align).min(piece.len());
+        if file.read_at(&mut piece[block..end], at + len_u64(block)).is_err() {
+            piece[block..end].fill(0);
+            *unreadable += len_u64(end.min(len) - block);
+        }
+    }
+    len
+}

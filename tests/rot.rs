@@ -1,0 +1,230 @@
+//! Rot: whatever is done to the bytes and files of a log, each open and each
+//! reading yields all that was acknowledged, or says where it cannot.
+//!
+//! Method: a log lives some lives (`rot/past.rs`), something is done to a copy
+//! of it (`rot/damage.rs`), and a plain list of what was acknowledged is the
+//! judge (`rot/judge.rs`).  The one exception is that of docs/FORMAT.md,
+//! "Limits": damage that takes the newest frames together with every witness
+//! behind them; such cases are counted apart.  `TWAL_SEED=n` plays one past,
+//! `TWAL_ROT_CASES=n` sets how many cases are tried.
+#![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[path = "rot/damage.rs"]
+mod damage;
+#[path = "rot/judge.rs"]
+mod judge;
+#[path = "rot/past.rs"]
+mod past;
+#[path = "rot/repairs.rs"]
+mod repairs;
+#[path = "sim/rng.rs"]
+mod rng;
+
+use damage::Damage;
+use judge::{is_damage, nothing_silent, read_log, require, skips_and_counts, Verdict};
+use past::{Machine, Past};
+use rng::Rng;
+
+/// Cases in `make check`; a long run asks for more.
+const CASES: u64 = 3000;
+/// Cases of one past.
+const CASES_OF_A_PAST: u64 = 60;
+
+type Counts = BTreeMap<&'static str, u64>;
+
+fn env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// Plays `case` on damaged copies of many pasts.
+fn play(name: &str, cases: u64, met: &[&str], case: impl Fn(&Case<'_>, &mut Counts) -> Verdict) {
+    let (from, to) = match env("TWAL_SEED") {
+        Some(seed) => (seed, seed + 1),
+        None => (0, env("TWAL_ROT_CASES").unwrap_or(cases).div_ceil(CASES_OF_A_PAST)),
+    };
+    let mut counts = Counts::new();
+    for seed in from..to {
+        let past = Past::live(seed);
+        let mut rng = Rng::new(!seed);
+        for _ in 0..CASES_OF_A_PAST {
+            let damage = Damage::draw(&past, &mut rng);
+            let machine = past.machine.fork(rng.next());
+            damage.apply(&past, &machine);
+            let may_shorten = damage.may_shorten(&past, &machine);
+            let case_of = Case { past: &past, machine, may_shorten, seed: rng.next() };
+            *counts.entry("cases").or_default() += 1;
+            *counts.entry("cases of promise 4's exception").or_default() += u64::from(may_shorten);
+            if let Err(text) = case(&case_of, &mut counts) {
+                let mut told = format!("{damage:?}");
+                told.truncate(300);
+                let files: Vec<&String> = past.files.iter().map(|(name, _)| name).collect();
+                panic!(
+                    "{name}: TWAL_SEED={seed} fails\n{files:#?}\nblock {}, {told}\n>>> {text}",
+                    past.machine.options.block_size
+                );
+            }
+        }
+    }
+    println!("{name}: seeds {from}..{to}: {counts:?}");
+    for what in met.iter().filter(|_| to - from >= cases / CASES_OF_A_PAST) {
+        assert!(counts.get(what).is_some_and(|count| *count > 0), "{name}: never met: {what}");
+    }
+}
+
+/// A damaged log.
+struct Case<'p> {
+    past: &'p Past,
+    machine: Machine,
+    may_shorten: bool,
+    seed: u64,
+}
+
+/// What verify says of a machine's log.
+fn verified(machine: &Machine) -> Verdict<Option<twal::Verified>> {
+    let names = machine.disk.names();
+    match twal::verify_on(machine.disk.as_ref(), Path::new("log"), &mut |_| true) {
+        Ok(verified) => Ok(Some(verified)),
+        Err(error) => {
+            let nothing = names.iter().all(|name| name.contains("spare"));
+            require!(nothing, "verify fails: {:?} {error}", error.code);
+            Ok(None)
+        }
+    }
+}
+
+/// Opens and reads, for reading and for writing; whether all of that found the log whole, and where a log that
+/// opens for writing ends by damage.
+fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<(bool, Option<u64>)> {
+    let (mut whole, mut ends) = (true, None);
+    let machine = case.machine.fork(case.seed);
+    match machine.open_to_read() {
+        Ok(reader) => {
+            let seen = read_log(case.past, &reader).map_err(|text| format!("reader: {text}"))?;
+            nothing_silent(case.past, &seen, case.may_shorten).map_err(|text| format!("reader: {text}"))?;
+            whole &= seen.error.is_none();
+        }
+        Err(error) => {
+            whole = false;
+            require!(
+                matches!(error.code, twal::Code::NotFound | twal::Code::Version),
+                "a read-only open of a damaged log: {:?} {error}",
+                error.code
+            );
+            let left = machine.disk.names().iter().any(|name| !name.contains("spare"));
+            require!(!left || error.code == twal::Code::Version, "not found, but files are left");
+        }
+    }
+    let left = machine.disk.names().iter().any(|name| !name.contains("spare"));
+    match machine.open() {
+        Ok(log) => {
+            if !left {
+                return Ok((false, None)); // Nothing is left at all: nobody can tell that from a new directory.
+            }
+            let seen = read_log(case.past, &log).map_err(|text| format!("writer: {text}"))?;
+            nothing_silent(case.past, &seen, case.may_shorten).map_err(|text| format!("writer: {text}"))?;
+            whole &= seen.error.is_none();
+            ends = seen.error.is_some().then(|| seen.last());
+            *counts.entry("opened").or_default() += 1;
+        }
+        Err(error) => {
+            is_damage(&error)?;
+            whole = false;
+            *counts.entry("refused").or_default() += 1;
+        }
+    }
+    Ok((whole, ends))
+}
+
+#[test]
+fn nothing_is_lost_in_silence() {
+    play(
+        "nothing_is_lost_in_silence",
+        CASES,
+        &["opened", "refused", "verify found damage", "ended by damage"],
+        |case, counts| {
+            let verified = verified(&case.machine)?;
+            let (whole, ends) = open_and_read(case, counts)?;
+            let Some(verified) = verified else { return Ok(()) };
+            *counts.entry("verify found damage").or_default() += u64::from(verified.damaged > 0);
+            if let Some(ends) = ends {
+                let good = verified.last_good_seq;
+                require!(good == ends, "reading ends by damage at {ends}, verify says {good}");
+                *counts.entry("ended by damage").or_default() += 1;
+            }
+            require!(whole || verified.damaged > 0, "an open or a reading complains, verify does not");
+            require!(
+                verified.damaged > 0 || case.may_shorten || verified.last_good_seq == case.past.acked(),
+                "verify ends in silence at {} of {}",
+                verified.last_good_seq,
+                case.past.acked()
+            );
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn what_is_skipped_is_counted() {
+    play("what_is_skipped_is_counted", CASES, &["skipped", "skipped by a reader"], |case, counts| {
+        let untouched = Damage::untouched(case.past, &case.machine);
+        let least = if case.may_shorten { 0 } else { Damage::witnessed(case.past, &case.machine) };
+        if let Ok(reader) = case.machine.open_to_read() {
+            let spots =
+                skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
+            *counts.entry("skipped by a reader").or_default() += u64::from(spots > 0);
+        }
+        let machine = case.machine.fork(case.seed);
+        if let Ok(log) = machine.open() {
+            let least = if case.may_shorten { 0 } else { log.durable_seq() };
+            let spots =
+                skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
+            *counts.entry("skipped").or_default() += u64::from(spots > 0);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_repaired_log_is_a_whole_prefix() {
+    play(
+        "a_repaired_log_is_a_whole_prefix",
+        CASES,
+        &["repaired", "nothing to repair, or beyond it"],
+        |case, counts| {
+            let seen = repairs::repair(case.past, &case.machine, case.may_shorten, case.seed)?;
+            let what = if seen.is_some() { "repaired" } else { "nothing to repair, or beyond it" };
+            *counts.entry(what).or_default() += 1;
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_repair_may_be_interrupted_anywhere() {
+    play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], |case, counts| {
+        let states = repairs::crashes(case.past, &case.machine, case.may_shorten, case.seed)?;
+        *counts.entry("crash states").or_default() += states;
+        Ok(())
+    });
+}
+
+/// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.
+#[test]
+fn a_repair_of_the_only_segment_may_be_interrupted() {
+    let only_one = (0..500).map(Past::live).filter(|past| past.files.len() == 1 && past.acked() > 0);
+    let mut states = 0;
+    for (seed, past) in (0..).zip(only_one.take(4)) {
+        for again in 0..4 {
+            let machine = past.machine.fork(seed);
+            machine.disk.flip_bit(&past.files[0].0, 8, 1);
+            let crashed = repairs::crashes(&past, &machine, false, again);
+            states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
+        }
+    }
+    println!("{states} crash states");
+    assert!(states > 200, "only {states} crash states");
+}

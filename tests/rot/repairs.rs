@@ -1,0 +1,157 @@
+//! Repair of a damaged log: what is kept is a prefix, and a crash in the middle loses nothing more.
+
+use std::path::Path;
+
+use twal::disk::sim::{Keep, Stop};
+use twal::{Acknowledged, Code, Error, Repair, StepKind};
+
+use super::judge::{is_damage, nothing_silent, read_log, require, Seen, Verdict};
+use super::past::{Machine, Past};
+use super::rng::Rng;
+
+const BACKUP: &str = "backup";
+
+pub fn plan(machine: &Machine) -> Result<Repair, Error> {
+    Repair::plan_on(Box::new((*machine.disk).clone()), Path::new("log"), &machine.options, machine.clock.clone())
+}
+
+fn apply(machine: &Machine) -> Result<(), Error> {
+    plan(machine)?.apply(Path::new(BACKUP), true).map(drop)
+}
+
+/// What a log shows that was repaired: a whole prefix that says what was cut.
+fn repaired(past: &Past, machine: &Machine) -> Verdict<Seen> {
+    let unverified = twal::Options { verify: false, ..machine.options.clone() };
+    let log = machine.open_with(&unverified).map_err(|error| format!("after the repair: {:?} {error}", error.code))?;
+    let seen = read_log(past, &log)?;
+    require!(seen.error.is_none(), "after the repair reading fails: {:?}", seen.error);
+    require!(seen.seqs.len() as u64 == seen.last() + 1 - seen.first_seq, "a gap after the repair");
+    let ends_whole = past.given.get((seen.last().max(1) - 1) as usize).is_none_or(|given| !given.batch_continues);
+    require!(seen.last() == 0 || ends_whole, "the repaired log ends inside a batch");
+    Ok(seen)
+}
+
+/// The file, as it was, is in the backup; what the last block lacked is zeros there.
+fn is_kept(machine: &Machine, file: &str, content: &[u8]) -> bool {
+    machine.disk.names_in(Path::new(BACKUP)).iter().filter(|name| name.starts_with(file)).any(|name| {
+        let copy = machine.disk.content(&format!("{BACKUP}/{name}")).unwrap_or_default();
+        copy.starts_with(content) && copy[content.len()..].iter().all(|byte| *byte == 0)
+    })
+}
+
+/// Repairs a copy of `machine` and judges it.  None: nothing was to be done, or it was beyond repair.
+pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<Option<Seen>> {
+    let before = machine.fork(seed).open_to_read().ok().map(|reader| read_log(past, &reader)).transpose()?;
+    let fork = machine.fork(seed);
+    let left = fork.disk.names().iter().any(|name| !name.contains("spare"));
+    let mut repair = match plan(&fork) {
+        Ok(repair) => repair,
+        Err(error) if error.code == Code::Unsupported => return Ok(None),
+        Err(error) => {
+            require!(!left && error.code == Code::NotFound, "no plan: {:?} {error}", error.code);
+            return Ok(None);
+        }
+    };
+    if repair.steps().is_empty() {
+        drop(repair);
+        // VERIFY refuses damage to what is released, too; that takes nothing from what can be read.
+        let unverified = twal::Options { verify: false, ..fork.options.clone() };
+        let log = fork
+            .open_with(&unverified)
+            .map_err(|error| format!("nothing to repair, but open says {:?} {error}", error.code))?;
+        let seen = read_log(past, &log)?;
+        require!(seen.error.is_none(), "nothing to repair, but reading says {:?}", seen.error);
+        nothing_silent(past, &seen, may_shorten)?;
+        return Ok(None);
+    }
+    let is_damaged = repair.damage().is_some_and(|error| is_damage(error).is_ok());
+    require!(is_damaged, "a plan without damage");
+    let steps = repair.steps().to_vec();
+    let contents: Vec<_> = steps.iter().map(|step| fork.disk.content(&step.file)).collect();
+    let drops = steps.iter().any(|step| step.acknowledged != Acknowledged::No);
+    if drops {
+        let names = fork.disk.names();
+        let refused = repair.apply(Path::new(BACKUP), false).map_err(|error| error.code);
+        require!(refused == Err(Code::State), "acknowledged records go without a word: {refused:?}");
+        require!(fork.disk.names() == names, "a refused repair changed something");
+    }
+    repair.apply(Path::new(BACKUP), drops).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
+    drop(repair);
+    for (step, content) in steps.iter().zip(contents) {
+        let Some(content) = content.filter(|_| step.kind != StepKind::Begin) else { continue };
+        require!(is_kept(&fork, &step.file, &content), "no copy of {}", step.file);
+    }
+    let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut |_| true);
+    let verified = verified.map_err(|error| format!("verify after the repair: {error}"))?;
+    let seen = repaired(past, &fork)?;
+    require!(verified.last_good_seq == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
+    if let Some(before) = before {
+        require!(
+            seen.last() >= before.last().min(seen.first_seq + before.seqs.len() as u64 - 1),
+            "before the repair {} could be read, now {}",
+            before.last(),
+            seen.last()
+        );
+    }
+    Ok(Some(seen))
+}
+
+/// Stops a repair at every step, in every way, and looks; then repairs again.
+pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<u64> {
+    let dry = machine.fork(seed);
+    if !plan(&dry).is_ok_and(|repair| !repair.steps().is_empty()) {
+        return Ok(0);
+    }
+    let from = dry.disk.steps();
+    apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
+    let last = repaired(past, &dry.fork(seed))?.last();
+    let steps = dry.disk.steps() - from;
+    let (mut states, mut rng) = (0, Rng::new(seed));
+    for at in 0..steps {
+        // Each of them in its turn; many seeds make all of them.
+        let (stop, keep) = rng.pick(&[
+            (Stop::Kill, Keep::Everything),
+            (Stop::PowerCut, Keep::Nothing),
+            (Stop::PowerCut, Keep::Everything),
+            (Stop::PowerCut, Keep::Random),
+        ]);
+        let fork = machine.fork(rng.next());
+        fork.disk.set_keep(keep);
+        fork.disk.stop_at(fork.disk.steps() + at, stop);
+        let interrupted = apply(&fork);
+        if !fork.disk.restart() {
+            continue;
+        }
+        require!(interrupted.is_err(), "a repair that was stopped says that it is done");
+        fork.disk.land_late_writes();
+        states += 1;
+        let what = format!("stopped at {at} of {steps} by {stop:?}, {keep:?}");
+        after_a_crash(past, machine, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
+    }
+    Ok(states)
+}
+
+fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
+    // What was there is there still, or its copy is.
+    for (name, _) in &past.files {
+        let Some(content) = before.disk.content(name) else { continue };
+        let stays = crashed.disk.content(name).is_some_and(|now| now == content);
+        // A segment that is cut may be under its new name.
+        require!(stays || is_kept(crashed, name, &content), "{name} is neither in the log nor in the backup");
+    }
+    let fork = crashed.fork(last);
+    match fork.open() {
+        Err(error) => is_damage(&error)?,
+        Ok(log) => {
+            let seen = read_log(past, &log)?;
+            let done = seen.error.is_none() && seen.last() == last && log.report().repaired_seq == last + 1;
+            if !done {
+                nothing_silent(past, &seen, may_shorten)?;
+            }
+        }
+    }
+    apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
+    let seen = repaired(past, crashed)?;
+    require!(seen.last() == last, "the second repair ends at {}, the first at {last}", seen.last());
+    Ok(())
+}
