@@ -91,12 +91,14 @@ impl Drop for Owned {
 mod tests {
     use super::*;
 
+    /// A descriptor that no other test has: one end of a pipe.
     fn open() -> OwnedFd {
-        std::fs::File::open("/dev/null").unwrap().into()
+        std::io::pipe().unwrap().1.into()
     }
 
-    fn is_open(fd: RawFd) -> bool {
-        std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok()
+    /// What a descriptor stands for.  Parallel tests may have taken its number when it was closed.
+    fn what(fd: RawFd) -> Option<std::path::PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
     }
 
     #[test]
@@ -104,14 +106,17 @@ mod tests {
         let all = Descriptors::new();
         let (one, two) = (Owned::new(open(), &all), Owned::new(open(), &all));
         let (first, second) = (one.as_raw_fd(), two.as_raw_fd());
+        let were = (what(first), what(second));
+        assert!(were.0.is_some() && were.1.is_some() && were.0 != were.1);
         drop(one);
-        assert!(!is_open(first));
+        assert_ne!(what(first), were.0);
         all.close_all_in_child();
-        assert!(!is_open(second));
+        assert_ne!(what(second), were.1);
         // The number is somebody else's now: the old owner must leave it alone.
         let other = nix::fcntl::fcntl(open(), nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(second)).unwrap();
+        let is = what(other);
         drop(two);
-        assert!(is_open(other));
+        assert_eq!(what(other), is);
         // SAFETY: fcntl just gave it, and nobody else knows it.
         drop(unsafe { OwnedFd::from_raw_fd(other) });
     }
@@ -120,10 +125,9 @@ mod tests {
     fn those_above_the_slots_are_closed_by_their_owners() {
         let all = Descriptors::new();
         let many: Vec<_> = (0..SLOTS + 3).map(|_| Owned::new(open(), &all)).collect();
-        let numbers: Vec<_> = many.iter().map(Owned::as_raw_fd).collect();
+        let were: Vec<_> = many.iter().map(|one| (one.as_raw_fd(), what(one.as_raw_fd()))).collect();
         drop(many);
-        // Parallel tests may have taken a number or two meanwhile; most are free.
-        assert!(numbers.iter().filter(|&&fd| is_open(fd)).count() < SLOTS / 2);
+        assert!(were.into_iter().all(|(fd, was)| what(fd) != was));
         assert!(all.0.iter().all(|slot| slot.load(Ordering::Relaxed) == FREE));
     }
 }
