@@ -164,6 +164,19 @@ pub fn name_of(kind: u16) -> &'static str {
     events.copied().find(|(code, _)| *code == kind).map_or("unknown", |(_, name)| name)
 }
 
+/// Which operation a record is of, without decoding it; None: of none, or it is no event.
+pub fn operation_of(kind: u16, payload: &[u8]) -> Option<(Family, u64)> {
+    let of = |events: &[(u16, &str)]| events.iter().any(|(code, _)| *code == kind);
+    let family = if of(&SAGA_EVENTS) {
+        Family::Saga
+    } else if of(&TRANSACTION_EVENTS) {
+        Family::Transaction
+    } else {
+        return None;
+    };
+    (payload.len() >= AT_BODY).then(|| (family, get_u64(payload, AT_ID)))
+}
+
 impl SagaEvent {
     /// The record type.
     pub fn kind(&self) -> u16 {

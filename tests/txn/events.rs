@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twal::txn::event::{CHECKPOINT, SAGA_EVENTS, TRANSACTION_EVENTS};
+use twal::txn::event::{operation_of, CHECKPOINT, SAGA_EVENTS, TRANSACTION_EVENTS};
 use twal::txn::snapshot::BadSnapshot;
 use twal::txn::{BadEvent, Checkpoint, Event, Rules, SagaEvent, Step, Table};
 
@@ -131,6 +131,8 @@ fn what_is_encoded_decodes_and_nothing_shorter_or_longer() {
     for event in one_of_each() {
         let kind = event.encode(&mut payload);
         assert_eq!(Event::decode(kind, &payload), Ok(event.clone()));
+        assert_eq!(operation_of(kind, &payload), event.operation());
+        assert_eq!(operation_of(kind, &payload[..7]), None);
         for len in 0..payload.len() {
             let decoded = Event::decode(kind, &payload[..len]);
             let short_form = matches!((kind, len), (0x02, 13) | (CHECKPOINT, 16));
@@ -237,6 +239,21 @@ fn hostile_checkpoints_are_refused() {
     assert_eq!(with(&|bad| bad.state[32 + 56] = 4), Err(BadSnapshot::Number(4)), "no state");
     assert_eq!(with(&|bad| bad.state[32 + 57] = 1), Err(BadSnapshot::Number(1)), "reserved");
     assert_eq!(with(&|bad| bad.state[32 + 64 + 5] = 1), Err(BadSnapshot::Saga(1)), "created, and a step succeeded");
+    // Where the transactions' parts lie: the last one is committed, the second last rolls back.
+    let last = good.state.len() - (64 + 2 * 65);
+    assert_eq!(good.state[last..last + 8], 6u64.to_le_bytes());
+    assert_eq!(
+        with(&|bad| bad.state[last + 64 + 64] = 0),
+        Err(BadSnapshot::Transaction(6)),
+        "committed without a vote"
+    );
+    assert_eq!(
+        with(&|bad| bad.state[last + 64 + 64] = 2),
+        Err(BadSnapshot::Transaction(6)),
+        "committed against a vote"
+    );
+    assert_eq!(with(&|bad| bad.state[last] = 8), Err(BadSnapshot::Transaction(8)), "there twice");
+    assert_eq!(with(&|bad| bad.state[last + 56] = 4), Err(BadSnapshot::Transaction(6)), "not committed");
     for count in [0, 5, u64::MAX] {
         assert!(with(&|bad| bad.active_sagas = count).is_err());
         assert!(with(&|bad| bad.active_transactions = count).is_err());

@@ -1,5 +1,6 @@
 //! Goal: every line of the table "unfinished operation → action", the report's fields, the tokens.
 
+use twal::txn::limits::COMMITTED_KEPT;
 use twal::txn::plan::{plan, Rejected, REJECTED_KEPT};
 use twal::txn::token::{of_shard, of_step};
 use twal::txn::{Action, BadEvent, Direction, Event, Family, Reason, Rebuild, Rules, Status, Table, Unfinished};
@@ -146,6 +147,34 @@ fn a_full_table_begins_nothing_and_finishes_everything() {
     assert_eq!(table.check(&saga(1, "E"), Rules::Strict), Ok(()), "what adds nothing goes on");
     table.apply(3, &saga(1, "A")[0], Rules::Strict).unwrap();
     assert_eq!(table.check(&[saga(2, "N"), transaction(1, "N +1")].concat(), Rules::Strict), Ok(()));
+}
+
+#[test]
+fn the_last_committed_can_be_rolled_back_and_no_others() {
+    let mut table = Table::new();
+    let mut seq = 0;
+    let mut take = |table: &mut Table, events: Vec<Event>| {
+        events.iter().try_for_each(|event| {
+            seq += 1;
+            table.apply(seq, event, Rules::Strict)
+        })
+    };
+    let kept = u64::try_from(COMMITTED_KEPT).unwrap();
+    for id in 1..=kept + 1 {
+        take(&mut table, transaction(id, "N +1 +2 P v1 v2 C D")).unwrap();
+    }
+    assert_eq!(table.transactions().len(), 0, "none is active");
+    assert_eq!(table.transaction_status(2), Status::Finished);
+    assert_eq!(table.state_len(), 32 + COMMITTED_KEPT * (64 + 2 * 65), "bounded");
+    assert_eq!(Table::restore(&table.checkpoint()).as_ref(), Ok(&table));
+    let refusal = take(&mut table, transaction(1, "R")).unwrap_err();
+    assert_eq!((refusal.state, refusal.reason), ("finished", Reason::Finished));
+    take(&mut table, transaction(2, "R")).unwrap();
+    assert_eq!(plan(&table)[0].action, Action::TxResumeRollback);
+    assert_eq!(table.transaction(2).unwrap().participants().len(), 2, "whom to tell");
+    take(&mut table, transaction(2, "S")).unwrap();
+    assert_eq!(table.state_len(), 32 + (COMMITTED_KEPT - 1) * (64 + 2 * 65));
+    assert!(take(&mut table, transaction(2, "R")).is_err(), "once");
 }
 
 fn rebuild(rules: Rules, events: &[Event]) -> Rebuild {
