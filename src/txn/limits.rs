@@ -1,8 +1,8 @@
 //! What one operation, and all of them together, may take.
 //!
-//! Together they bound memory: each byte of a table's checkpoint stands for a
-//! few bytes in memory (at most [`MEMORY_PER_STATE_BYTE`]), and
-//! [`STATE_BYTES_DEFAULT`] bounds the checkpoint.
+//! Together they bound memory: each byte of a table's checkpoint stands for at most
+//! [`MEMORY_PER_STATE_BYTE`] in memory, and `state_max` of [`super::Table::check`]
+//! bounds the checkpoint.
 
 /// Steps of a saga.
 pub const STEPS_MAX: usize = 1024;
@@ -16,11 +16,13 @@ pub const PARTICIPANTS_MAX: usize = 64;
 pub const ROLLBACK_TRIES_MAX: u8 = 3;
 /// Committed transactions that are remembered, so that they can be rolled back; the oldest goes first.
 pub const COMMITTED_KEPT: usize = 256;
-/// Bytes of a table's checkpoint beyond which nothing new is begun.  A checkpoint
-/// is one record, so this stays below what a record may hold.
+/// Bytes of a table's state beyond which nothing new is begun.  A checkpoint is one
+/// record: of a log whose records are smaller, the bound is what a record may hold, less
+/// the 16 bytes in front of the state.
 pub const STATE_BYTES_DEFAULT: usize = 8 << 20;
-/// Memory for each byte of a table's checkpoint, at most: the bytes themselves, map nodes, rounded-up vectors.
-pub const MEMORY_PER_STATE_BYTE: usize = 8;
+/// Memory for each byte of a table's state, at most: a step of 20 bytes there is one of 72 here, in a vector
+/// that may have twice the room, with two small allocations.
+pub const MEMORY_PER_STATE_BYTE: usize = 10;
 
 const _: () = assert!(STATE_BYTES_DEFAULT as u64 <= crate::base::limits::RECORD_SIZE_MAX_DEFAULT / 2);
 const _: () = assert!(STEPS_MAX <= u16::MAX as usize);

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::event::{Event, SagaEvent, TransactionEvent};
-use super::limits::{COMMITTED_KEPT, STATE_BYTES_DEFAULT};
+use super::limits::COMMITTED_KEPT;
 use super::snapshot;
 use super::{Family, Reason, Refusal, Rules, Saga, SagaState, Transaction, TransactionState};
 
@@ -138,11 +138,12 @@ impl Table {
         self.state_len
     }
 
-    /// Whether these events are legal, one after the other, and there is room for them.  They are
-    /// one batch: all or none.
-    pub fn check(&self, events: &[Event], rules: Rules) -> Result<(), Refusal> {
+    /// Whether these events are legal, one after the other, and the state behind them takes at most
+    /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
+    /// was taken once is taken again.
+    pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
         let grows = events.iter().map(snapshot::growth).sum::<usize>();
-        let over = self.state_len + grows > STATE_BYTES_DEFAULT;
+        let over = self.state_len + grows > state_max;
         if let Some(event) = events.iter().find(|event| over && snapshot::growth(event) > 0) {
             return Err(self.refusal(event, Reason::Full));
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use twal::txn::limits::STATE_BYTES_DEFAULT;
 use twal::txn::plan::plan;
 use twal::txn::{Action, Event, Family, Rebuild, Rules, Table};
 
@@ -67,7 +68,7 @@ fn history(rng: &mut Rng, len: usize) -> Vec<(Event, &'static str)> {
             Event::Checkpoint(_) => unreachable!(),
         };
         let before = table.clone();
-        let checked = table.check(std::slice::from_ref(&event), Rules::Strict);
+        let checked = table.check(std::slice::from_ref(&event), Rules::Strict, STATE_BYTES_DEFAULT);
         let applied = table.apply(history.len() as u64 + 1, &event, Rules::Strict);
         assert_eq!(checked, applied);
         match applied {

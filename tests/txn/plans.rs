@@ -1,6 +1,6 @@
 //! Goal: every line of the table "unfinished operation → action", the report's fields, the tokens.
 
-use twal::txn::limits::COMMITTED_KEPT;
+use twal::txn::limits::{COMMITTED_KEPT, STATE_BYTES_DEFAULT};
 use twal::txn::plan::{plan, Rejected, REJECTED_KEPT};
 use twal::txn::token::{of_shard, of_step};
 use twal::txn::{Action, BadEvent, Direction, Event, Family, Reason, Rebuild, Rules, Status, Table, Unfinished};
@@ -115,17 +115,17 @@ fn ids_rise_and_the_finished_are_known_without_being_kept() {
 fn a_batch_is_checked_as_a_whole() {
     let mut table = Table::new();
     let whole = saga(1, "N +1 +2:1 E");
-    assert_eq!(table.check(&whole, Rules::Strict), Ok(()));
+    assert_eq!(table.check(&whole, Rules::Strict, STATE_BYTES_DEFAULT), Ok(()));
     assert_eq!(table, Table::new(), "checking changes nothing");
-    let refusal = table.check(&saga(1, "N +1 E +2"), Rules::Strict).unwrap_err();
+    let refusal = table.check(&saga(1, "N +1 E +2"), Rules::Strict, STATE_BYTES_DEFAULT).unwrap_err();
     assert_eq!((refusal.state, refusal.event), ("executing", "step_added"));
     for (seq, event) in (1..).zip(&whole) {
         table.apply(seq, event, Rules::Strict).unwrap();
     }
-    assert_eq!(table.check(&saga(1, "s1 s2 D"), Rules::Strict), Ok(()));
-    assert!(table.check(&saga(1, "s2 s1"), Rules::Strict).is_err());
+    assert_eq!(table.check(&saga(1, "s1 s2 D"), Rules::Strict, STATE_BYTES_DEFAULT), Ok(()));
+    assert!(table.check(&saga(1, "s2 s1"), Rules::Strict, STATE_BYTES_DEFAULT).is_err());
     let both = [saga(1, "s1"), transaction(1, "N +1 P v1 C D R")].concat();
-    assert_eq!(table.check(&both, Rules::Strict), Ok(()));
+    assert_eq!(table.check(&both, Rules::Strict, STATE_BYTES_DEFAULT), Ok(()));
 }
 
 #[test]
@@ -138,15 +138,21 @@ fn a_full_table_begins_nothing_and_finishes_everything() {
     table.apply(1, &saga(1, "N")[0], Rules::Strict).unwrap();
     let full = (0..).find(|index| {
         let event = step(*index);
-        let room = table.check(std::slice::from_ref(&event), Rules::Strict);
+        let room = table.check(std::slice::from_ref(&event), Rules::Strict, STATE_BYTES_DEFAULT);
         room.is_err() || table.apply(2, &event, Rules::Strict).is_err()
     });
     assert_eq!(full, Some(136), "8 MiB of 60 KiB steps");
-    let refusal = table.check(&[step(999)], Rules::Strict).unwrap_err();
+    let exact = table.state_len() + 20 + (60 << 10);
+    assert_eq!(table.check(&[step(999)], Rules::Strict, exact), Ok(()));
+    assert!(table.check(&[step(999)], Rules::Strict, exact - 1).is_err());
+    let refusal = table.check(&[step(999)], Rules::Strict, STATE_BYTES_DEFAULT).unwrap_err();
     assert_eq!((refusal.reason, twal::Error::from(refusal).code), (Reason::Full, twal::Code::Again));
-    assert_eq!(table.check(&saga(1, "E"), Rules::Strict), Ok(()), "what adds nothing goes on");
+    assert_eq!(table.check(&saga(1, "E"), Rules::Strict, STATE_BYTES_DEFAULT), Ok(()), "what adds nothing goes on");
     table.apply(3, &saga(1, "A")[0], Rules::Strict).unwrap();
-    assert_eq!(table.check(&[saga(2, "N"), transaction(1, "N +1")].concat(), Rules::Strict), Ok(()));
+    assert_eq!(
+        table.check(&[saga(2, "N"), transaction(1, "N +1")].concat(), Rules::Strict, STATE_BYTES_DEFAULT),
+        Ok(())
+    );
 }
 
 #[test]
