@@ -17,6 +17,7 @@
 //! | `read` | walking frames, the record cursor |
 //! | `recover`, `commit` | verdict and open; group commit |
 //! | `log` | [`Log`]: open = recover + commit |
+//! | `txn` | sagas and two-phase commits: pure machines, their table, the recovery's plan |
 //! | `ffi` | the C ABI: check, call, answer |
 #![warn(rustdoc::all)]
 
@@ -30,6 +31,7 @@ pub mod mem;
 pub mod read;
 pub mod recover;
 pub mod segment;
+pub mod txn;
 
 pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};

@@ -1,0 +1,59 @@
+//! Layer 7: transactions that survive their coordinator.
+//!
+//! Pure: values in, values out.  Nothing here reads, writes, waits or knows a
+//! clock; whoever builds on it appends the events to a log and calls back in
+//! the order of their numbers.
+//!
+//! * [`event`]: the events and the checkpoint as record payloads.
+//! * [`saga`], [`two_phase`]: what each event does to one operation, and when it is refused.
+//! * [`table`]: all operations that are not finished; the same `apply` live and in replay.
+//! * [`snapshot`]: the table as a checkpoint's payload, and back.
+//! * [`plan`]: what a recovery found, and what is to be done about each operation.
+//! * [`token`]: the name of each action, the same after every crash.
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod limits;
+pub mod plan;
+pub mod refusal;
+pub mod saga;
+pub mod snapshot;
+pub mod table;
+pub mod token;
+pub mod two_phase;
+
+pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
+pub use plan::{Action, Rebuild, Unfinished};
+pub use refusal::{Reason, Refusal};
+pub use saga::{Saga, SagaState, StepStatus};
+pub use table::{Status, Table};
+pub use token::{Direction, Token};
+pub use two_phase::{Participant, Transaction, TransactionState};
+
+/// The two kinds of operations.  Their ids are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Steps that are undone by compensation.
+    Saga = 1,
+    /// Two-phase commit.
+    Transaction = 2,
+}
+
+impl Family {
+    /// As texts name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Saga => "saga",
+            Family::Transaction => "transaction",
+        }
+    }
+}
+
+/// How strictly events are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// What twal itself writes, live and in replay.
+    Strict,
+    /// Files of the v2.6 layout, whose writer left out `abort_start` and `compensation_start`.
+    Import,
+}

@@ -1,0 +1,80 @@
+//! Why an event is refused: which operation, its state, the event, the rule.
+
+use super::Family;
+use crate::base::{Code, Error};
+
+/// The rule that an event broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Never legal in this state.
+    State,
+    /// There is no such operation yet.
+    Unknown,
+    /// The operation is finished.
+    Finished,
+    /// `created` with an id that is not above every earlier one.
+    NotAbove,
+    /// The step or shard is there already.
+    Doubled,
+    /// The operation has no such step or shard.
+    NoSuchPart,
+    /// A step names one that was not added before it.
+    Dependency,
+    /// The step or shard has its outcome already.
+    Decided,
+    /// A step of a lower level is not done; in compensation, of a higher one.
+    Level,
+    /// Not every step, or vote, that this needs is there.
+    Incomplete,
+    /// One of the limits of an operation.
+    Limit,
+    /// The table is full: something must finish first.
+    Full,
+}
+
+impl Reason {
+    fn text(self) -> &'static str {
+        match self {
+            Reason::State => "not legal in this state",
+            Reason::Unknown => "there is no such operation",
+            Reason::Finished => "it is finished",
+            Reason::NotAbove => "a new id is above every earlier one",
+            Reason::Doubled => "it is there already",
+            Reason::NoSuchPart => "it has no such step or shard",
+            Reason::Dependency => "a step depends on steps added before it, each named once",
+            Reason::Decided => "the outcome is there already",
+            Reason::Level => "another level is not done",
+            Reason::Incomplete => "not everything that this needs is there",
+            Reason::Limit => "a limit of the operation",
+            Reason::Full => "the table of operations is full",
+        }
+    }
+}
+
+/// An event that was refused; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kind of the operation; None of a checkpoint.
+    pub family: Option<Family>,
+    /// Which operation.
+    pub id: u64,
+    /// The name of the state that it is in.
+    pub state: &'static str,
+    /// The name of the event.
+    pub event: &'static str,
+    /// The rule.
+    pub reason: Reason,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        let code = match refusal.reason {
+            Reason::Full => Code::Again,
+            Reason::Limit => Code::TooBig,
+            _ => Code::State,
+        };
+        let Refusal { id, state, event, reason, .. } = refusal;
+        let family = refusal.family.map_or("table", Family::name);
+        Error::new(code, format!("{family} {id} is {state}, {event} is refused: {}", reason.text()))
+    }
+}

@@ -1,0 +1,287 @@
+//! All operations that are not finished.
+//!
+//! Live path and replay call the same [`Table::apply`], in the order of the
+//! log's numbers; so a table that was rebuilt equals the one that was lost.
+//! What is live is checked first ([`Table::check`]), appended, then applied:
+//! all three under one lock, or another event could come between.
+//!
+//! Nothing is kept of a finished operation: its id is not above the highest of its
+//! kind and it is not here.  The exception is the last [`COMMITTED_KEPT`] committed
+//! transactions, because a commit can be rolled back.
+//!
+//! Memory is bounded by [`Table::state_len`], the bytes of the table's checkpoint:
+//! see [`super::limits`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::event::{Event, SagaEvent, TransactionEvent};
+use super::limits::COMMITTED_KEPT;
+use super::snapshot;
+use super::{Family, Reason, Refusal, Rules, Saga, SagaState, Transaction, TransactionState};
+
+/// What is known of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status<S> {
+    /// No operation had this id yet.
+    Unknown,
+    /// It is in this state.
+    Active(S),
+    /// It is finished.
+    Finished,
+}
+
+/// The operations that are not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub(super) sagas: BTreeMap<u64, Saga>,
+    pub(super) transactions: BTreeMap<u64, Transaction>,
+    /// The last committed ones, in the order in which they committed.
+    pub(super) committed: VecDeque<(u64, Transaction)>,
+    /// Highest id so far; 0: none.
+    pub(super) saga_highest: u64,
+    pub(super) transaction_highest: u64,
+    /// Number of the last event applied.
+    pub(super) through_seq: u64,
+    /// Bytes of the checkpoint's state.
+    pub(super) state_len: usize,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table {
+            sagas: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            committed: VecDeque::new(),
+            saga_highest: 0,
+            transaction_highest: 0,
+            through_seq: 0,
+            state_len: snapshot::HEADER_LEN,
+        }
+    }
+}
+
+impl Table {
+    /// A table without operations.
+    pub fn new() -> Table {
+        Table::default()
+    }
+
+    /// The sagas that are not finished, by id.
+    pub fn sagas(&self) -> impl ExactSizeIterator<Item = (u64, &Saga)> {
+        self.sagas.iter().map(|(id, saga)| (*id, saga))
+    }
+
+    /// The transactions that are not finished, by id.
+    pub fn transactions(&self) -> impl ExactSizeIterator<Item = (u64, &Transaction)> {
+        self.transactions.iter().map(|(id, transaction)| (*id, transaction))
+    }
+
+    /// A saga that is not finished.
+    pub fn saga(&self, id: u64) -> Option<&Saga> {
+        self.sagas.get(&id)
+    }
+
+    /// A transaction that is not finished, or a committed one that is remembered.
+    pub fn transaction(&self, id: u64) -> Option<&Transaction> {
+        self.transactions.get(&id).or_else(|| self.committed(id))
+    }
+
+    fn committed(&self, id: u64) -> Option<&Transaction> {
+        self.committed.iter().find(|(other, _)| *other == id).map(|(_, transaction)| transaction)
+    }
+
+    /// What is known of a saga.
+    pub fn saga_status(&self, id: u64) -> Status<SagaState> {
+        status(self.sagas.get(&id).map(Saga::state), id, self.saga_highest)
+    }
+
+    /// What is known of a transaction.
+    pub fn transaction_status(&self, id: u64) -> Status<TransactionState> {
+        status(self.transactions.get(&id).map(Transaction::state), id, self.transaction_highest)
+    }
+
+    /// The id for the next operation of this kind; None: there is none left.
+    pub fn next_id(&self, family: Family) -> Option<u64> {
+        self.highest(family).checked_add(1)
+    }
+
+    fn highest(&self, family: Family) -> u64 {
+        match family {
+            Family::Saga => self.saga_highest,
+            Family::Transaction => self.transaction_highest,
+        }
+    }
+
+    /// An id was seen though its operation is not known.
+    pub(super) fn raise_highest(&mut self, family: Family, id: u64) {
+        let highest = match family {
+            Family::Saga => &mut self.saga_highest,
+            Family::Transaction => &mut self.transaction_highest,
+        };
+        *highest = id.max(*highest);
+    }
+
+    /// Number of the last event applied.
+    pub fn through_seq(&self) -> u64 {
+        self.through_seq
+    }
+
+    /// Number of the oldest record that belongs to an operation not finished: what lies before it, and before
+    /// the last checkpoint, nobody needs.
+    pub fn oldest_seq(&self) -> Option<u64> {
+        let sagas = self.sagas.values().map(|saga| saga.created_seq);
+        sagas.chain(self.transactions.values().map(|transaction| transaction.created_seq)).min()
+    }
+
+    /// Bytes that the state takes in a checkpoint: what the table's memory is measured by.
+    pub fn state_len(&self) -> usize {
+        self.state_len
+    }
+
+    /// Whether these events are legal, one after the other, and the state behind them takes at most
+    /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
+    /// was taken once is taken again.
+    pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
+        let grows = events.iter().map(snapshot::growth).sum::<usize>();
+        let over = self.state_len + grows > state_max;
+        if let Some(event) = events.iter().find(|event| over && snapshot::growth(event) > 0) {
+            return Err(self.refusal(event, Reason::Full));
+        }
+        if let [event] = events {
+            return self.check_one(event, rules);
+        }
+        let mut scratch = self.excerpt(events);
+        events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))
+    }
+
+    /// A table of those operations only that the events are about.
+    fn excerpt(&self, events: &[Event]) -> Table {
+        let mut excerpt = Table {
+            saga_highest: self.saga_highest,
+            transaction_highest: self.transaction_highest,
+            through_seq: self.through_seq,
+            ..Table::new()
+        };
+        for (family, id) in events.iter().filter_map(Event::operation) {
+            match family {
+                Family::Saga => excerpt.sagas.extend(self.sagas.get(&id).map(|saga| (id, saga.clone()))),
+                Family::Transaction => {
+                    let active = self.transactions.get(&id).map(|transaction| (id, transaction.clone()));
+                    excerpt.transactions.extend(active);
+                    if excerpt.committed(id).is_none() {
+                        excerpt.committed.extend(self.committed(id).map(|transaction| (id, transaction.clone())));
+                    }
+                }
+            }
+        }
+        excerpt.state_len = snapshot::len_of(&excerpt);
+        excerpt
+    }
+
+    fn check_one(&self, event: &Event, rules: Rules) -> Result<(), Refusal> {
+        let checked = match event {
+            Event::Saga(id, SagaEvent::Created { .. }) => self.check_id(Family::Saga, *id),
+            Event::Transaction(id, TransactionEvent::Created { .. }) => self.check_id(Family::Transaction, *id),
+            Event::Saga(id, happened) => match self.sagas.get(id) {
+                Some(saga) => saga.check(happened, rules),
+                None => Err(self.absent(Family::Saga, *id)),
+            },
+            Event::Transaction(id, happened) => match self.transaction(*id) {
+                Some(transaction) => transaction.check(happened, rules),
+                None => Err(self.absent(Family::Transaction, *id)),
+            },
+            Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
+        };
+        checked.map_err(|reason| self.refusal(event, reason))
+    }
+
+    /// Takes the event with number `seq`.  One that is refused changes nothing.
+    pub fn apply(&mut self, seq: u64, event: &Event, rules: Rules) -> Result<(), Refusal> {
+        self.check_one(event, rules)?;
+        match event {
+            Event::Saga(id, SagaEvent::Created { coordinator }) => {
+                self.saga_highest = *id;
+                self.sagas.insert(*id, Saga::new(*coordinator, seq));
+            }
+            Event::Transaction(id, TransactionEvent::Created { coordinator }) => {
+                self.transaction_highest = *id;
+                self.transactions.insert(*id, Transaction::new(*coordinator, seq));
+            }
+            Event::Saga(id, happened) => {
+                let saga = self.sagas.get_mut(id).expect("check_one found it");
+                saga.apply(seq, happened, rules).expect("check_one took it");
+                if saga.state().is_finished() {
+                    self.state_len -= snapshot::saga_len(saga);
+                    self.sagas.remove(id);
+                }
+            }
+            Event::Transaction(id, happened) => self.apply_transaction(seq, *id, happened, rules),
+            Event::Checkpoint(_) => {}
+        }
+        self.state_len += snapshot::growth(event);
+        self.through_seq = self.through_seq.max(seq);
+        Ok(())
+    }
+
+    fn apply_transaction(&mut self, seq: u64, id: u64, happened: &TransactionEvent, rules: Rules) {
+        if let Some(at) = self.committed.iter().position(|(other, _)| *other == id) {
+            // Back from the finished ones: check_one took the event, so it begins a rollback.
+            let (_, transaction) = self.committed.remove(at).expect("it was just found");
+            self.transactions.insert(id, transaction);
+        }
+        let transaction = self.transactions.get_mut(&id).expect("check_one found it");
+        transaction.apply(seq, happened, rules).expect("check_one took it");
+        if !transaction.state().is_finished() {
+            return;
+        }
+        let transaction = self.transactions.remove(&id).expect("it was just changed");
+        if transaction.state() == TransactionState::Committed {
+            self.committed.push_back((id, transaction));
+            if self.committed.len() > COMMITTED_KEPT {
+                let (_, oldest) = self.committed.pop_front().expect("there are many");
+                self.state_len -= snapshot::transaction_len(&oldest);
+            }
+        } else {
+            self.state_len -= snapshot::transaction_len(&transaction);
+        }
+    }
+
+    fn check_id(&self, family: Family, id: u64) -> Result<(), Reason> {
+        (id > self.highest(family)).then_some(()).ok_or(Reason::NotAbove)
+    }
+
+    fn absent(&self, family: Family, id: u64) -> Reason {
+        if id > self.highest(family) {
+            Reason::Unknown
+        } else {
+            Reason::Finished
+        }
+    }
+
+    fn refusal(&self, event: &Event, reason: Reason) -> Refusal {
+        let (family, id) = event.operation().unzip();
+        let (id, mut state) = (id.unwrap_or(0), "unknown");
+        match family {
+            Some(Family::Saga) => match self.saga_status(id) {
+                Status::Active(active) => state = active.name(),
+                Status::Finished => state = "finished",
+                Status::Unknown => {}
+            },
+            Some(Family::Transaction) => match self.transaction_status(id) {
+                Status::Active(active) => state = active.name(),
+                Status::Finished => state = "finished",
+                Status::Unknown => {}
+            },
+            None => {}
+        }
+        Refusal { family, id, state, event: event.name(), reason }
+    }
+}
+
+fn status<S>(active: Option<S>, id: u64, highest: u64) -> Status<S> {
+    match active {
+        Some(state) => Status::Active(state),
+        None if id == 0 || id > highest => Status::Unknown,
+        None => Status::Finished,
+    }
+}
