@@ -1,47 +1,44 @@
-//! Goal: what a writer's directory knows of its names stays what the names are,
-//! also while a reader in the same process reads the directory anew.
+//! Goal: what a directory knows of its names is what the names are, also while
+//! they change: in the same process, and elsewhere.
 //!
-//! Method: a directory whose listing pauses after it was read, and a rollover's
-//! two changes of names in that pause.
+//! Method: a directory whose listings are tampered with.  One pauses after it was
+//! read, and a rollover changes two names in that pause.  Others leave a name out
+//! that changes meanwhile, which readdir(3) may do.
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
 use twal::segment::{Directory, SegmentName, State};
+use twal::Code;
 
-struct PausingDisk {
+/// What becomes of a listing before it is handed on.
+type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
+
+struct TamperedDisk {
     disk: Arc<SimDisk>,
-    listed: Sender<()>,
-    go_on: Mutex<Option<Receiver<()>>>,
+    tamper: Tamper,
 }
 
-struct PausingDir {
+struct TamperedDir {
     dir: Arc<dyn Dir>,
-    listed: Sender<()>,
-    go_on: Mutex<Receiver<()>>,
+    tamper: Tamper,
 }
 
-impl Disk for PausingDisk {
+impl Disk for TamperedDisk {
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
-        let dir = self.disk.open_dir(path, create)?;
-        let go_on = Mutex::new(self.go_on.lock().unwrap().take().unwrap());
-        Ok(Arc::new(PausingDir { dir, listed: self.listed.clone(), go_on }))
+        Ok(Arc::new(TamperedDir { dir: self.disk.open_dir(path, create)?, tamper: Arc::clone(&self.tamper) }))
     }
 }
 
-impl Dir for PausingDir {
+impl Dir for TamperedDir {
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = self.dir.list();
-        self.listed.send(()).unwrap();
-        // Until the names were changed; or not, if they are kept as they are meanwhile.
-        let _ = self.go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
-        names
+        self.dir.list().map(|names| (self.tamper)(names))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -85,13 +82,23 @@ impl Dir for PausingDir {
     }
 }
 
+fn name(index: u64, first_seq: u64, state: State) -> SegmentName {
+    SegmentName { index, first_seq, state }
+}
+
 #[test]
 fn a_look_at_the_names_does_not_undo_a_rollover() {
     let (listed, when_listed) = mpsc::channel();
-    let (changed, go_on) = mpsc::channel();
-    let disk = PausingDisk { disk: SimDisk::new(1), listed, go_on: Mutex::new(Some(go_on)) };
+    let (changed, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    let tamper = Arc::new(move |names| {
+        listed.send(()).unwrap();
+        // Until the names were changed; or not, if they are kept as they are meanwhile.
+        let _ = go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        names
+    });
+    let disk = TamperedDisk { disk: SimDisk::new(1), tamper };
     let directory = Directory::open(&disk, Path::new("/log"), true).unwrap();
-    let name = |index, first_seq, state| SegmentName { index, first_seq, state };
     directory.publish(&directory.create_spare().unwrap(), name(1, 1, State::Active)).unwrap();
 
     std::thread::scope(|scope| {
@@ -105,4 +112,44 @@ fn a_look_at_the_names_does_not_undo_a_rollover() {
     });
 
     assert_eq!(directory.segments(), [name(1, 1, State::Sealed), name(2, 10, State::Active)]);
+}
+
+/// A log of three segments; and as a reader elsewhere knows it, whose next listings leave out what is segment 2's.
+fn reader_that_overlooks(listings: u32) -> (Directory, Directory) {
+    let disk = SimDisk::new(1);
+    let writer = Directory::open(disk.as_ref(), Path::new("/log"), true).unwrap();
+    for n in 1..=3 {
+        writer.publish(&writer.create_spare().unwrap(), name(n, 10 * n - 9, State::Active)).unwrap();
+        if n > 1 {
+            writer.seal(n - 1).unwrap();
+        }
+    }
+    // The first listing is the reader's own look at a log at rest.
+    let left = AtomicU32::new(listings + 1);
+    let tamper = Arc::new(move |mut names: Vec<String>| {
+        let left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok_and(|left| left <= listings) {
+            names.retain(|name| !name.starts_with("twal-0000000000000002-"));
+        }
+        names
+    });
+    let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
+    reader.scan().unwrap();
+    assert_eq!(reader.segments().len(), 3);
+    writer.archive(21).unwrap();
+    (writer, reader)
+}
+
+#[test]
+fn a_name_that_a_listing_left_out_is_looked_for_again() {
+    let (_writer, reader) = reader_that_overlooks(3);
+    let (found, _) = reader.open_segment(2, Access::Read).unwrap();
+    assert_eq!(found, name(2, 11, State::Archived));
+}
+
+#[test]
+fn a_segment_that_is_missing_is_not_looked_for_for_ever() {
+    let (_writer, reader) = reader_that_overlooks(1000);
+    let error = reader.open_segment(2, Access::Read).map(drop).unwrap_err();
+    assert_eq!(error.code, Code::NotFound);
 }

@@ -15,6 +15,9 @@ use crate::base::limits::LOCK_WAIT_MS;
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
 
+/// How often the directory is read for a segment that should be there: one that is missing is damage.
+const LOOKS: u32 = 20;
+
 /// An open log directory and what is known to be in it.
 pub struct Directory {
     dir: Arc<dyn Dir>,
@@ -154,9 +157,17 @@ impl Directory {
         }
     }
 
+    /// None: it is gone.  A name that is changed while the directory is read may be left out of what was read, under
+    /// its old name and under its new one; but segments go oldest first, so one that has elders is still there.
     fn find_again(&self, index: u64) -> Result<Option<SegmentName>> {
-        self.scan()?;
-        Ok(self.segment(index))
+        for _ in 0..LOOKS {
+            let segments = self.scan()?.segments;
+            let found = segments.iter().find(|segment| segment.index == index);
+            if found.is_some() || segments.first().is_none_or(|oldest| index < oldest.index) {
+                return Ok(found.copied());
+            }
+        }
+        Ok(None)
     }
 
     /// Opens a spare for writing; None: it is gone.
