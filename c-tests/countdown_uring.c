@@ -1,5 +1,6 @@
 /*
  * t:timeout 600
+ * t:shared no, it takes a minute, and countdown_blocking shows that the shared library answers alike
  * t:asan no, it has system calls of its own
  * t:tsan no, it has system calls of its own
  * t:valgrind no, it has a malloc() of its own

@@ -24,6 +24,7 @@
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
 # comment, and for files that only some tests are built with, with "t:with FILE...".
+# "t:shared no, <reason>" runs it with the static library only.
 # Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
 # TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2),
 # CC, CXX, ZIG.
@@ -316,7 +317,7 @@ run_all() {
             report skipped "${why#no, }" "$name" ""
             continue
         fi
-        [ "$mode" = tsan ] || queue+=("$name shared")
+        [ "$mode" = tsan ] || [ -n "$(tag shared "$here/$name.c")" ] || queue+=("$name shared")
         queue+=("$name static")
     done
     # As many at once as there are jobs; shown in order of their ends.  (Their

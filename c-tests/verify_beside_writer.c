@@ -1,4 +1,6 @@
 /*
+ * t:leaks no, a forked child has lost the threads whose memory it inherits
+ *
  * Goal: twal_verify() beside threads that append, roll and trim, in this
  * process and in another, never tells of what is just being written, and still
  * tells of damage that is there.
