@@ -7,11 +7,11 @@ use super::queue::{Closed, Place, Queue};
 use super::{Commit, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::options::Durability;
-use crate::base::{Code, Error, Result};
+use crate::base::{thread, Code, Error, Result};
 use crate::disk;
 use crate::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::{RecordHeader, FRAME_HEADER_LEN};
-use crate::mem::ring::Claim;
+use crate::mem::ring::{Claim, OpenFrame};
 
 /// What a caller hands in: one record.
 #[derive(Debug, Clone, Copy)]
@@ -82,12 +82,17 @@ pub(super) struct Asked {
 }
 
 /// What step 2 gave; beside it the frame, if this appender writes it.
-pub(super) struct Accepted<'ring> {
+pub(super) struct Accepted<T> {
     pub first_seq: u64,
     pub last_seq: u64,
-    pub claim: Claim<'ring>,
+    /// What is to be filled, where that was not done at once.
+    pub claim: T,
     pub gate: usize,
 }
+
+/// A record of up to so many bytes in its frame is copied under the queue's lock where nobody else seems to want
+/// that: to publish a claim costs more.  With several producers it is the other way round.
+const SMALL: usize = 512;
 
 impl Commit {
     /// Appends the entries as one batch; returns the first one's number.
@@ -105,7 +110,8 @@ impl Commit {
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records, payload, wait };
         let mut lead = None;
-        let Accepted { first_seq, last_seq, mut claim, gate } = self.accept(asked, how.no_wait, &mut lead)?;
+        let queue = self.accept(asked, how.no_wait)?;
+        let Accepted { first_seq, last_seq, mut claim, gate } = self.give_claim(queue, asked, &mut lead);
         fill(&mut claim, entries, first_seq);
         drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
@@ -123,11 +129,20 @@ impl Commit {
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records: 1, payload, wait };
         let mut lead = None;
-        let Accepted { first_seq, last_seq, mut claim, gate } = self.accept(asked, how.no_wait, &mut lead)?;
-        entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
-        drop(claim);
+        let mut queue = self.accept(asked, how.no_wait)?;
+        let alone = queue.is_appended_by(thread::token());
+        let (last_seq, gate) = if alone && need <= SMALL {
+            let Accepted { last_seq, gate, .. } = self.give_number(queue, asked, &mut lead, |frame, seq| {
+                entry.header(len, seq, false).encode_parts(parts, frame.next(need));
+            });
+            (last_seq, gate)
+        } else {
+            let Accepted { last_seq, mut claim, gate, .. } = self.give_claim(queue, asked, &mut lead);
+            entry.header(len, last_seq, false).encode_parts(parts, claim.bytes());
+            (last_seq, gate)
+        };
         self.finish(last_seq, gate, lead, wait)?;
-        Ok(first_seq)
+        Ok(last_seq)
     }
 
     /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
@@ -156,10 +171,18 @@ impl Commit {
     }
 
     /// Step 2: place, then number.
-    fn accept(&self, asked: Asked, no_wait: bool, lead: &mut Option<Closed>) -> Result<Accepted<'_>> {
-        let place = |queue: &mut Queue| queue.place(asked.need, asked.records, &self.config, &self.clock);
-        let queue = self.find_place(no_wait, place)?;
-        Ok(self.give_number(queue, asked, lead))
+    fn accept(&self, asked: Asked, no_wait: bool) -> Result<MutexGuard<'_, Queue>> {
+        self.find_place(no_wait, |queue| queue.place(asked.need, asked.records, &self.config, &self.clock))
+    }
+
+    /// With bytes that are filled outside the lock.
+    pub(super) fn give_claim(
+        &self,
+        queue: MutexGuard<'_, Queue>,
+        asked: Asked,
+        lead: &mut Option<Closed>,
+    ) -> Accepted<Claim<'_>> {
+        self.give_number(queue, asked, lead, |frame, _| frame.claim(&self.ring, asked.need))
     }
 
     /// Tries `place` until it has found one; the lock under which it did is still held.
@@ -189,31 +212,34 @@ impl Commit {
         }
     }
 
-    /// `lead` is set if this appender writes the frame: too many bytes to be handed on by every append.
-    pub(super) fn give_number(
+    /// `take` takes the records' bytes of the open frame, and has their first number.  `lead` is set if this
+    /// appender writes the frame: too many bytes to be handed on by every append.
+    #[inline]
+    fn give_number<T>(
         &self,
         mut queue: MutexGuard<'_, Queue>,
         asked: Asked,
         lead: &mut Option<Closed>,
-    ) -> Accepted<'_> {
-        let Asked { need, records, payload, wait } = asked;
-        queue.counted.count(records, payload);
+        take: impl FnOnce(&mut OpenFrame, u64) -> T,
+    ) -> Accepted<T> {
+        let Asked { records, payload, wait, .. } = asked;
+        queue.record_bytes += payload;
+        queue.batches += u64::from(records > 1);
         let first_seq = queue.next_seq;
         let last_seq = first_seq + records - 1;
         queue.next_seq = last_seq + 1;
-        queue.tail.records += records;
         let open = queue.open.as_mut().expect("place left an open frame");
-        let claim = open.frame.claim(&self.ring, need);
-        let begun = open.records == 0;
-        open.last_seq = last_seq;
-        // A record takes 40 bytes or more of a frame that is shorter than 4 GiB.
-        open.records += u32::try_from(records).expect("a frame's records can be counted");
-        let gate = open.gate;
+        let claim = take(&mut open.frame, first_seq);
+        let (begun, gate) = (open.first_seq == first_seq, open.gate);
+        let calm = !wait && open.is_calm();
         if wait {
             queue.demand_seq = queue.demand_seq.max(last_seq);
         }
         // Under the lock, so that it never runs behind the durable mark.
-        self.accepted.store(last_seq, std::sync::atomic::Ordering::Release);
+        self.line.accepted.store(last_seq, std::sync::atomic::Ordering::Release);
+        if calm {
+            return Accepted { first_seq, last_seq, claim, gate };
+        }
         if wait && queue.may_lead() {
             *lead = Some(queue.lead());
             return Accepted { first_seq, last_seq, claim, gate };
@@ -231,6 +257,7 @@ impl Commit {
             // What the keeper looks at changes only with the end of a frame.
             self.kick_keeper(&mut queue);
         }
+        queue.look_how_calm(&self.config);
         self.kick(queue);
         Accepted { first_seq, last_seq, claim, gate }
     }

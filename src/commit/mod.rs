@@ -75,7 +75,7 @@ pub struct Commit {
     threads: Threads,
     ring: Arc<Ring>,
     running: Mutex<Vec<JoinHandle<()>>>,
-    queue: Mutex<Queue>,
+    line: Line,
     composer: Mutex<Composer>,
     /// One block, for marks and seals; held by whoever does the writer's work.
     writer_block: Mutex<AlignedBuf>,
@@ -84,8 +84,6 @@ pub struct Commit {
     /// Highest durable number: the release publishes the frames' bytes on disk to
     /// readers in this process, who load it with acquire.  Written under the queue's lock.
     durable: AtomicU64,
-    /// Highest accepted number.  Written under the queue's lock.
-    accepted: AtomicU64,
     /// Waiters of frames, by the frame's gate.
     gates: Box<[Gate]>,
     /// Opened when ring, segment or spare may have room.
@@ -101,11 +99,19 @@ pub struct Commit {
     notify: Notify,
 }
 
+/// What every append changes, from the start of a cache line on: two producers hand these from one CPU to the other.
+#[repr(C, align(64))]
+struct Line {
+    /// Highest accepted number.  Written under the queue's lock.
+    accepted: AtomicU64,
+    queue: Mutex<Queue>,
+}
+
 impl Commit {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic under this lock trips nothing by itself, but the C door turns it into TWAL_E_PANIC and the
         // queue's invariants are checked where they matter (Space asserts them).
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory of the log.
@@ -125,7 +131,7 @@ impl Commit {
 
     /// Highest number given.
     pub fn last_seq(&self) -> u64 {
-        self.accepted.load(Ordering::Acquire)
+        self.line.accepted.load(Ordering::Acquire)
     }
 
     /// What poisoned the log.
@@ -143,7 +149,7 @@ impl Commit {
     pub fn counted(&self) -> (Counted, u64) {
         let queue = self.lock();
         let open = queue.open.as_ref().map_or(0, |open| open.frame.len());
-        (queue.counted, crate::base::bytes::len_u64(queue.space.used() + open))
+        (queue.counted(), crate::base::bytes::len_u64(queue.space.used() + open))
     }
 
     fn wake_all(&self) {
@@ -369,7 +375,7 @@ impl Commit {
         let target = loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            if queue.tail.records == 0 {
+            if queue.tail_records() == 0 {
                 // An append that then found no room may have moved the tail on, and nobody else rolls for it.
                 let target = queue.tail.segment;
                 queue.roll_target = queue.roll_target.max(target);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::composer::Composer;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
-use super::{Commit, Threads};
+use super::{Commit, Line, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -68,7 +68,7 @@ impl Commit {
             offset: if from.sealed { size } else { from.end_offset },
             size,
             ready_end: ready_end / block * block,
-            records: from.records,
+            first_seq: from.end.last_seq + 1 - from.records,
         };
         let mut queue = Queue::new(space, block, from.end.last_seq + 1, tail, &config)?;
         queue.durable_end = from.end_offset;
@@ -90,7 +90,6 @@ impl Commit {
         };
         let commit = Arc::new(Commit {
             durable: AtomicU64::new(from.end.last_seq),
-            accepted: AtomicU64::new(from.end.last_seq),
             writer_block: Mutex::new(AlignedBuf::zeroed(usize_of(block))?),
             config,
             clock,
@@ -99,7 +98,7 @@ impl Commit {
             threads,
             ring,
             running: Mutex::new(Vec::with_capacity(2)),
-            queue: Mutex::new(queue),
+            line: Line { accepted: AtomicU64::new(from.end.last_seq), queue: Mutex::new(queue) },
             composer: Mutex::new(composer),
             latch: Latch::new(),
             gates: (0..GATES).map(|_| Gate::default()).collect(),

@@ -36,19 +36,20 @@ pub struct Tail {
     pub size: u64,
     /// Everything before this offset was written with zeros or more: a frame there grows nothing.
     pub ready_end: u64,
-    /// Records in the segment so far, those in the open frame included.
-    pub records: u64,
+    /// Number of its first record, there already or to come.
+    pub first_seq: u64,
 }
 
-/// The frame that accepts records.
+/// The frame that accepts records: those from `first_seq` on, up to the last number given.
+#[repr(C)]
 pub struct Open {
     pub frame: OpenFrame,
     /// Up to this length it is known to fit, ring and disk; 0: not looked at since that changed.
     fits_len: usize,
+    /// Up to this length a record that nobody waits for changes nothing for the writer; 0: not looked at yet.
+    calm_len: usize,
     pub gate: usize,
     pub first_seq: u64,
-    pub last_seq: u64,
-    pub records: u32,
     pub waiters: u32,
     pub opened_ns: u64,
 }
@@ -93,12 +94,19 @@ pub struct Flying {
 }
 
 /// See the module.
+#[repr(C)] // what every append changes is in front, and so on few cache lines: see `Line` in commit/mod.rs
 pub struct Queue {
-    pub space: Space,
-    pub block: u64,
     pub next_seq: u64,
-    pub tail: Tail,
+    /// Bytes of payload and batches accepted since open; plain numbers: whoever adds holds the lock anyway.
+    pub record_bytes: u64,
+    pub batches: u64,
+    /// The thread that appended last.
+    last_by: usize,
+    pub closing: bool,
     pub open: Option<Open>,
+    pub tail: Tail,
+    pub block: u64,
+    pub space: Space,
     pub closed: VecDeque<Closed>,
     pub flying: VecDeque<Flying>,
     pub next_order: u64,
@@ -130,28 +138,20 @@ pub struct Queue {
     pub kicked: bool,
     /// When the writer looks by itself; None: only when kicked.
     pub wakes_ns: Option<u64>,
-    pub closing: bool,
     pub stopped: bool,
     pub keeper: Chores,
-    pub counted: Counted,
     pub gather: Gather,
+    /// The first number of this opening.
+    begin_seq: u64,
 }
 
-/// What was accepted since open.  Plain numbers: whoever adds holds the lock anyway.
+/// What was accepted since open.
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(missing_docs)] // each is documented where C sees it: twal_stats
 pub struct Counted {
     pub records: u64,
     pub record_bytes: u64,
     pub batches: u64,
-}
-
-impl Counted {
-    pub(super) fn count(&mut self, records: u64, payload: u64) {
-        self.records += records;
-        self.record_bytes += payload;
-        self.batches += u64::from(records > 1);
-    }
 }
 
 /// What the keeper is asked for and what came of it.
@@ -179,11 +179,15 @@ impl Queue {
     pub fn new(space: Space, block: u64, next_seq: u64, tail: Tail, config: &Config) -> Result<Queue> {
         let (active_segment, spares) = (tail.segment, usize_of(config.spares));
         Ok(Queue {
-            space,
-            block,
             next_seq,
-            tail,
+            record_bytes: 0,
+            batches: 0,
+            last_by: 0,
+            closing: false,
             open: None,
+            tail,
+            block,
+            space,
             closed: room::deque(FRAMES_MAX)?,
             flying: room::deque(4 * FRAMES_MAX)?,
             next_order: 0,
@@ -205,19 +209,35 @@ impl Queue {
             leaders: 0,
             kicked: false,
             wakes_ns: None,
-            closing: false,
             stopped: false,
             keeper: Chores::default(),
-            counted: Counted::default(),
             gather: Gather::default(),
+            begin_seq: next_seq,
         })
+    }
+
+    /// Whether the thread with this token is also the one that appended last.  It has now.
+    pub fn is_appended_by(&mut self, token: usize) -> bool {
+        std::mem::replace(&mut self.last_by, token) == token
+    }
+
+    /// What was accepted since open.
+    pub fn counted(&self) -> Counted {
+        let records = self.next_seq - self.begin_seq;
+        Counted { records, record_bytes: self.record_bytes, batches: self.batches }
+    }
+
+    /// Records in the tail's segment so far, those in the open frame included.
+    pub fn tail_records(&self) -> u64 {
+        self.next_seq - self.tail.first_seq
     }
 
     /// The tail moves on to a spare; the writer follows when it has written what comes before.
     pub fn plan_roll(&mut self, spare: Spare, size: u64) {
         self.planned.push_back(spare);
         // A spare is written up to its end; only a log's very first segment is not.
-        self.tail = Tail { segment: self.tail.segment + 1, offset: self.block, size, ready_end: size, records: 0 };
+        let (segment, first_seq) = (self.tail.segment + 1, self.next_seq);
+        self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq };
         self.keeper.zeroing = None;
         self.keeper.zero_wanted = 0;
         self.keeper.rolls_since_trim += 1;
@@ -237,8 +257,9 @@ impl Queue {
             offset,
             gate: open.gate,
             first_seq: open.first_seq,
-            last_seq: open.last_seq,
-            records: open.records,
+            last_seq: self.next_seq - 1,
+            // A record takes 40 bytes or more of a frame that is shorter than 4 GiB.
+            records: u32::try_from(self.next_seq - open.first_seq).expect("a frame's records can be counted"),
             waiters: open.waiters,
             opened_ns: open.opened_ns,
             frame,

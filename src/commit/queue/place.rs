@@ -52,7 +52,7 @@ impl Queue {
     #[inline]
     pub fn place(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
         if let Some(open) = &self.open {
-            let counted = self.tail.records.saturating_add(records) <= config.segment_records_max;
+            let counted = self.tail_records().saturating_add(records) <= config.segment_records_max;
             if counted && open.frame.len() + need <= open.fits_len {
                 return Ok(Place::Here);
             }
@@ -67,7 +67,7 @@ impl Queue {
             let fits = open.frame.room() >= need
                 && len <= FRAME_SIZE_CAP
                 && self.tail.offset + len <= self.data_end()
-                && self.tail.records.saturating_add(records) <= config.segment_records_max;
+                && self.tail_records().saturating_add(records) <= config.segment_records_max;
             if fits {
                 if !self.is_ready(len) {
                     self.keeper.zero_wanted = self.tail.offset + len + self.follow_up();
@@ -142,7 +142,8 @@ impl Queue {
     /// Whether a new frame of `least` bytes with `records` records has a place; takes it, if that is in the next segment.
     fn place_on_disk(&mut self, least: usize, records: u64, config: &Config) -> Place {
         let len = self.pad(least);
-        let by_count = self.tail.records > 0 && self.tail.records.saturating_add(records) > config.segment_records_max;
+        let in_tail = self.tail_records();
+        let by_count = in_tail > 0 && in_tail.saturating_add(records) > config.segment_records_max;
         if by_count || self.tail.offset + len > self.data_end() {
             match self.ready.pop_front() {
                 None => {
@@ -168,10 +169,9 @@ impl Queue {
         self.open = Some(Open {
             frame,
             fits_len: 0,
+            calm_len: 0,
             gate: self.next_gate,
             first_seq: self.next_seq,
-            last_seq: self.next_seq - 1,
-            records: 0,
             waiters: 0,
             opened_ns: clock.now_ns(),
         });
@@ -201,13 +201,11 @@ mod tests {
             let config = Config::check(&options).unwrap();
             let (ring, space) = Ring::new(1 << 20, 4096).unwrap();
             let (size, ready_end) = (config.segment_size, 40 * block);
-            let tail = Tail { segment: 1, offset: block, size, ready_end, records: 0 };
+            let tail = Tail { segment: 1, offset: block, size, ready_end, first_seq: 1 };
             let mut queue = Queue::new(space, block, 1, tail, &config).unwrap();
             while queue.place(need, 1, &config, &Clock::simulated()).unwrap() == Place::Here {
                 let open = queue.open.as_mut().unwrap();
                 drop(open.frame.claim(&ring, need));
-                open.last_seq = queue.next_seq;
-                open.records += 1;
                 queue.next_seq += 1;
             }
             assert!(queue.keeper.zero_wanted > ready_end);

@@ -1,6 +1,6 @@
 //! What the writer does next: one function decides it.
 
-use super::{Closed, Progress, Queue};
+use super::{Closed, Open, Progress, Queue};
 use crate::base::options::{Config, Durability};
 
 /// Unflushed bytes after which a flush that somebody waits for is no longer put off for more frames.
@@ -33,7 +33,24 @@ enum Due {
     At(u64),
 }
 
+impl Open {
+    /// Whether a record that was just taken changes nothing for the writer, if nobody waits for it: what it knows
+    /// of the frame, or will see before it sleeps, is still so.
+    pub fn is_calm(&self) -> bool {
+        self.frame.len() < self.calm_len
+    }
+}
+
 impl Queue {
+    /// Notes up to which length the open frame goes out no sooner than it would now; see [`Queue::due`].
+    pub fn look_how_calm(&mut self, config: &Config) {
+        let half = self.space.size() / 2;
+        let used = self.space.used();
+        if let Some(open) = self.open.as_mut().filter(|_| config.durability != Durability::Group) {
+            open.calm_len = WRITE_BEHIND_BYTES.min(half.saturating_sub(used));
+        }
+    }
+
     /// Whether what is closed or open is to go out now; else when.  In GROUP a
     /// batch may be several frames: none of them goes out before it is due.
     fn due(&self, config: &Config) -> Option<Due> {
