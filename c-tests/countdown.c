@@ -209,12 +209,14 @@ static void done(void *arg, uint64_t seq, int code)
 
 struct waiter {
     twal_log *log;
+    atomic_int thread_id;
     int answer;
 };
 
 static void *wait_for(void *arg)
 {
     struct waiter *waiter = arg;
+    atomic_store(&waiter->thread_id, t_thread_id());
     waiter->answer = twal_wait(waiter->log, 12, -1);
     return NULL;
 }
@@ -247,7 +249,7 @@ static twal_options options_of(uint32_t engine)
 
 static void use(twal_log *log, const char *dir, const twal_options *options)
 {
-    struct waiter waiter = { log, 1 };
+    struct waiter waiter = { log, 0, 1 };
     int fd = -1, registered = 0;
     t_fault_aside(true);
     pthread_t thread = t_thread(wait_for, &waiter);
@@ -278,6 +280,10 @@ static void use(twal_log *log, const char *dir, const twal_options *options)
     }
     for (int n = 0; n < 4; n++)
         append_batch(log, 1, 0);
+    /* No call may begin when the log is closed already: this one waits by now, or has come back. */
+    t_fault_aside(true);
+    t_await(atomic_load(&waiter.thread_id) && !t_is_running(atomic_load(&waiter.thread_id)), T_PATIENCE_MS);
+    t_fault_aside(false);
     told->closed = answer(twal_close(log)) == TWAL_OK;
 
     t_join(thread);

@@ -452,6 +452,11 @@ static char thread_state(pid_t thread_id)
     return name_end && name_end[1] ? name_end[2] : 0;
 }
 
+bool t_is_running(pid_t thread_id)
+{
+    return thread_state(thread_id) == 'R';
+}
+
 void t_await_asleep(pid_t thread_id)
 {
     int asleep = 0;

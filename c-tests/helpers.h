@@ -176,6 +176,9 @@ pid_t t_thread_id(void);
  * in a row: it waits for something. */
 void t_await_asleep(pid_t thread_id);
 
+/* Neither asleep nor gone. */
+bool t_is_running(pid_t thread_id);
+
 /* A child that runs fn(arg) and exits with 0; inside it, checks exit with 1. */
 pid_t t_fork(void (*fn)(void *), void *arg);
 
