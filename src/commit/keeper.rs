@@ -189,7 +189,9 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
     // A spare costs as much disk as a segment: not before the log is being used.
     let in_use = tail.segment > 1 || tail.offset >= tail.size / 4 || tail.size <= ZERO_AHEAD;
     let short = crate::base::bytes::len_u64(queue.ready.len()) < config.spares;
-    let ahead = in_use && short && keeper.spare_failed.is_none();
+    // A roll that an append waits for has the disk, and the file system's journal, to itself.
+    let rolling = tail.segment == queue.active_segment + 1;
+    let ahead = in_use && short && !rolling && keeper.spare_failed.is_none();
     let wanted = keeper.spare_wanted && queue.ready.is_empty();
     (!keeper.stop && (ahead || wanted)).then_some(Chore::Spare)
 }

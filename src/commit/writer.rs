@@ -74,6 +74,7 @@ impl Commit {
                 }
                 Step::Wait(wakes_ns) => {
                     queue.wakes_ns = wakes_ns;
+                    self.kick_keeper(&mut queue);
                     return wakes_ns;
                 }
                 Step::Stop => {
@@ -241,10 +242,10 @@ impl Commit {
         queue.active_segment = name.index;
         queue.durable_end = queue.block;
         queue.witnessed_seq = queue.durable_seq;
+        // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);
         drop(queue);
         self.advanced.open();
-        self.chores.open();
         Ok(())
     }
 

@@ -145,7 +145,8 @@ impl<'story> Script<'story> {
                     if inside.overtook {
                         self.story.count("frames that overtook another");
                     }
-                    if let Some(error) = &inside.refused {
+                    // It does not wait for the spare that the keeper makes behind a roll.
+                    if let Some(error) = inside.refused.as_ref().filter(|error| error.code != Code::Again) {
                         self.check_error("an append beside another", error)?;
                     }
                     beside = inside.accepted;
