@@ -12,6 +12,7 @@
 //! On it stands what uses a log:
 //!
 //! * [`manager`]: checks, appends, applies; recovery and checkpoints.
+//! * [`resume`]: carries a recovery's plan out.
 #![forbid(unsafe_code)]
 
 pub mod event;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod manager;
 pub mod plan;
 pub mod refusal;
+pub mod resume;
 pub mod saga;
 pub mod snapshot;
 pub mod table;
@@ -29,6 +31,7 @@ pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
 pub use manager::{Begun, Counts, Manager, ManagerOptions, Recovery, SagaSpec};
 pub use plan::{Action, Rebuild, Unfinished};
 pub use refusal::{Reason, Refusal};
+pub use resume::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};
 pub use saga::{Saga, SagaState, StepStatus};
 pub use table::{Status, Table};
 pub use token::{Direction, Token};
