@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
-use twal::disk::sim::SimDisk;
+use twal::disk::sim::{Keep, SimDisk};
 use twal::txn::{Manager, ManagerOptions, Recovery};
-use twal::{Code, Durability, Log, Options};
+use twal::{Code, Durability, Error, Log, Options};
 
 /// Simulated disk and clock, and how log and manager are opened on them.
 pub struct Machine {
@@ -15,6 +15,7 @@ pub struct Machine {
     pub clock: Clock,
     pub options: Options,
     pub managed: ManagerOptions,
+    pub threads: Threads,
 }
 
 impl Machine {
@@ -31,25 +32,51 @@ impl Machine {
             ..Options::default()
         };
         let managed = ManagerOptions { checkpoint_interval: u64::MAX, ..ManagerOptions::default() };
-        Machine { disk, clock, options, managed }
+        Machine { disk, clock, options, managed, threads: Threads::None }
     }
 
-    pub fn open_log(&self) -> Log {
+    pub fn try_open(&self) -> Result<Log, Error> {
         loop {
-            let opened =
-                Log::open_on(self.disk.as_ref(), Path::new("log"), &self.options, self.clock.clone(), Threads::None);
-            match opened {
-                Ok(log) => return log,
+            match Log::open_on(self.disk.as_ref(), Path::new("log"), &self.options, self.clock.clone(), self.threads) {
                 Err(error) if error.code == Code::Locked && self.disk.late_writes() > 0 => self.disk.land_late_writes(),
-                Err(error) => panic!("open fails: {error}"),
+                opened => return opened,
             }
         }
     }
 
+    /// The same with threads of the log's own, and the machine's clock.
+    pub fn with_threads(seed: u64) -> Machine {
+        let mut machine = Machine::new(seed, Durability::Sync);
+        machine.clock = Clock::real();
+        machine.disk = SimDisk::new(seed);
+        machine.threads = Threads::Own;
+        machine
+    }
+
+    /// This machine as it comes back if it loses power now, apart from this one.
+    pub fn fork_after_cut(&self) -> Machine {
+        let clock = Clock::simulated();
+        let disk = self.disk.fork(1).with_clock(clock.clone());
+        disk.set_keep(Keep::Nothing);
+        disk.power_cut();
+        Machine { disk, clock, options: self.options.clone(), ..*self }
+    }
+
+    pub fn try_recover(&self) -> Result<(Log, Manager, Recovery), Error> {
+        let log = self.try_open()?;
+        let (manager, found) = Manager::recover(&log, &self.managed)?;
+        Ok((log, manager, found))
+    }
+
+    /// Panics if that fails: on a disk without faults it never does.
     pub fn recover(&self) -> (Log, Manager, Recovery) {
-        let log = self.open_log();
-        let (manager, found) = Manager::recover(&log, &self.managed).unwrap_or_else(|error| panic!("{error:?}"));
-        (log, manager, found)
+        self.try_recover().unwrap_or_else(|error| panic!("{error:?}\n{}", self.disk.trace()))
+    }
+
+    /// The process is killed, if it still lives, and comes back.
+    pub fn recover_again(&self) -> (Log, Manager, Recovery) {
+        self.disk.kill();
+        self.recover()
     }
 
     /// The machine is off and on again; only what was flushed is left for certain.
