@@ -5,7 +5,7 @@ use twal::txn::{Action, Direction, Event, Family, Manager, SagaSpec, SagaState, 
 use twal::{Code, Durability, Entry, How};
 
 use super::machine::Machine;
-use super::name;
+use super::{name, transaction};
 
 pub fn step(index: u32, depends_on: &[u32]) -> Step {
     Step { index, action: 7, depends_on: depends_on.to_vec(), payload: vec![1, 2, 3] }
@@ -38,10 +38,14 @@ fn decisions_are_durable_when_they_return() {
     assert_eq!(found.unfinished[0].action, Action::TxResumeRollback, "rollback_start");
     manager.transaction_rollback_complete(one.id, Some(true)).unwrap();
     let two = manager.transaction_create(None, name(9), &[]).unwrap();
-    manager.transaction_abort_start(two.id).unwrap();
+    manager.append(&transaction(two.id, "A"), Some(false)).unwrap();
     let (_log, manager, found) = machine.power_cut();
     let [unfinished] = found.unfinished.as_slice() else { panic!("{found:?}") };
-    assert_eq!((unfinished.id, unfinished.action), (two.id, Action::TxResumeAbort), "abort_start");
+    assert_eq!(
+        (unfinished.id, unfinished.action),
+        (two.id, Action::TxResumeAbort),
+        "abort_start, whatever the call wishes"
+    );
 
     let saga = manager.saga_create(&SagaSpec { start: false, ..spec(vec![step(1, &[]), step(2, &[1])]) }).unwrap();
     let (_log, manager, found) = machine.power_cut();
@@ -66,6 +70,7 @@ fn illegal_calls_are_refused_and_write_nothing() {
     let (log, manager, _) = machine.recover();
     let saga = manager.saga_create(&spec(vec![step(1, &[])])).unwrap();
     let before = log.last_seq();
+    let saga_2 = |words| super::saga(2, words);
     for (result, code) in [
         (manager.saga_step_succeeded(saga.id + 1, 1, None), Code::State),
         (manager.saga_step_succeeded(saga.id, 2, None), Code::State),
@@ -76,6 +81,7 @@ fn illegal_calls_are_refused_and_write_nothing() {
         (manager.saga_create(&spec(vec![step(1, &[]), step(1, &[])])).map(|_| 0), Code::State),
         (manager.transaction_commit_start(1), Code::State),
         (manager.append(&[], None), Code::Inval),
+        (manager.append(&[saga_2("N"), transaction(1, "N")].concat(), None), Code::Inval),
         (manager.append(&[Event::Checkpoint(twal::txn::Table::new().checkpoint())], None), Code::Inval),
     ] {
         assert_eq!(result.map_err(|error| error.code), Err(code));
@@ -137,7 +143,11 @@ fn records_are_twals_own_and_required() {
             (0x03, 77, true, false)
         ]
     );
+    manager.saga_step_succeeded(1, 1, Some(false)).unwrap();
+    assert!(log.durable_seq() < log.last_seq());
+    // The next manager of the same handle takes what this one has left behind, durable or not.
     drop((manager, iter));
-    let (_, found) = Manager::recover(&log, &machine.managed).unwrap();
-    assert_eq!((found.from_seq, found.checkpoints, found.records_replayed), (1, 1, 4));
+    let (manager, found) = Manager::recover(&log, &machine.managed).unwrap();
+    assert_eq!((found.from_seq, found.checkpoints, found.records_replayed), (1, 1, 5));
+    assert_eq!((found.unfinished[0].done, manager.counts().unwrap().checkpoint_seq), (1, 1));
 }

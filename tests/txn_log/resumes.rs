@@ -204,6 +204,25 @@ fn decisions_are_durable_before_they_are_acted_on() {
     assert!(seen.load(Ordering::SeqCst) > 20);
 }
 
+/// A callback that panics stops the resume, on whichever thread it ran, and nothing else.
+#[test]
+fn a_callback_that_panics_stops_the_resume() {
+    for threads in [1, 3] {
+        let machine = Machine::with_threads(45);
+        let (log, manager, _) = machine.recover();
+        prepare(&manager);
+        let mut shards = Shards::new(answer);
+        shards.beside = Box::new(|call, _, _| assert_ne!(call, 4, "as intended"));
+        let options = ResumeOptions { threads, ..ONE_THREAD };
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| manager.resume(&shards, &options)));
+        assert!(ended.is_err());
+        let resumed = manager.resume(&shards, &options).unwrap();
+        assert_eq!(resumed.left.len(), 1);
+        check_end(&manager, &shards);
+        log.close().unwrap();
+    }
+}
+
 /// Asked again a bounded number of times, later each time; what has no outcome then is left, and asked for by the next resume.
 #[test]
 fn tries_are_bounded_and_nothing_is_given_up() {

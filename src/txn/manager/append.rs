@@ -47,16 +47,19 @@ impl Payloads {
 }
 
 impl Manager {
-    /// Appends `events` as one batch, whole or not at all, and returns the first one's number.  Durable on return if
-    /// one of them is a decision; else as `sync` says, None: as the log's mode says.
+    /// Appends events of one operation as one batch, whole or not at all, and returns the first one's number.  Durable on
+    /// return if one of them is a decision; else as `sync` says, None: as the log's mode says.
     ///
     /// # Errors
     /// State: one of them is not legal, nothing was appended.  Again: the table is full until something finishes.
-    /// TooBig: a limit of the operation, or more than the log holds in a batch.  Inval: a checkpoint, or no event
-    /// at all.  Io, Poisoned: the fate of the events is known after the next recovery.  Else as [`crate::Log::append_batch`].
+    /// TooBig: a limit of the operation, or more than the log holds in a batch.  Inval: no event, or
+    /// not of one operation.  Io, Poisoned: the fate of the events is known after the next recovery.  Else as [`crate::Log::append_batch`].
     pub fn append(&self, events: &[Event], sync: Option<bool>) -> Result<u64> {
-        if events.is_empty() || events.iter().any(|event| event.operation().is_none()) {
-            return Err(Error::new(Code::Inval, "only events of sagas and transactions are appended, at least one"));
+        // Of one alone, because whether a batch is legal is asked of the table as it is: in another operation's commit
+        // the table may forget the transaction that is to be rolled back next.
+        let operation = events.first().and_then(Event::operation);
+        if operation.is_none() || events.iter().any(|event| event.operation() != operation) {
+            return Err(Error::new(Code::Inval, "a batch is of one saga or transaction, and has at least one event"));
         }
         let appended = self.append_with(|_| Ok(events.to_vec()), sync)?;
         Ok(appended.first_seq)

@@ -54,7 +54,7 @@ impl Manager {
     }
 
     fn begin(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Begun> {
-        let appended = self.append_with(build, Some(true))?;
+        let appended = self.append_with(build, None)?;
         let (_, id) = appended.events[0].operation().expect("created is an operation's");
         Ok(Begun { id, seq: appended.first_seq })
     }
@@ -70,7 +70,7 @@ impl Manager {
 
     /// Steps run from now on.  Durable.
     pub fn saga_start(&self, id: u64) -> Result<u64> {
-        self.saga_event(id, SagaEvent::ExecuteStart, Some(true))
+        self.saga_event(id, SagaEvent::ExecuteStart, None)
     }
 
     /// A step is done.
@@ -85,7 +85,7 @@ impl Manager {
 
     /// What was done is undone from now on.  Durable.
     pub fn saga_compensation_start(&self, id: u64) -> Result<u64> {
-        self.saga_event(id, SagaEvent::CompensationStart, Some(true))
+        self.saga_event(id, SagaEvent::CompensationStart, None)
     }
 
     /// A step is undone.
@@ -145,7 +145,7 @@ impl Manager {
 
     /// Votes are asked for from now on; no participant can be added.  Durable.
     pub fn transaction_prepare(&self, id: u64) -> Result<u64> {
-        self.transaction_event(id, TransactionEvent::PrepareStart, Some(true))
+        self.transaction_event(id, TransactionEvent::PrepareStart, None)
     }
 
     /// A participant's vote.
@@ -155,7 +155,7 @@ impl Manager {
 
     /// Commit is decided; all have voted for it.  Durable.
     pub fn transaction_commit_start(&self, id: u64) -> Result<u64> {
-        self.transaction_event(id, TransactionEvent::CommitStart, Some(true))
+        self.transaction_event(id, TransactionEvent::CommitStart, None)
     }
 
     /// Every participant has committed.
@@ -165,7 +165,7 @@ impl Manager {
 
     /// Abort is decided.  Durable.
     pub fn transaction_abort_start(&self, id: u64) -> Result<u64> {
-        self.transaction_event(id, TransactionEvent::AbortStart, Some(true))
+        self.transaction_event(id, TransactionEvent::AbortStart, None)
     }
 
     /// Nothing of it is there at any participant.
@@ -175,7 +175,7 @@ impl Manager {
 
     /// A commit is undone from now on.  Durable.
     pub fn transaction_rollback_start(&self, id: u64) -> Result<u64> {
-        self.transaction_event(id, TransactionEvent::RollbackStart, Some(true))
+        self.transaction_event(id, TransactionEvent::RollbackStart, None)
     }
 
     /// The commit is undone at every participant.

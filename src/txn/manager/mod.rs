@@ -59,11 +59,15 @@ pub struct ManagerOptions {
     pub stream: u64,
     /// Events from one automatic checkpoint to the next; 0: [`CHECKPOINT_INTERVAL_DEFAULT`]; `u64::MAX`: none.
     pub checkpoint_interval: u64,
-    /// Checkpoints release nothing: the history stays until the program trims.
+    /// Checkpoints release nothing: the history stays until the program trims.  For a log that also has records of
+    /// the program's own: a release takes whole segments, whatever is in them.
     pub keep_records: bool,
 }
 
 /// Sagas and two-phase commits over an open log.  Any thread may call; a clone is another handle to the same one.
+///
+/// Its checkpoints release what they make needless, the program's own records in the same segments too, unless
+/// [`ManagerOptions::keep_records`] says not to.
 ///
 /// ```
 /// use twal::txn::{Manager, ManagerOptions, SagaSpec, Step};
@@ -120,7 +124,7 @@ struct Counted {
     transaction_events: Counter,
     checkpoints: Counter,
     checkpoints_failed: Counter,
-    /// Number of the last durable checkpoint.
+    /// Number of the last durable checkpoint, found or written.
     checkpoint_seq: AtomicU64,
 }
 

@@ -18,7 +18,7 @@ pub struct Counts {
     pub checkpoints: u64,
     /// Automatic checkpoints that failed; each is tried again later.
     pub checkpoints_failed: u64,
-    /// Number of the last durable checkpoint, 0: none.
+    /// Number of the last durable checkpoint, found or written: recovery begins with it, and needs every record behind it.
     pub checkpoint_seq: u64,
     /// Sagas that are not finished.
     pub active_sagas: u64,

@@ -1,5 +1,7 @@
 //! From the records of a log to a manager: back to the last checkpoint, forward from there.
 
+use std::sync::atomic::Ordering;
+
 use super::{state_max, Manager, ManagerOptions};
 use crate::base::{Code, Error, Result};
 use crate::log::{Log, Record};
@@ -45,6 +47,7 @@ impl Manager {
         let checkpointed = rebuilt.checkpointed;
         let manager = Manager::new(log, *options, state_max, rebuilt.rebuild.into_table());
         if checkpointed {
+            manager.inner.counted.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.

@@ -117,6 +117,6 @@ pub struct Resumed {
 pub struct Left {
     /// As it is now.
     pub operation: Unfinished,
-    /// Why; None: nothing is to be done about it, as it was not begun.
+    /// Why; None: it was not begun, or came after the resume did.
     pub error: Option<Error>,
 }

@@ -1,5 +1,7 @@
 //! Carries out one job after the other, on a few threads.
 
+use std::sync::TryLockError;
+
 use super::board::{Act, Board, Desk, Job, Operation};
 use super::decide::{next, Key, Next, Part};
 use super::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};
@@ -32,8 +34,11 @@ impl Manager {
     /// # Errors
     /// Busy: another resume runs.  Io, Poisoned, Closed: the log takes nothing more; recover and resume again.
     pub fn resume(&self, participants: &dyn Participants, options: &ResumeOptions) -> Result<Resumed> {
-        let Ok(_turn) = self.inner.resuming.try_lock() else {
-            return Err(Error::new(Code::Busy, "another resume runs"));
+        let _turn = match self.inner.resuming.try_lock() {
+            Ok(turn) => turn,
+            // A callback has panicked in an earlier one; nothing lies behind the lock.
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Error::new(Code::Busy, "another resume runs")),
         };
         let or = |value, default| if value == 0 { default } else { value };
         let mut board = Board::default();
