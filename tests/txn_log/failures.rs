@@ -16,6 +16,7 @@ fn own(data: &[u8]) -> Entry<'_> {
     Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false }
 }
 
+const SYNC: How = How { sync: Some(true), no_wait: false };
 const NO_SYNC: How = How { sync: Some(false), no_wait: false };
 
 /// Appends records of the program's own until the log begins its `segment`-th segment.
@@ -105,6 +106,21 @@ fn a_failed_write_silences_the_manager() {
 }
 
 const EIO: i32 = 5;
+
+/// Also when it was somebody else's write, and what would be told is no decision.
+#[test]
+fn a_poisoned_log_is_asked_in_vain() {
+    let machine = Machine::new(80, Durability::Group);
+    let (log, manager, _) = machine.recover();
+    manager.append(&transaction(1, "N +1 P v1 C"), None).unwrap();
+    manager.append(&transaction(1, "D"), None).unwrap();
+    assert_eq!(manager.transaction_status(1), Ok(Status::Finished));
+    machine.disk.fail_kind(CallKind::Write, 0, EIO);
+    assert_eq!(log.append(&own(b"x"), SYNC).map_err(|error| error.code), Err(Code::Io));
+    let poisoned = |error: twal::Error| error.code == Code::Poisoned;
+    assert!(manager.transaction_status(1).is_err_and(poisoned), "commit_complete is not there");
+    assert!(manager.counts().is_err_and(poisoned));
+}
 
 /// A decision that one thread is about to make durable is not told to another before.  (Told of an abort, a participant
 /// would drop its part; a crash then, and all votes say commit.)  Asked in the middle of the decision's write, who asks has
