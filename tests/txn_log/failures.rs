@@ -249,8 +249,32 @@ fn checkpoints_come_by_themselves() {
     }
     let counts = manager.counts().unwrap();
     assert_eq!((counts.checkpoints, counts.checkpoints_failed), (7, 0), "one at the beginning, six for 60 events");
-    let (_log, _manager, found) = machine.power_cut();
+    let (_log, manager, found) = machine.power_cut();
     assert_eq!((found.from_seq, found.records_replayed), (counts.checkpoint_seq, 1));
+    // Short lives add up.
+    manager.append(&saga(13, "N +1 +2 E s1 s2"), None).unwrap();
+    let (_log, manager, found) = machine.power_cut();
+    assert_eq!((found.from_seq, found.records_replayed), (counts.checkpoint_seq, 7));
+    manager.append(&saga(14, "N +1 +2 E"), None).unwrap();
+    assert_eq!(manager.counts().unwrap().checkpoints, 1);
+}
+
+/// A record of a type that only a later release knows: it must not be ignored, or it may.
+#[test]
+fn unknown_types_stop_recovery_if_they_must_be_known() {
+    let machine = Machine::new(81, Durability::Sync);
+    let (log, manager, _) = machine.recover();
+    manager.append(&saga(1, "N +1 E"), None).unwrap();
+    let later = |required| Entry { kind: 0x0055, required, ..own(b"later") };
+    log.append(&later(false), SYNC).unwrap();
+    drop((log, manager));
+    let (log, manager, found) = machine.power_cut();
+    assert_eq!((found.unfinished.len(), found.records_replayed), (1, 4));
+    let seq = log.append(&later(true), SYNC).unwrap();
+    drop((log, manager));
+    machine.disk.kill();
+    let error = machine.try_recover().err().unwrap();
+    assert_eq!((error.code, error.seq), (Code::Version, seq));
 }
 
 /// The table is larger than this opening's records may be: no checkpoint, and everything else goes on; one that was due

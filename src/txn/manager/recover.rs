@@ -46,6 +46,8 @@ impl Manager {
         };
         let checkpointed = rebuilt.checkpointed;
         let manager = Manager::new(log, *options, state_max, rebuilt.rebuild.into_table());
+        // Else a program that never lives for an interval would have more to replay each time.
+        manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
             manager.inner.counted.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
