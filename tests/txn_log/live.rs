@@ -151,3 +151,48 @@ fn records_are_twals_own_and_required() {
     assert_eq!((found.from_seq, found.checkpoints, found.records_replayed), (1, 1, 5));
     assert_eq!((found.unfinished[0].done, manager.counts().unwrap().checkpoint_seq), (1, 1));
 }
+
+/// Many threads on one manager, checkpoints by themselves between them: each id is given once, and what recovery finds is
+/// what the threads left.
+#[test]
+fn many_threads_and_one_table() {
+    let mut machine = Machine::with_threads(5);
+    machine.managed.checkpoint_interval = 20;
+    machine.options.max_retained_segments = 1;
+    let (log, manager, _) = machine.recover();
+    let one_life = |manager: &Manager, n: u32| {
+        let saga = manager.saga_create(&spec(vec![step(1, &[])])).unwrap();
+        let one = manager.transaction_create(None, name(9), &[(name(1), name(2))]).unwrap();
+        manager.transaction_prepare(one.id).unwrap();
+        manager.saga_step_succeeded(saga.id, 1, Some(false)).unwrap();
+        manager.transaction_vote(one.id, name(1), true, None).unwrap();
+        if n % 20 == 19 {
+            return vec![(Family::Saga, saga.id, true), (Family::Transaction, one.id, true)];
+        }
+        manager.transaction_commit_start(one.id).unwrap();
+        manager.transaction_commit_complete(one.id, Some(false)).unwrap();
+        manager.saga_completed(saga.id, Some(true)).unwrap();
+        vec![(Family::Saga, saga.id, false), (Family::Transaction, one.id, false)]
+    };
+    let mut lives: Vec<(Family, u64, bool)> = std::thread::scope(|scope| {
+        let live = || (0..50).flat_map(|n| one_life(&manager, n)).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..6).map(|_| scope.spawn(live)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    lives.sort_unstable();
+    assert_eq!(
+        lives.iter().map(|life| life.1).collect::<Vec<_>>(),
+        [1..=300, 1..=300].into_iter().flatten().collect::<Vec<_>>()
+    );
+    let counts = manager.counts().unwrap();
+    assert!(counts.checkpoints > 50 && counts.checkpoints_failed == 0, "{counts:?}");
+    assert!(log.first_seq() > 1, "they released something");
+    log.sync(0).unwrap();
+    machine.disk.kill();
+    drop((manager, log));
+    let (log, _manager, found) = machine.recover();
+    let left: Vec<_> = found.unfinished.iter().map(|one| (one.family, one.id, true)).collect();
+    lives.retain(|life| life.2);
+    assert_eq!(left, lives);
+    log.close().unwrap();
+}
