@@ -201,8 +201,12 @@ fn what_is_needed_is_held() {
         let checkpoint = manager.checkpoint().unwrap();
         log.trim(log.last_seq()).unwrap();
         assert!(log.first_seq() > open && log.first_seq() <= checkpoint);
-        let (_log, _manager, found) = machine.power_cut();
+        drop((manager, log));
+        let (log, _manager, found) = machine.power_cut();
         assert_eq!((found.from_seq, found.unfinished.len()), (checkpoint, 0));
+        fill_up_to_segment(&log, 3);
+        log.trim(log.last_seq()).unwrap();
+        assert!(log.first_seq() <= checkpoint, "held by recovery, too");
     }
 }
 
