@@ -1,5 +1,6 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod layer;
 mod reader;
 mod repair;
 mod report;
@@ -30,6 +31,7 @@ pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
+use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
@@ -85,6 +87,8 @@ struct Inner {
     side: Side,
     /// Set once, by close.
     closed: AtomicBool,
+    /// What the transaction layer keeps, see `log/layer.rs`.
+    kept: Kept,
 }
 
 enum Side {
@@ -270,7 +274,7 @@ impl Log {
         self.inner.bound()
     }
 
-    /// Releases whole segments below `below_seq`.
+    /// Releases whole segments below `below_seq`; never what a transaction manager needs.
     ///
     /// # Errors
     /// As `twal_trim`.
@@ -284,7 +288,7 @@ impl Log {
         if let Some(first) = commit.poison() {
             return Err(Error::poisoned_by(&first));
         }
-        commit.trim(below_seq)
+        commit.trim(below_seq.min(self.inner.kept.hold_seq()))
     }
 
     /// Seals the active segment now, if it holds a record.
@@ -555,5 +559,6 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
+        kept: Kept::default(),
     })
 }

@@ -55,7 +55,7 @@ pub struct How {
 }
 
 /// One caller's wait for room, over all its attempts.
-pub(super) struct Turn {
+pub struct Turn {
     /// When it gives up.
     until_ns: Option<u64>,
     /// Failed attempts to prepare a spare when the wait began.
@@ -100,15 +100,8 @@ impl Commit {
     where
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
-        let records = len_u64(entries.len());
-        let (mut payload, mut need) = (0u64, 0usize);
-        for entry in entries.clone() {
-            payload = payload.saturating_add(len_u64(entry.data.len()));
-            need = need.saturating_add(record_len(entry.data.len().min(usize::MAX / 2)));
-        }
-        self.check_size(payload, need)?;
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
-        let asked = Asked { need, records, payload, wait };
+        let asked = self.measure(entries.clone(), wait)?;
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_claim(queue, asked, &mut lead);
@@ -116,6 +109,53 @@ impl Commit {
         drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
         Ok(first_seq)
+    }
+
+    /// One attempt to append the entries as one batch, without waiting for durability.  Without room
+    /// it calls `give_way`, waits until there may be some, and answers None: the caller looks whether it still
+    /// wants what it wanted.  For callers who decide under a lock of their own that nobody may hold while waiting.
+    /// Any error means that nothing was appended.
+    pub fn append_or_wait<'a, I>(
+        &self,
+        entries: I,
+        turn: &mut Option<Turn>,
+        give_way: impl FnOnce(),
+    ) -> Result<Option<u64>>
+    where
+        I: ExactSizeIterator<Item = Entry<'a>> + Clone,
+    {
+        let asked = self.measure(entries.clone(), false)?;
+        let mut queue = self.lock();
+        self.check_open(&queue)?;
+        match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
+            Place::Here => {}
+            full => {
+                give_way();
+                self.wait_for_room(queue, full, turn.get_or_insert_with(|| self.turn(self.config.append_timeout_ns)))?;
+                return Ok(None);
+            }
+        }
+        // Who does not wait is never asked to write the frame.
+        let Accepted { first_seq, mut claim, .. } = self.give_number(queue, asked, &mut None);
+        fill(&mut claim, entries, first_seq);
+        Ok(Some(first_seq))
+    }
+
+    /// What a batch asks for, if the log can hold it at all.
+    fn measure<'a>(&self, entries: impl ExactSizeIterator<Item = Entry<'a>>, wait: bool) -> Result<Asked> {
+        let records = len_u64(entries.len());
+        let (mut payload, mut need) = (0u64, 0usize);
+        for entry in entries {
+            payload = payload.saturating_add(len_u64(entry.data.len()));
+            need = need.saturating_add(record_len(entry.data.len().min(usize::MAX / 2)));
+        }
+        self.check_size(payload, need)?;
+        Ok(Asked { need, records, payload, wait })
+    }
+
+    /// A wait for room that begins now.
+    fn turn(&self, timeout_ns: Option<u64>) -> Turn {
+        Turn::new(timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns)))
     }
 
     /// Appends one record whose payload is `parts`, one after the other; that of `entry` is empty.
@@ -198,10 +238,8 @@ impl Commit {
             match place(&mut queue)? {
                 Place::Here => return Ok(queue),
                 full => {
-                    let turn = turn.get_or_insert_with(|| {
-                        let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
-                        Turn::new(timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns)))
-                    });
+                    let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };
+                    let turn = turn.get_or_insert_with(|| self.turn(timeout_ns));
                     if no_wait {
                         self.refuse_to_wait(queue, full)?;
                     } else {

@@ -48,7 +48,7 @@ use crate::mem::ring::{ClosedFrame, Ring};
 use crate::mem::{AlignedBuf, Gate};
 use crate::segment::Directory;
 
-pub use append::{Entry, How};
+pub use append::{Entry, How, Turn};
 use composer::Composer;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
@@ -122,6 +122,11 @@ impl Commit {
     /// Config with the log's own values.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The clock that everything here is timed by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Highest number whose record, and every one before it, is durable.

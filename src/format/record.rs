@@ -19,6 +19,15 @@ pub const FLAG_REQUIRED: u8 = 1;
 pub const FLAG_BATCH_CONTINUES: u8 = 2;
 const FLAGS_KNOWN: u8 = FLAG_REQUIRED | FLAG_BATCH_CONTINUES;
 
+/// Types below this are twal's own.
+pub const FIRST_CALLER_KIND: u16 = 0x0100;
+
+/// Whether this library knows what a record of this type says: the caller's are the caller's matter; of its own,
+/// those of docs/FORMAT.md, Transactions.
+pub fn is_known_kind(kind: u16) -> bool {
+    kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0xF0)
+}
+
 const AT_HEADER_CRC: usize = 0;
 const AT_PAYLOAD_CRC: usize = AT_HEADER_CRC + 4;
 const AT_KIND: usize = AT_PAYLOAD_CRC + 4;

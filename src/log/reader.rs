@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::layer::Kept;
 use super::report::{live_segments, of_examined, RecoveryReport, Tail};
 use super::{Inner, Side};
 use crate::base::clock::Clock;
@@ -111,6 +112,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
         report,
         side: Side::Reader(Box::new(reader)),
         closed: AtomicBool::new(false),
+        kept: Kept::default(),
     })
 }
 

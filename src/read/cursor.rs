@@ -14,12 +14,9 @@ use super::walk::READ_AHEAD;
 use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
-use crate::format::record::{record_len, BadRecord, FLAG_REQUIRED};
+use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_REQUIRED};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
 use crate::segment::Directory;
-
-/// Types below this are twal's own.
-pub const FIRST_CALLER_KIND: u16 = 0x0100;
 
 /// A place in the log, from which records are read.
 pub struct Cursor {
@@ -267,7 +264,7 @@ impl Cursor {
                     .at(walker.index(), walker.offset())
                     .about_seq(self.chain.last_seq + 1));
             }
-            if record.kind < FIRST_CALLER_KIND && record.flags & FLAG_REQUIRED != 0 {
+            if record.flags & FLAG_REQUIRED != 0 && !is_known_kind(record.kind) {
                 let text =
                     format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
                 return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));

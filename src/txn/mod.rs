@@ -1,8 +1,6 @@
 //! Layer 7: transactions that survive their coordinator.
 //!
-//! Pure: values in, values out.  Nothing here reads, writes, waits or knows a
-//! clock; whoever builds on it appends the events to a log and calls back in
-//! the order of their numbers.
+//! The floor is pure, values in, values out: it reads nothing, writes nothing, waits for nothing.
 //!
 //! * [`event`]: the events and the checkpoint as record payloads.
 //! * [`saga`], [`two_phase`]: what each event does to one operation, and when it is refused.
@@ -10,12 +8,19 @@
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
 //! * [`token`]: the name of each action, the same after every crash.
+//!
+//! On it stands what uses a log:
+//!
+//! * [`manager`]: checks, appends, applies; recovery and checkpoints.
+//! * [`resume`]: carries a recovery's plan out.
 #![forbid(unsafe_code)]
 
 pub mod event;
 pub mod limits;
+pub mod manager;
 pub mod plan;
 pub mod refusal;
+pub mod resume;
 pub mod saga;
 pub mod snapshot;
 pub mod table;
@@ -23,8 +28,10 @@ pub mod token;
 pub mod two_phase;
 
 pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
+pub use manager::{Begun, Counts, Manager, ManagerOptions, Recovery, SagaSpec};
 pub use plan::{Action, Rebuild, Unfinished};
 pub use refusal::{Reason, Refusal};
+pub use resume::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};
 pub use saga::{Saga, SagaState, StepStatus};
 pub use table::{Status, Table};
 pub use token::{Direction, Token};

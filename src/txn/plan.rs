@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::event::{BadEvent, Event, Name};
 use super::snapshot::BadSnapshot;
 use super::{Family, Refusal, Rules, Saga, SagaState, Table, Transaction, TransactionState};
+use crate::base::{Code, Error};
 
 /// What is to be done about an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +138,17 @@ pub enum Rejected {
     Refused(Refusal),
     /// A checkpoint that says otherwise than the records before it.
     Differs,
+}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Error {
+        match rejected {
+            Rejected::Event(bad) => bad.into(),
+            Rejected::Snapshot(bad) => bad.into(),
+            Rejected::Refused(refusal) => Error { code: Code::Corrupt, ..refusal.into() },
+            Rejected::Differs => Error::new(Code::Corrupt, "the checkpoint says otherwise than the records before it"),
+        }
+    }
 }
 
 /// A table in the making.

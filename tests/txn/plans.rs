@@ -5,6 +5,7 @@ use twal::txn::plan::{plan, Rejected, REJECTED_KEPT};
 use twal::txn::token::{of_shard, of_step};
 use twal::txn::{Action, BadEvent, Direction, Event, Family, Reason, Rebuild, Rules, Status, Table, Unfinished};
 
+use super::words::{SAGAS_FINISHED, SAGA_ACTIONS, TRANSACTIONS_FINISHED, TRANSACTION_ACTIONS};
 use super::{name, saga, transaction};
 
 fn table_of(events: &[Event]) -> Table {
@@ -17,18 +18,7 @@ fn table_of(events: &[Event]) -> Table {
 
 #[test]
 fn every_unfinished_saga_has_its_action() {
-    for (words, action, parts, done) in [
-        ("N", "none", 0, 0),
-        ("N +1 +2", "none", 2, 0),
-        ("N +1 +2 E", "saga_resume_execute", 2, 0),
-        ("N +1 +2 E s1", "saga_resume_execute", 2, 1),
-        ("N +1 +2 E s1 s2", "saga_resume_execute", 2, 2),
-        ("N +1 +2 E s1 f2", "saga_resume_compensate", 2, 0),
-        ("N +1 +2 E s1 C", "saga_resume_compensate", 2, 0),
-        ("N +1 +2 E s1 s2 C x2", "saga_resume_compensate", 2, 0),
-        ("N +1 +2 E s1 s2 C u2", "saga_resume_compensate", 2, 1),
-        ("N +1 +2 E s1 f2 C u1", "saga_resume_compensate", 2, 1),
-    ] {
+    for (words, action, parts, done) in SAGA_ACTIONS {
         let events = saga(3, words);
         let found = plan(&table_of(&events));
         let last_seq = u64::try_from(events.len()).unwrap();
@@ -41,27 +31,14 @@ fn every_unfinished_saga_has_its_action() {
         );
         assert_eq!((one.action.name(), one.action.exported().name()), (action, action), "{words}");
     }
-    for words in ["N +1 E s1 D", "N +1 +2 E s1 f2 C u1 U", "N A"] {
+    for words in SAGAS_FINISHED {
         assert!(plan(&table_of(&saga(3, words))).is_empty(), "{words}: finished");
     }
 }
 
 #[test]
 fn every_unfinished_transaction_has_its_action() {
-    for (words, action, parts, done) in [
-        ("N", "none", 0, 0),
-        ("N +1 +2", "none", 2, 0),
-        ("N +1 +2 P", "tx_resume_abort", 2, 0),
-        ("N +1 +2 P v1", "tx_resume_abort", 2, 1),
-        ("N +1 +2 P n1", "tx_resume_abort", 2, 1),
-        ("N +1 +2 P v1 n2", "tx_resume_abort", 2, 2),
-        ("N +1 +2 A", "tx_resume_abort", 2, 0),
-        ("N +1 +2 P v1 v2 A", "tx_resume_abort", 2, 2),
-        ("N +1 +2 P v1 v2", "tx_resume_commit", 2, 2),
-        ("N +1 +2 P v1 v2 C", "tx_resume_commit", 2, 2),
-        ("N +1 +2 P v1 v2 C R", "tx_resume_rollback", 2, 2),
-        ("N +1 +2 P v1 v2 C D R", "tx_resume_rollback", 2, 2),
-    ] {
+    for (words, action, parts, done) in TRANSACTION_ACTIONS {
         let events = transaction(3, words);
         let found = plan(&table_of(&events));
         let last_seq = u64::try_from(events.len()).unwrap();
@@ -76,7 +53,7 @@ fn every_unfinished_transaction_has_its_action() {
         let exported = if action == "tx_resume_rollback" { "tx_resume_abort" } else { action };
         assert_eq!(one.action.exported().name(), exported, "{words}");
     }
-    for words in ["N +1 P v1 C D", "N +1 P n1 A B", "N +1 P v1 C D R S"] {
+    for words in TRANSACTIONS_FINISHED {
         assert!(plan(&table_of(&transaction(3, words))).is_empty(), "{words}: finished");
     }
 }

@@ -1,0 +1,97 @@
+//! What the transaction layer needs of a log, and nobody else: records of twal's own types, appended under a lock of
+//! that layer; a hold that no trim passes; places to begin reading at; and that there is one manager at a time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::Log;
+use crate::base::clock::Clock;
+use crate::base::{Code, Error, Result};
+use crate::commit::{Entry, Turn};
+use crate::segment::retain;
+
+/// What the layer above has asked of this log.
+pub(super) struct Kept {
+    /// No record from this number on is released; `u64::MAX`: nobody holds any.  It publishes nothing.
+    hold_seq: AtomicU64,
+    /// A manager is there.
+    managed: AtomicBool,
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept { hold_seq: AtomicU64::new(u64::MAX), managed: AtomicBool::new(false) }
+    }
+}
+
+impl Kept {
+    pub(super) fn hold_seq(&self) -> u64 {
+        self.hold_seq.load(Ordering::Acquire)
+    }
+}
+
+impl Log {
+    /// The id of this log, random, the same for all its life.
+    pub fn log_id(&self) -> [u8; 16] {
+        self.inner.log_id
+    }
+
+    /// From now on this log has a manager; Busy: it has one.
+    pub(crate) fn claim(&self) -> Result<()> {
+        self.writer()?;
+        // Acquire: what the manager before did is seen.
+        match self.inner.kept.managed.swap(true, Ordering::AcqRel) {
+            false => Ok(()),
+            true => Err(Error::new(Code::Busy, "the log has a transaction manager already")),
+        }
+    }
+
+    /// It has none any more.  What was held stays held.
+    pub(crate) fn unclaim(&self) {
+        self.inner.kept.managed.store(false, Ordering::Release);
+    }
+
+    /// Nothing from `seq` on is released from now on.
+    pub(crate) fn hold(&self, seq: u64) {
+        self.inner.kept.hold_seq.store(seq, Ordering::Release);
+    }
+
+    /// As `Commit::append_or_wait`, for records of twal's own types.
+    pub(crate) fn append_or_wait<'a, I>(
+        &self,
+        entries: I,
+        turn: &mut Option<Turn>,
+        give_way: impl FnOnce(),
+    ) -> Result<Option<u64>>
+    where
+        I: ExactSizeIterator<Item = Entry<'a>> + Clone,
+    {
+        self.writer()?.append_or_wait(entries, turn, give_way)
+    }
+
+    /// Why nothing can be appended any more, if that is so.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        let trouble = |commit: &crate::commit::Commit| commit.poison().map(|first| Error::poisoned_by(&first));
+        self.writer().map_or_else(Some, |commit| trouble(commit))
+    }
+
+    /// The clock that the log goes by.
+    pub(crate) fn clock(&self) -> Result<&Clock> {
+        Ok(self.writer()?.clock())
+    }
+
+    /// The log waits for durability unless it is told otherwise.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.inner.config.durability == crate::base::options::Durability::Sync
+    }
+
+    /// Largest payload of a record, and of a batch in sum.
+    pub(crate) fn record_size_max(&self) -> u64 {
+        self.inner.config.record_size_max
+    }
+
+    /// Index and first number of each segment that can be read, rising.
+    pub(crate) fn segment_starts(&self) -> Vec<(u64, u64)> {
+        let segments = self.inner.directory.segments();
+        segments[retain::first_live(&segments)..].iter().map(|name| (name.index, name.first_seq)).collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! The way of one call: checked, appended, applied, then durable.
+
+use super::{Manager, State};
+use crate::base::{Code, Error, Result};
+use crate::commit::Entry;
+use crate::txn::event::Event;
+use crate::txn::snapshot::{growth, HEADER_LEN};
+use crate::txn::{Family, Rules};
+
+/// What a call appended.
+pub(super) struct Appended {
+    pub first_seq: u64,
+    pub last_seq: u64,
+    /// The events, under the ids that they got.
+    pub events: Vec<Event>,
+    /// A checkpoint is due.
+    pub due: bool,
+}
+
+/// Events as record payloads, one behind the other.
+#[derive(Default)]
+struct Payloads {
+    bytes: Vec<u8>,
+    /// Type of each, and where it ends.
+    ends: Vec<(u16, usize)>,
+}
+
+impl Payloads {
+    fn of(events: &[Event]) -> Payloads {
+        let mut payloads = Payloads::default();
+        let mut one = Vec::new();
+        for event in events {
+            let kind = event.encode(&mut one);
+            payloads.bytes.extend_from_slice(&one);
+            payloads.ends.push((kind, payloads.bytes.len()));
+        }
+        payloads
+    }
+
+    /// A reader that does not know these must stop: without them it would take the log for another one.
+    fn entries(&self, stream: u64) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
+        self.ends.iter().enumerate().map(move |(at, &(kind, end))| {
+            let start = if at == 0 { 0 } else { self.ends[at - 1].1 };
+            Entry { data: &self.bytes[start..end], stream, timestamp: None, kind, required: true }
+        })
+    }
+}
+
+impl Manager {
+    /// Appends events of one operation as one batch, whole or not at all, and returns the first one's number.  Durable on
+    /// return if one of them is a decision; else as `sync` says, None: as the log's mode says.
+    ///
+    /// # Errors
+    /// State: one of them is not legal, nothing was appended.  Again: the table is full until something finishes.
+    /// TooBig: a limit of the operation, or more than the log holds in a batch.  Inval: no event, or
+    /// not of one operation.  Io, Poisoned: the fate of the events is known after the next recovery.  Else as [`crate::Log::append_batch`].
+    pub fn append(&self, events: &[Event], sync: Option<bool>) -> Result<u64> {
+        // Of one alone, because whether a batch is legal is asked of the table as it is: in another operation's commit
+        // the table may forget the transaction that is to be rolled back next.
+        let operation = events.first().and_then(Event::operation);
+        if operation.is_none() || events.iter().any(|event| event.operation() != operation) {
+            return Err(Error::new(Code::Inval, "a batch is of one saga or transaction, and has at least one event"));
+        }
+        let appended = self.append_with(|_| Ok(events.to_vec()), sync)?;
+        Ok(appended.first_seq)
+    }
+
+    /// The same of events that depend on the state: `build` is called under the lock, again for each attempt.
+    pub(super) fn append_with(
+        &self,
+        build: impl Fn(&State) -> Result<Vec<Event>>,
+        sync: Option<bool>,
+    ) -> Result<Appended> {
+        let appended = self.append_and_apply(build)?;
+        let decided = appended.events.iter().any(Event::must_be_durable);
+        if decided || sync.unwrap_or_else(|| self.inner.log.is_sync()) {
+            self.inner.log.sync(appended.last_seq)?;
+        }
+        if appended.due {
+            self.checkpoint_when_due();
+        }
+        Ok(appended)
+    }
+
+    /// Steps 1 to 3.
+    pub(super) fn append_and_apply(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Appended> {
+        let mut turn = None;
+        loop {
+            let mut guard = Some(self.lock()?);
+            let state = guard.as_mut().expect("just taken");
+            let events = build(state)?;
+            if let Err(error) = self.admit(state, &events) {
+                let decided_seq = state.decided_seq;
+                drop(guard);
+                // The reason may be a decision that is not durable yet.
+                self.wait_decided(decided_seq)?;
+                return Err(error);
+            }
+            let payloads = Payloads::of(&events);
+            let entries = payloads.entries(self.inner.options.stream);
+            let appended = self.inner.log.append_or_wait(entries, &mut turn, || drop(guard.take()))?;
+            if let (Some(first_seq), Some(state)) = (appended, guard.as_mut()) {
+                let last_seq = self.apply(state, first_seq, &events);
+                return Ok(Appended { first_seq, last_seq, events, due: self.is_due(state) });
+            }
+        }
+    }
+
+    fn admit(&self, state: &State, events: &[Event]) -> Result<()> {
+        let grows: usize = events.iter().map(growth).sum();
+        if grows > self.inner.state_max - HEADER_LEN {
+            let text = format!("{grows} bytes of state; all operations together may have {}", self.inner.state_max);
+            return Err(Error::new(Code::TooBig, text));
+        }
+        Ok(state.table.check(events, Rules::Strict, self.inner.state_max)?)
+    }
+
+    fn apply(&self, state: &mut State, first_seq: u64, events: &[Event]) -> u64 {
+        let counted = &self.inner.counted;
+        let mut last_seq = first_seq;
+        for (seq, event) in (first_seq..).zip(events) {
+            state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");
+            if event.must_be_durable() {
+                state.decided_seq = seq;
+            }
+            match event.operation() {
+                Some((Family::Saga, _)) => counted.saga_events.one(),
+                Some((Family::Transaction, _)) => counted.transaction_events.one(),
+                None => state.since_checkpoint = 0,
+            }
+            state.since_checkpoint += u64::from(event.operation().is_some());
+            last_seq = seq;
+        }
+        last_seq
+    }
+}

@@ -1,0 +1,79 @@
+//! Checkpoints: the table as one record, and the space that it gives back.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use super::{Manager, State, CHECKPOINT_INTERVAL_DEFAULT};
+use crate::base::{Code, Error, Result};
+use crate::txn::event::Event;
+
+impl Manager {
+    /// Writes a checkpoint, durable on return, and releases the segments that only hold records which neither it
+    /// nor an operation that is not finished needs, unless the options say to keep them.  Returns its number.
+    ///
+    /// # Errors
+    /// As [`Manager::append`]; TooBig: the log was opened with smaller records than the table needs.  An error of
+    /// the release alone, after which the checkpoint is there: its `seq` is the checkpoint's.
+    pub fn checkpoint(&self) -> Result<u64> {
+        let _turn = self
+            .inner
+            .checkpointing
+            .lock()
+            .map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))?;
+        self.checkpoint_in_turn()
+    }
+
+    /// The thread whose event is the last of an interval writes the checkpoint, when its own call is done: there
+    /// is no thread of the manager's, and whoever makes the work does it.  One that fails is tried again
+    /// half an interval later, and is nobody's error; what stops the log stops the next call anyway.
+    pub(super) fn checkpoint_when_due(&self) {
+        let Ok(_turn) = self.inner.checkpointing.try_lock() else { return };
+        // Another thread may have come first.
+        if !self.lock().is_ok_and(|state| self.is_due(&state)) {
+            return;
+        }
+        if self.checkpoint_in_turn().is_err() {
+            self.inner.counted.checkpoints_failed.one();
+            if let Ok(mut state) = self.lock() {
+                state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
+            }
+        }
+    }
+
+    pub(super) fn is_due(&self, state: &State) -> bool {
+        state.since_checkpoint >= self.interval()
+    }
+
+    fn interval(&self) -> u64 {
+        match self.inner.options.checkpoint_interval {
+            0 => CHECKPOINT_INTERVAL_DEFAULT,
+            interval => interval,
+        }
+    }
+
+    /// The steps of the table in `manager/mod.rs`.
+    fn checkpoint_in_turn(&self) -> Result<u64> {
+        let (seq, needed_seq) = self.append_checkpoint()?;
+        let (log, counted) = (&self.inner.log, &self.inner.counted);
+        log.sync(seq)?;
+        counted.checkpoints.one();
+        counted.checkpoint_seq.store(seq, Ordering::Relaxed);
+        log.hold(needed_seq);
+        if !self.inner.options.keep_records {
+            log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;
+        }
+        Ok(seq)
+    }
+
+    /// Its number, and that of the oldest record that is needed once it is durable.
+    fn append_checkpoint(&self) -> Result<(u64, u64)> {
+        // As of the attempt that succeeded, which is the last.
+        let oldest_seq = Cell::new(None);
+        let appended = self.append_and_apply(|state| {
+            oldest_seq.set(state.table.oldest_seq());
+            Ok(vec![Event::Checkpoint(state.table.checkpoint())])
+        })?;
+        let seq = appended.last_seq;
+        Ok((seq, oldest_seq.get().map_or(seq, |oldest_seq| oldest_seq.min(seq))))
+    }
+}

@@ -1,0 +1,174 @@
+//! The transaction manager of one open log: what happens is checked against the table, appended, and applied to it.
+//!
+//! The way of one call (`append.rs`), and what a failure leaves at each step:
+//!
+//! | step | where | what a crash or failure leaves |
+//! |---|---|---|
+//! | 1. the events are checked | under the lock | refused: nothing |
+//! | 2. they are appended as one batch, without waiting | under the lock | no room: the lock is given up, then again from 1; any error: nothing |
+//! | 3. they are applied to the table | under the lock | a crash: they are in the log or not, whole; nobody was told |
+//! | 4. a decision, or what is to be durable by mode or override, is made durable | outside | an I/O failure: fate unknown until the next recovery, and the log takes nothing more |
+//! | 5. the number is returned | | it is there after every crash, if step 4 waited for it |
+//!
+//! Order of the log = order in which the table took them, because steps 1 to 3 are one under the lock.
+//!
+//! Whoever is told something by the manager, a refusal included, is told nothing that a crash may take back and that
+//! somebody may act on: a decision that another thread appended and that is not durable yet is waited for
+//! (`query.rs`).  Else a participant could be told of an abort that recovery turns into a commit.
+//!
+//! A checkpoint (`checkpoint.rs`):
+//!
+//! | step | what a crash leaves |
+//! |---|---|
+//! | 1. the table is appended as one record, under the lock | the checkpoint before counts, or the log's beginning |
+//! | 2. that is made durable | from here on recovery begins at it |
+//! | 3. the hold rises to the oldest record that is still needed | the same: holds are in memory |
+//! | 4. what lies below is released | some segments are released, some not yet |
+//!
+//! Recovery (`recover.rs`) begins at the last checkpoint and never before it: of what lies in front of it, some may have
+//! been released or dropped.
+
+mod append;
+mod calls;
+mod checkpoint;
+mod query;
+mod recover;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::event::CHECKPOINT_SHORT;
+use super::limits::STATE_BYTES_DEFAULT;
+use super::{snapshot, Table};
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::counters::Counter;
+use crate::base::{Code, Error, Result};
+use crate::log::Log;
+
+pub use calls::{Begun, SagaSpec};
+pub use query::Counts;
+pub use recover::Recovery;
+
+/// Events from one automatic checkpoint to the next, unless told otherwise.
+pub const CHECKPOINT_INTERVAL_DEFAULT: u64 = 1000;
+
+/// How a manager works.  0 and false are the defaults.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ManagerOptions {
+    /// Stream of the records that it writes.
+    pub stream: u64,
+    /// Events from one automatic checkpoint to the next; 0: [`CHECKPOINT_INTERVAL_DEFAULT`]; `u64::MAX`: none.
+    pub checkpoint_interval: u64,
+    /// Checkpoints release nothing: the history stays until the program trims.  For a log that also has records of
+    /// the program's own: a release takes whole segments, whatever is in them.
+    pub keep_records: bool,
+}
+
+/// Sagas and two-phase commits over an open log.  Any thread may call; a clone is another handle to the same one.
+///
+/// Its checkpoints release what they make needless, the program's own records in the same segments too, unless
+/// [`ManagerOptions::keep_records`] says not to.
+///
+/// ```
+/// use twal::txn::{Manager, ManagerOptions, SagaSpec, Step};
+/// use twal::{Log, Options};
+///
+/// # fn main() -> Result<(), twal::Error> {
+/// # let dir = std::env::temp_dir().join(format!("twal-doc-txn-{}", std::process::id()));
+/// # let log = Log::open(&dir, &Options { allow_any_fs: true, ..Options::default() })?;
+/// let (manager, found) = Manager::recover(&log, &ManagerOptions::default())?;
+/// assert!(found.unfinished.is_empty());
+/// let step = |index, depends_on| Step { index, action: 1, depends_on, payload: b"undo".to_vec() };
+/// let steps = vec![step(1, vec![]), step(2, vec![1])];
+/// let saga = manager.saga_create(&SagaSpec { steps, start: true, ..SagaSpec::default() })?;
+/// // Step 1 is carried out here.
+/// manager.saga_step_succeeded(saga.id, 1, None)?;
+/// // A crash here: the next recovery says that step 2 is to be executed.
+/// manager.saga_step_succeeded(saga.id, 2, None)?;
+/// manager.saga_completed(saga.id, Some(true))?;
+/// # log.close()?;
+/// # std::fs::remove_dir_all(&dir).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Manager {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) log: Log,
+    options: ManagerOptions,
+    /// Bytes that the table's state may take.
+    state_max: usize,
+    state: Mutex<State>,
+    /// One checkpoint at a time: holds and trims of two would pass each other.
+    checkpointing: Mutex<()>,
+    counted: Counted,
+    /// One resume at a time.
+    pub(super) resuming: Mutex<()>,
+}
+
+/// What changes, under one lock.
+pub(super) struct State {
+    pub(super) table: Table,
+    /// Number of the last decision that was appended, or of the last checkpoint.
+    decided_seq: u64,
+    /// Events since the last checkpoint.
+    since_checkpoint: u64,
+}
+
+#[derive(Default)]
+struct Counted {
+    saga_events: Counter,
+    transaction_events: Counter,
+    checkpoints: Counter,
+    checkpoints_failed: Counter,
+    /// Number of the last durable checkpoint, found or written.
+    checkpoint_seq: AtomicU64,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.log.unclaim();
+    }
+}
+
+impl Manager {
+    /// A manager of a log that it has claimed; `table` is what its records say.
+    fn new(log: &Log, options: ManagerOptions, state_max: usize, table: Table) -> Manager {
+        let inner = Inner {
+            log: log.clone(),
+            options,
+            state_max,
+            state: Mutex::new(State { table, decided_seq: 0, since_checkpoint: 0 }),
+            checkpointing: Mutex::new(()),
+            counted: Counted::default(),
+            resuming: Mutex::new(()),
+        };
+        Manager { inner: Arc::new(inner) }
+    }
+
+    /// The log that it writes.
+    pub fn log(&self) -> &Log {
+        &self.inner.log
+    }
+
+    /// Refused when the log is poisoned or closed: whether the last events are in it is known after the next
+    /// recovery, so nothing is said about them.
+    fn lock(&self) -> Result<MutexGuard<'_, State>> {
+        if let Some(trouble) = self.inner.log.trouble() {
+            return Err(trouble);
+        }
+        self.inner.state.lock().map_err(|_| Error::new(Code::Panic, "a panic has left the transactions half changed"))
+    }
+}
+
+/// Bytes that the table's state may take in this log: a checkpoint is one record.
+fn state_max(log: &Log) -> Result<usize> {
+    let largest = usize_of(log.record_size_max().min(len_u64(usize::MAX)));
+    match largest.checked_sub(CHECKPOINT_SHORT) {
+        Some(room) if room >= snapshot::HEADER_LEN => Ok(room.min(STATE_BYTES_DEFAULT)),
+        _ => Err(Error::new(Code::Inval, format!("records of {largest} bytes cannot hold a checkpoint"))),
+    }
+}

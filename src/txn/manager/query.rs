@@ -1,0 +1,117 @@
+//! What a manager tells.  No answer shows a decision that is not durable: see the head of `manager/mod.rs`.
+
+use super::{Manager, State};
+use crate::base::bytes::len_u64;
+use crate::base::Result;
+use crate::txn::event::Name;
+use crate::txn::plan::{plan, Unfinished};
+use crate::txn::{token, Direction, Saga, SagaState, Status, Token, Transaction, TransactionState};
+
+/// What a manager has counted since it was made, and what it has now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events of sagas appended.
+    pub saga_events: u64,
+    /// Events of transactions appended.
+    pub transaction_events: u64,
+    /// Checkpoints that are durable.
+    pub checkpoints: u64,
+    /// Automatic checkpoints that failed; each is tried again later.
+    pub checkpoints_failed: u64,
+    /// Number of the last durable checkpoint, found or written: recovery begins with it, and needs every record behind it.
+    pub checkpoint_seq: u64,
+    /// Sagas that are not finished.
+    pub active_sagas: u64,
+    /// Transactions that are not finished.
+    pub active_transactions: u64,
+    /// Bytes of the table's state.
+    pub state_bytes: u64,
+}
+
+impl Manager {
+    /// Where a saga is.
+    ///
+    /// # Errors
+    /// Poisoned, Closed, Io: the log takes nothing more.
+    pub fn saga_status(&self, id: u64) -> Result<Status<SagaState>> {
+        self.look(|state| state.table.saga_status(id))
+    }
+
+    /// Where a transaction is.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn transaction_status(&self, id: u64) -> Result<Status<TransactionState>> {
+        self.look(|state| state.table.transaction_status(id))
+    }
+
+    /// A saga that is not finished, with its steps.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn saga(&self, id: u64) -> Result<Option<Saga>> {
+        self.look(|state| state.table.saga(id).cloned())
+    }
+
+    /// A transaction that is not finished, or a committed one that is remembered, with its participants.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn transaction(&self, id: u64) -> Result<Option<Transaction>> {
+        self.look(|state| state.table.transaction(id).cloned())
+    }
+
+    /// Every operation that is not finished, as it is now: sagas, then transactions, by id.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn active(&self) -> Result<Vec<Unfinished>> {
+        self.look(|state| plan(&state.table))
+    }
+
+    /// What was counted.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn counts(&self) -> Result<Counts> {
+        let counted = &self.inner.counted;
+        let state = self.lock()?;
+        let counts = Counts {
+            saga_events: counted.saga_events.get(),
+            transaction_events: counted.transaction_events.get(),
+            checkpoints: counted.checkpoints.get(),
+            checkpoints_failed: counted.checkpoints_failed.get(),
+            checkpoint_seq: counted.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
+            active_sagas: len_u64(state.table.sagas().len()),
+            active_transactions: len_u64(state.table.transactions().len()),
+            state_bytes: len_u64(state.table.state_len()),
+        };
+        Ok(counts)
+    }
+
+    /// The name of what is to be done to a saga's step, for whoever does it: the same after every crash.
+    pub fn token_of_step(&self, saga: u64, step: u32, direction: Direction) -> Token {
+        token::of_step(&self.inner.log.log_id(), saga, step, direction)
+    }
+
+    /// The same for a transaction's participant.
+    pub fn token_of_shard(&self, transaction: u64, shard: &Name, direction: Direction) -> Token {
+        token::of_shard(&self.inner.log.log_id(), transaction, shard, direction)
+    }
+
+    pub(in crate::txn) fn look<T>(&self, at: impl FnOnce(&State) -> T) -> Result<T> {
+        let state = self.lock()?;
+        let (seen, decided_seq) = (at(&state), state.decided_seq);
+        drop(state);
+        self.wait_decided(decided_seq)?;
+        Ok(seen)
+    }
+
+    /// Waits until the last decision is durable: its own caller is about to make it so.
+    pub(super) fn wait_decided(&self, decided_seq: u64) -> Result<()> {
+        if self.inner.log.durable_seq() >= decided_seq {
+            return Ok(());
+        }
+        self.inner.log.sync(decided_seq)
+    }
+}

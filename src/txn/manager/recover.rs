@@ -1,0 +1,131 @@
+//! From the records of a log to a manager: back to the last checkpoint, forward from there.
+
+use std::sync::atomic::Ordering;
+
+use super::{state_max, Manager, ManagerOptions};
+use crate::base::{Code, Error, Result};
+use crate::log::{Log, Record};
+use crate::txn::event::{name_of, CHECKPOINT, CHECKPOINT_SHORT};
+use crate::txn::plan::{Rebuild, Unfinished};
+use crate::txn::Rules;
+
+/// What a recovery found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Number of the record that it began with: the last checkpoint, or the log's first.
+    pub from_seq: u64,
+    /// Events replayed, checkpoints too.
+    pub records_replayed: u64,
+    /// Damaged records: always 0, for damage is an error.
+    pub records_corrupted: u64,
+    /// Checkpoints among the records replayed: recovery begins with the last one, so at most one.
+    pub checkpoints: u64,
+    /// Every operation that is not finished, and what is to be done: sagas, then transactions, by id.
+    pub unfinished: Vec<Unfinished>,
+}
+
+impl Manager {
+    /// Reads the log from its last checkpoint on, and gives its transactions a manager.  A log without a checkpoint gets
+    /// one now.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
+    /// a program that trims recovers first.
+    ///
+    /// # Errors
+    /// Busy: the log has a manager.  Corrupt: damage, or events that are not legal; its `seq` says where.  Version:
+    /// a record that must not be ignored, of a later release.  Inval: the log's records are too small for a
+    /// checkpoint.  ReadOnly, Poisoned, Closed, Io: as an append's.
+    pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
+        let state_max = state_max(log)?;
+        log.claim()?;
+        let rebuilt = rebuild(log).inspect_err(|_| log.unclaim())?;
+        let found = Recovery {
+            from_seq: rebuilt.from_seq,
+            records_replayed: rebuilt.rebuild.replayed,
+            records_corrupted: 0,
+            checkpoints: rebuilt.rebuild.checkpoints,
+            unfinished: rebuilt.rebuild.plan(),
+        };
+        let checkpointed = rebuilt.checkpointed;
+        let manager = Manager::new(log, *options, state_max, rebuilt.rebuild.into_table());
+        // Else a program that never lives for an interval would have more to replay each time.
+        manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
+        if checkpointed {
+            manager.inner.counted.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
+            log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
+        } else {
+            // Before the first event, so that events in a log whose beginning was released always have one in front.
+            manager.checkpoint()?;
+        }
+        Ok((manager, found))
+    }
+}
+
+struct Rebuilt {
+    from_seq: u64,
+    checkpointed: bool,
+    rebuild: Rebuild,
+}
+
+fn rebuild(log: &Log) -> Result<Rebuilt> {
+    // An earlier manager of this handle may have left events that are not durable; readers end at what is.
+    log.sync(0)?;
+    log.hold(0);
+    let last_seq = log.last_seq();
+    let checkpoint_seq = last_checkpoint(log, last_seq)?;
+    let from_seq = checkpoint_seq.unwrap_or_else(|| log.first_seq());
+    let mut rebuild = Rebuild::new(Rules::Strict);
+    for_each(log, from_seq, last_seq, |record| {
+        if name_of(record.kind) == "unknown" {
+            return Ok(()); // the caller's own; what must not be ignored has stopped the reader
+        }
+        if checkpoint_seq.is_none() && from_seq > 1 {
+            let text = format!("the log begins with record {from_seq}, and no checkpoint stands for what was released");
+            return Err(Error::new(Code::Corrupt, text));
+        }
+        rebuild.record(record.seq, record.kind, record.data).map_err(Error::from)
+    })?;
+    Ok(Rebuilt { from_seq, checkpointed: checkpoint_seq.is_some(), rebuild })
+}
+
+/// Number of the newest checkpoint that has a state.  Segments are looked through from the newest back: with the usual
+/// intervals it lies in one of the last.
+fn last_checkpoint(log: &Log, last_seq: u64) -> Result<Option<u64>> {
+    let mut end_seq = last_seq;
+    for (_, first_seq) in log.segment_starts().into_iter().rev() {
+        let mut found = None;
+        for_each(log, first_seq, end_seq, |record| {
+            if record.kind == CHECKPOINT && record.data.len() > CHECKPOINT_SHORT {
+                found = Some(record.seq);
+            }
+            Ok(())
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        end_seq = first_seq - 1;
+    }
+    Ok(None)
+}
+
+/// Every record from `from_seq` to `to_seq`, in order.
+fn for_each(log: &Log, from_seq: u64, to_seq: u64, mut take: impl FnMut(&Record<'_>) -> Result<()>) -> Result<()> {
+    if from_seq > to_seq {
+        return Ok(());
+    }
+    let mut records = log.iter(from_seq)?;
+    while let Some(record) = records.next_record()? {
+        if record.seq > to_seq {
+            return Ok(());
+        }
+        take(&record).map_err(|error| in_segment(log, error.about_seq(record.seq)))?;
+        if record.seq == to_seq {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn in_segment(log: &Log, error: Error) -> Error {
+    let starts = log.segment_starts();
+    let segment = starts.iter().rev().find(|(_, first_seq)| *first_seq <= error.seq);
+    segment.map_or(error.clone(), |(index, _)| error.in_segment(*index))
+}

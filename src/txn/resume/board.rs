@@ -1,0 +1,157 @@
+//! What is to be done, by whom, and when: the bookkeeping of a resume, under one lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::decide::{Key, Known, Part};
+use crate::base::clock::Clock;
+use crate::base::Error;
+use crate::txn::event::Name;
+use crate::txn::Direction;
+
+/// One piece of work.
+pub enum Job {
+    /// Nothing of this operation is in flight: see what comes next.
+    Look(Key),
+    /// Ask a participant.
+    Act(Act),
+}
+
+/// One action of an operation.
+pub struct Act {
+    pub key: Key,
+    pub coordinator: Name,
+    pub direction: Direction,
+    pub part: Part,
+    /// From 1 on.
+    pub attempt: u32,
+}
+
+/// An operation that is being resumed.
+#[derive(Default)]
+pub struct Operation {
+    pub known: Known,
+    /// Actions that have no outcome yet: waiting, put off or being carried out.
+    pub in_flight: usize,
+    /// Why it is left.
+    pub given_up: Option<Error>,
+    /// It is finished.
+    pub finished: bool,
+}
+
+#[derive(Default)]
+pub struct Board {
+    pub operations: BTreeMap<Key, Operation>,
+    pub ready: VecDeque<Job>,
+    /// By the time that they are due, ns, and a number that keeps those of one time apart.
+    delayed: BTreeMap<(u64, u64), Job>,
+    delayed_count: u64,
+    /// Jobs being carried out: each may make more.
+    busy: usize,
+    /// Nothing is begun any more.
+    stopped: bool,
+    /// Why.
+    pub error: Option<Error>,
+    pub calls: u64,
+    pub retries: u64,
+}
+
+impl Board {
+    /// `job` at `due_ns` of the clock.
+    pub fn put_off(&mut self, job: Job, due_ns: u64) {
+        self.delayed_count += 1;
+        self.delayed.insert((due_ns, self.delayed_count), job);
+    }
+
+    /// The log takes nothing more.
+    pub fn stop(&mut self, error: Error) {
+        self.stopped = true;
+        self.error.get_or_insert(error);
+    }
+}
+
+/// The board and who waits at it.
+pub struct Desk<'a> {
+    board: Mutex<Board>,
+    changed: Condvar,
+    clock: &'a Clock,
+}
+
+/// A job that is carried out; when this goes, it is done.
+pub struct Busy<'a>(&'a Desk<'a>);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut board = self.0.lock();
+        board.busy -= 1;
+        // A callback that panics takes its thread along; the others begin nothing more.
+        board.stopped |= std::thread::panicking();
+        drop(board);
+        self.0.changed.notify_all();
+    }
+}
+
+impl<'a> Desk<'a> {
+    pub fn new(board: Board, clock: &'a Clock) -> Desk<'a> {
+        Desk { board: Mutex::new(board), changed: Condvar::new(), clock }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Board> {
+        // Nothing that could panic runs under it but allocations.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    pub fn into_board(self) -> Board {
+        self.board.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job, as soon as there is one; None: all is done.
+    pub fn take(&self) -> Option<(Job, Busy<'_>)> {
+        let mut board = self.lock();
+        loop {
+            if board.stopped {
+                return None;
+            }
+            if let Some(job) = board.ready.pop_front() {
+                board.busy += 1;
+                return Some((job, Busy(self)));
+            }
+            let now_ns = self.clock.now_ns();
+            let due_ns = board.delayed.keys().next().map(|&(due_ns, _)| due_ns);
+            board = match due_ns {
+                None if board.busy == 0 => return None,
+                None => self.wait(board, None),
+                Some(due_ns) if due_ns <= now_ns => {
+                    let due = board.delayed.pop_first().map(|(_, job)| job);
+                    board.ready.extend(due);
+                    board
+                }
+                Some(due_ns) => match self.clock {
+                    // Time moves when nobody has anything else to do.
+                    Clock::Simulated(_) if board.busy == 0 => {
+                        self.clock.pass(Duration::from_nanos(due_ns - now_ns));
+                        board
+                    }
+                    Clock::Simulated(_) => self.wait(board, None),
+                    Clock::Real(_) => self.wait(board, self.clock.instant(due_ns)),
+                },
+            };
+        }
+    }
+
+    /// Until something changed, or the deadline.
+    fn wait<'b>(&self, board: MutexGuard<'b, Board>, deadline: Option<Instant>) -> MutexGuard<'b, Board> {
+        match deadline {
+            None => self.changed.wait(board).unwrap_or_else(PoisonError::into_inner),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.changed.wait_timeout(board, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+}
