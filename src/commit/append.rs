@@ -136,7 +136,7 @@ impl Commit {
             }
         }
         // Who does not wait is never asked to write the frame.
-        let Accepted { first_seq, mut claim, .. } = self.give_number(queue, asked, &mut None);
+        let Accepted { first_seq, mut claim, .. } = self.give_claim(queue, asked, &mut None);
         fill(&mut claim, entries, first_seq);
         Ok(Some(first_seq))
     }
