@@ -55,12 +55,11 @@ fn play(name: &str, cases: u64, met: &[&str], case: impl Fn(&Case<'_>, &mut Coun
             let machine = past.machine.fork(rng.next());
             damage.apply(&past, &machine);
             let may_shorten = damage.may_shorten(&past, &machine);
-            let case_of = Case { past: &past, machine, may_shorten, seed: rng.next() };
+            let case_of = Case { past: &past, damage: &damage, machine, may_shorten, seed: rng.next() };
             *counts.entry("cases").or_default() += 1;
             *counts.entry("cases of promise 4's exception").or_default() += u64::from(may_shorten);
             if let Err(text) = case(&case_of, &mut counts) {
-                let mut told = format!("{damage:?}");
-                told.truncate(300);
+                let told = told(&damage);
                 let files: Vec<&String> = past.files.iter().map(|(name, _)| name).collect();
                 panic!(
                     "{name}: TWAL_SEED={seed} fails\n{files:#?}\nblock {}, {told}\n>>> {text}",
@@ -75,9 +74,17 @@ fn play(name: &str, cases: u64, met: &[&str], case: impl Fn(&Case<'_>, &mut Coun
     }
 }
 
+/// Not all of the bytes.
+fn told(damage: &dyn std::fmt::Debug) -> String {
+    let mut told = format!("{damage:?}");
+    told.truncate(300);
+    told
+}
+
 /// A damaged log.
 struct Case<'p> {
     past: &'p Past,
+    damage: &'p Damage,
     machine: Machine,
     may_shorten: bool,
     seed: u64,
@@ -170,8 +177,8 @@ fn nothing_is_lost_in_silence() {
 #[test]
 fn what_is_skipped_is_counted() {
     play("what_is_skipped_is_counted", CASES, &["skipped", "skipped by a reader"], |case, counts| {
-        let untouched = Damage::untouched(case.past, &case.machine);
-        let least = if case.may_shorten { 0 } else { Damage::witnessed(case.past, &case.machine) };
+        let untouched = case.damage.untouched(case.past, &case.machine);
+        let least = if case.may_shorten { 0 } else { case.damage.witnessed(case.past, &case.machine) };
         if let Ok(reader) = case.machine.open_to_read() {
             let spots =
                 skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
@@ -195,7 +202,7 @@ fn a_repaired_log_is_a_whole_prefix() {
         CASES,
         &["repaired", "nothing to repair, or beyond it"],
         |case, counts| {
-            let seen = repairs::repair(case.past, &case.machine, case.may_shorten, case.seed)?;
+            let seen = repairs::repair(case.past, case.damage, &case.machine, (case.may_shorten, case.seed))?;
             let what = if seen.is_some() { "repaired" } else { "nothing to repair, or beyond it" };
             *counts.entry(what).or_default() += 1;
             Ok(())
@@ -206,7 +213,7 @@ fn a_repaired_log_is_a_whole_prefix() {
 #[test]
 fn a_repair_may_be_interrupted_anywhere() {
     play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], |case, counts| {
-        let states = repairs::crashes(case.past, &case.machine, case.may_shorten, case.seed)?;
+        let states = repairs::crashes(case.past, case.damage, &case.machine, (case.may_shorten, case.seed))?;
         *counts.entry("crash states").or_default() += states;
         Ok(())
     });
@@ -220,8 +227,9 @@ fn a_repair_of_the_only_segment_may_be_interrupted() {
     for (seed, past) in (0..).zip(only_one.take(4)) {
         for again in 0..4 {
             let machine = past.machine.fork(seed);
-            machine.disk.flip_bit(&past.files[0].0, 8, 1);
-            let crashed = repairs::crashes(&past, &machine, false, again);
+            let damage = Damage::Flip { file: 0, offset: 8, bit: 1 };
+            damage.apply(&past, &machine);
+            let crashed = repairs::crashes(&past, &damage, &machine, (false, again));
             states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
         }
     }
