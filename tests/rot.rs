@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+#[path = "rot/archived.rs"]
+mod archived;
 #[path = "rot/damage.rs"]
 mod damage;
 #[path = "rot/judge.rs"]
@@ -217,6 +219,37 @@ fn a_repair_may_be_interrupted_anywhere() {
         *counts.entry("crash states").or_default() += states;
         Ok(())
     });
+}
+
+/// Nobody reads it, and it holds nothing that is not released; but without it nothing opens.
+#[test]
+fn the_newest_archived_segment_is_restored() {
+    let (from, to) = env("TWAL_SEED").map_or((0, 60), |seed| (seed, seed + 1));
+    let (mut restored, mut states) = (0, 0);
+    for seed in from..to {
+        let past = Past::live(seed);
+        let Some((file, seal)) = archived::newest_archived(&past) else { continue };
+        let mut rng = Rng::new(!seed);
+        for again in 0..20 {
+            let damages = archived::draw(file, seal, u64::from(past.machine.options.block_size), &mut rng);
+            let case = rng.next();
+            let judged = archived::restore(&past, &damages, (file, seal), case);
+            let failed = |text| -> u64 { panic!("TWAL_SEED={seed} fails at {again}: {}\n>>> {text}", told(&damages)) };
+            judged.map_or_else(failed, |()| 0);
+            restored += 1;
+            if again < 2 {
+                let machine = past.machine.fork(case);
+                damages.iter().for_each(|damage| damage.apply(&past, &machine));
+                // What cannot be read is judged above.
+                if let [damage] = &damages[..] {
+                    let crashed = repairs::crashes(&past, damage, &machine, (false, case));
+                    states += crashed.unwrap_or_else(failed);
+                }
+            }
+        }
+    }
+    println!("{restored} restored, {states} crash states");
+    assert!(to - from == 1 || (restored > 300 && states > 100), "only {restored} restored, {states} crash states");
 }
 
 /// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.

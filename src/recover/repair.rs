@@ -6,13 +6,15 @@
 //!   2. A file whose name no log has: whatever happens from now on, the log does
 //!      not open until this repair is done or another one has been.  Without it a
 //!      log of which only the newest files were removed would look whole.
-//!   3. Zeros over blocks behind the cut that cannot be read, and the cut mark; a
-//!      segment to be begun gets its header and the mark while it is still a spare.
+//!   3. What is restored; zeros over blocks behind the cut that cannot be read,
+//!      and the cut mark; a segment to be begun gets its header and the mark
+//!      while it is still a spare.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
 //!
 //! A repair after a crash in between plans anew from what is there, and comes
-//! to the same end: what is behind the first damage is all that was changed.
+//! to the same end: what is behind the first damage is all that was changed, and
+//! what was restored.
 
 use std::sync::Arc;
 
@@ -56,6 +58,11 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     };
     let copied = copy_all(directory, &plan.steps, backup)?;
     directory.begin_repair()?;
+    if let Some(restored) = &plan.restored {
+        let file = directory.open_file(&restored.name.to_string(), Access::Write)?;
+        lock_for_writing(file.as_ref(), &restored.name, clock)?;
+        restored.write(file.as_ref())?;
+    }
     if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
         let file = directory.open_file(&name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), name, clock)?;
