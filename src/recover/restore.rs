@@ -102,7 +102,7 @@ pub fn restore(
         header,
         seal: seal.map(|block| (next.before_offset, block)),
     };
-    if let Some(opened) = whole(segment::open(directory, name.index, Access::Write))? {
+    if let Some(opened) = whole(examine::open_next(directory, name, None, Access::Write))? {
         let ours = opened.header.log_id == next.log_id && opened.header.block_size == next.block_size;
         let seal = if ours { seal(&opened, &next)? } else { None };
         return Ok(seal.map(|seal| restored(None, Some(seal))));
