@@ -176,8 +176,10 @@ impl Damage {
             18 => Damage::CopyFile { from: rng.below(count) as usize, to: file },
             19..=21 => {
                 let places = places(content, block);
-                let offset = match rng.below(2) {
+                let offset = match rng.below(4) {
                     0 => in_block(rng),
+                    // Behind the end too: nobody knows what is there.
+                    1 => rng.below(content.len() as u64),
                     _ => places[rng.below(places.len() as u64) as usize],
                 };
                 let len = rng.pick(&[1, 512, block, 3 * block, 20 * block]);
