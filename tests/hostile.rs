@@ -24,6 +24,18 @@ fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
+/// What stable Rust runs here, what the fuzzer runs, and what is built for it.
+#[test]
+fn the_lists_of_targets_agree() {
+    let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let here: Vec<&str> = entries::TARGETS.iter().map(|(name, _)| *name).collect();
+    let (cargo, make) = (read("fuzz/Cargo.toml"), read("Makefile"));
+    let bins = cargo.split("[[bin]]").skip(1).filter_map(|bin| bin.split('"').nth(1));
+    assert_eq!(bins.collect::<Vec<_>>(), here);
+    let in_make = make.lines().find_map(|line| line.strip_prefix("FUZZ_TARGETS ?= ")).unwrap();
+    assert_eq!(in_make.split_whitespace().collect::<Vec<_>>(), here);
+}
+
 #[test]
 fn the_corpus_is_replayed() {
     for (name, entry) in entries::TARGETS {
