@@ -3,10 +3,13 @@
 //!
 //! Method: the functions of fuzz/entries.rs, which the fuzzer runs too, are given
 //! every file of fuzz/corpus and as many random inputs as fit in the time of a
-//! test.  `TWAL_SEED=n` plays one input of the last test, `TWAL_HOSTILE_CASES=n`
+//! test.  No single piece of memory may be larger than what the files themselves
+//! justify.  `TWAL_SEED=n` plays one input of the last test, `TWAL_HOSTILE_CASES=n`
 //! sets how many.
 #![allow(clippy::cast_possible_truncation)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::path::Path;
 
 #[path = "../fuzz/entries.rs"]
@@ -16,6 +19,33 @@ mod entries;
 mod rng;
 
 use rng::Rng;
+
+/// Most bytes that are asked for at once, by a repair for its copies; whatever a length says.
+const PIECE_MAX: usize = 1 << 20;
+
+/// Notes the largest piece that this thread has asked for: others tell of a canary's panic meanwhile.
+struct Noting;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Noting = Noting;
+
+// SAFETY: passes everything on to the system's allocator; noting touches one number, which needs no memory.
+unsafe impl GlobalAlloc for Noting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.set(LARGEST.get().max(layout.size()));
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
 
 /// Records of the committed log that are not released.
 const RECORDS: u64 = 45;
@@ -95,9 +125,15 @@ fn lies_with_right_checksums_do_no_harm() {
         Some(seed) => seed..seed + 1,
         None => 0..env("TWAL_HOSTILE_CASES").unwrap_or(2000),
     };
-    if let Some((seed, bytes)) = lies(entries::directory, seeds) {
+    if let Some((seed, bytes)) = lies(in_bounds, seeds) {
         panic!("TWAL_SEED={seed} fails: {bytes:?}");
     }
+}
+
+fn in_bounds(bytes: &[u8]) {
+    entries::directory(bytes);
+    let largest = LARGEST.get();
+    assert!(largest <= PIECE_MAX, "somebody asked for {largest} bytes");
 }
 
 /// The alarm rings: a decoder that believes a length before it has checked anything, and readings of the directory

@@ -38,6 +38,9 @@ const CASES_OF_A_PAST: u64 = 60;
 
 type Counts = BTreeMap<&'static str, u64>;
 
+/// What a case is given to.
+type Judge = fn(&Case<'_>, &mut Counts) -> Verdict;
+
 fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
@@ -254,8 +257,7 @@ fn the_newest_archived_segment_is_restored() {
 /// The alarm rings: what a library would show that is broken so.
 #[test]
 fn canaries_are_caught() {
-    let harnesses: [(&str, fn(&Case<'_>, &mut Counts) -> Verdict); 3] =
-        [("silent", silent), ("skipped", skipped), ("repaired", repaired)];
+    let harnesses: [(&str, Judge); 3] = [("silent", silent), ("skipped", skipped), ("repaired", repaired)];
     let pasts = || (0..200).map(Past::live).filter(|past| past.acked() > 8 && past.first_seq + 8 < past.acked());
     for (harness, judge) in harnesses {
         let caught = |what: &str, past: &Past, machine: &Machine, damage: &Damage, word: &str| {
