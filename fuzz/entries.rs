@@ -155,6 +155,11 @@ fn from_text(text: &str) -> Vec<u8> {
 
 /// A committed log, changed as the bytes say; also with checksums made right, so that the lies are believed.
 pub fn directory(bytes: &[u8]) {
+    directory_read_by(bytes, read_all);
+}
+
+/// The same, and `read_all` is what reads an open log, skipping damage or not.
+pub fn directory_read_by(bytes: &[u8], read_all: impl Fn(&Log, bool) -> u64) {
     let mut files: Vec<(String, Vec<u8>)> =
         WRITTEN.iter().map(|(name, text)| ((*name).to_owned(), from_text(text))).collect();
     for edit in bytes.chunks_exact(8).take(32) {
@@ -189,14 +194,22 @@ pub fn directory(bytes: &[u8]) {
     }
 }
 
-/// Numbers rise, and without skipping they have no gap.  How many there were.
-fn read_all(log: &Log, skip_damaged: bool) -> u64 {
+/// How many records there are; none is longer than its segment, and numbers rise.
+pub fn read_all(log: &Log, skip_damaged: bool) -> u64 {
     let Ok(mut iter) = log.iter_with(IterOptions { from_seq: 0, skip_damaged }) else { return 0 };
-    let (mut last, mut count) = (0, 0);
-    while let Ok(Some(record)) = iter.next_record() {
-        assert!(record.seq > last, "{} follows {last}", record.seq);
+    in_order(std::iter::from_fn(|| {
+        let record = iter.next_record().ok()??;
         assert!(record.data.len() <= 64 << 10);
-        (last, count) = (record.seq, count + 1);
+        Some(record.seq)
+    }))
+}
+
+/// Numbers rise.  How many there were.
+pub fn in_order(seqs: impl Iterator<Item = u64>) -> u64 {
+    let (mut last, mut count) = (0, 0);
+    for seq in seqs {
+        assert!(seq > last, "{seq} follows {last}");
+        (last, count) = (seq, count + 1);
     }
     count
 }

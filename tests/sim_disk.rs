@@ -727,6 +727,16 @@ fn reads_fail_at_a_place_and_then_succeed() {
 }
 
 #[test]
+fn a_bad_sector_that_is_written_can_be_read() {
+    let (disk, _dir, file) = disk_with(1, 4, 1);
+    disk.fail_reads("f", 600..1600, u64::MAX, EIO);
+    let mut buf = sector(0);
+    file.write_at(&sector(2), offset(2), Durable::No).unwrap();
+    let read: Vec<i32> = (0..4).map(|at| errno(file.read_at(&mut buf, offset(at)))).collect();
+    assert_eq!(read, [0, EIO, 0, EIO]);
+}
+
+#[test]
 fn a_write_is_lost_or_lands_elsewhere() {
     let (disk, _dir, file) = disk_with(1, 4, 1);
     disk.lose_next_write();

@@ -13,6 +13,25 @@ pub fn crc32c_append(seed: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, bytes)
 }
 
+/// The seed from which `bytes` have the checksum `crc`: [`crc32c_append`] backwards.
+pub fn crc32c_seed(crc: u32, bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut state = !crc;
+    for byte in bytes.iter().rev() {
+        for _ in 0..8 {
+            // The polynomial's highest bit is set: so is the state's where a one fell out at the other end.
+            state = if state >> 31 == 1 { (state ^ POLYNOMIAL) << 1 | 1 } else { state << 1 };
+        }
+        state ^= u32::from(*byte);
+    }
+    !state
+}
+
+/// The four bytes that lead from the checksum `seed` to the checksum `crc`.
+pub fn crc32c_bridge(seed: u32, crc: u32) -> [u8; 4] {
+    (seed ^ crc32c_seed(crc, &[0; 4])).to_le_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +42,14 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c_append(crc32c(b"1234"), b"56789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn goes_backwards() {
+        for seed in [0, 1, 0x8000_0000, 0xdead_beef, u32::MAX] {
+            let crc = crc32c_append(seed, b"any bytes at all");
+            assert_eq!(crc32c_seed(crc, b"any bytes at all"), seed);
+            assert_eq!(crc32c_append(seed, &crc32c_bridge(seed, 0x1234_5678)), 0x1234_5678);
+        }
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{Id, Place};
 use crate::base::bytes::*;
-use crate::base::crc::{crc32c, crc32c_append};
+use crate::base::crc::{crc32c, crc32c_append, crc32c_seed};
 
 /// Bytes in front of a frame's records.
 pub const FRAME_HEADER_LEN: usize = 128;
@@ -157,6 +157,16 @@ impl FrameHeader {
     /// The checksum that the header at the front of `bytes` has, and the one that it should have at this place.
     pub fn checksums(place: Place, offset: u64, bytes: &[u8]) -> (u32, u32) {
         (get_u32(bytes, AT_CRC), header_crc(place, offset, bytes))
+    }
+
+    /// The only place at which the bytes of a header at `offset` verify; None: they are no header's.
+    pub fn place_of(offset: u64, bytes: &[u8]) -> Option<Place> {
+        if bytes.len() < FRAME_HEADER_LEN || get_u32(bytes, AT_MAGIC) != FRAME_MAGIC {
+            return None;
+        }
+        let behind_crc = crc32c_seed(get_u32(bytes, AT_CRC), &bytes[AT_BODY_LEN..FRAME_HEADER_LEN]);
+        let at = crc32c_seed(behind_crc, &bytes[..AT_CRC]);
+        Some(Place { seed: crc32c_seed(at, &offset.to_le_bytes()) })
     }
 
     /// What no version of this format writes: a checksum made right by hand
@@ -325,6 +335,20 @@ mod tests {
         assert_eq!(FrameHeader::decode(place(), 8192, &bytes), Some((header(), identity)));
         assert_eq!(header().frame_len(4096), 4096);
         assert_eq!(header().last_seq(), 11);
+    }
+
+    /// Log and salt are lost: one header gives back what they were there for.
+    #[test]
+    fn a_header_says_its_place() {
+        let mut bytes = [0; FRAME_HEADER_LEN];
+        header().encode(place(), 8192, &mut bytes);
+        assert_eq!(FrameHeader::place_of(8192, &bytes), Some(place()));
+        assert_ne!(FrameHeader::place_of(4096, &bytes), Some(place()));
+        let salt = place().salt(&[1; 16], [9; 16]);
+        assert_eq!(salt[..12], [9; 12]);
+        assert_eq!(Place::new(&[1; 16], &salt), place());
+        bytes[0] ^= 1;
+        assert_eq!(FrameHeader::place_of(8192, &bytes), None);
     }
 
     #[test]

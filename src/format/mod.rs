@@ -32,6 +32,16 @@ impl Place {
         Place { seed: crate::base::crc::crc32c_append(crate::base::crc::crc32c(log_id), salt) }
     }
 
+    /// A salt that makes this place in the log: as much of `random` as can be.  Only 32 bits of a salt are in the
+    /// checksums, so any that has these is as good as the one that was lost.
+    pub fn salt(self, log_id: &Id, random: Id) -> Id {
+        let mut salt = random;
+        let (free, bound) = salt.split_at_mut(12);
+        let before = crate::base::crc::crc32c_append(crate::base::crc::crc32c(log_id), free);
+        bound.copy_from_slice(&crate::base::crc::crc32c_bridge(before, self.seed));
+        salt
+    }
+
     /// The checksum to start from at `offset` of the file.
     fn at(self, offset: u64) -> u32 {
         crate::base::crc::crc32c_append(self.seed, &offset.to_le_bytes())

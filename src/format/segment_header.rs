@@ -113,6 +113,11 @@ impl SegmentHeader {
         put_u32(out, AT_CRC, crc);
     }
 
+    /// The bytes where the salt is, of a header that may be damaged anywhere.
+    pub fn unverified_salt(bytes: &[u8]) -> Option<Id> {
+        (bytes.len() >= SEGMENT_HEADER_LEN).then(|| get_id(bytes, AT_SALT))
+    }
+
     /// Reads a header.  Corrupt: damage; Version: a format that this library
     /// does not know (for reading, or at all with `writing`).
     pub fn decode(bytes: &[u8], writing: bool) -> Result<SegmentHeader> {

@@ -13,15 +13,19 @@
 //!    one was lost
 //! D  a file that is named as if it were    isolate it; nothing of the log's is lost
 //!    twal's
-//! E  the newest archived segment           none: nothing that can be read is
-//!                                          damaged, and cutting would drop it
+//! E  the newest archived segment's header  make both again (`restore.rs`); if that
+//!    or seal                               cannot be, none: nothing that can be
+//!                                          read is damaged, and to cut would drop it
 //! ```
+//!
+//! E comes beside A to C, which are then meant of what is behind it.
 //!
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
 use super::examine::{self, Examined, Stopped};
 use super::finding::Acknowledged;
+use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
 use crate::base::limits::BLOCK_SIZE_DEFAULT;
 use crate::base::options::Config;
@@ -30,6 +34,7 @@ use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_SEAL};
 use crate::format::{Chain, SegmentHeader};
 use crate::read::segment::OpenSegment;
+use crate::read::skip::is_damage;
 use crate::read::stream::Stream;
 use crate::read::{followers, segment};
 use crate::segment::directory::Listing;
@@ -46,6 +51,8 @@ pub enum StepKind {
     Isolate,
     /// A new, empty segment is begun.
     Begin,
+    /// Header and seal are written again, as they were; nothing goes.
+    Restore,
 }
 
 /// One step of a plan.  Each file that is changed or goes is copied first.
@@ -57,7 +64,7 @@ pub struct Step {
     pub file: String,
     /// Its segment's index; 0 if it is none.
     pub segment: u64,
-    /// Of a cut, where.
+    /// Of a cut, where; of a restoration, the first block that is written.
     pub offset: u64,
     /// First and last number that goes, as far as can be known; last below first: none.
     pub first_seq: u64,
@@ -102,6 +109,8 @@ pub struct Plan {
     pub damage: Option<Error>,
     /// None: no records go.
     pub end: Option<End>,
+    /// Blocks that are written again before anything else changes.
+    pub restored: Option<Restored>,
     /// An earlier repair was interrupted.
     pub unfinished: bool,
 }
@@ -122,7 +131,7 @@ struct Found {
 pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result<Plan> {
     let names = &listing.segments;
     let unfinished = listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR);
-    let mut plan = Plan { steps: Vec::new(), damage: None, end: None, unfinished };
+    let mut plan = Plan { steps: Vec::new(), damage: None, end: None, restored: None, unfinished };
     for unknown in listing.unknown.iter().filter(|name| *name != UNFINISHED_REPAIR) {
         let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
         plan.damage.get_or_insert(Error::new(Code::Corrupt, text));
@@ -139,15 +148,22 @@ pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result
     if names.is_empty() && !unfinished {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
-    let Some(found) = first_damage(directory, names)? else { return Ok(plan) };
-    let error = found.error.clone();
-    plan_end(directory, names, found, config, &mut plan)?;
-    plan.damage = Some(error);
+    let (restored, found) = first_damage(directory, names)?;
+    let error = restored.as_ref().map(|restored| &restored.error).or(found.as_ref().map(|found| &found.error)).cloned();
+    if let Some(restored) = restored {
+        plan.steps.push(restored.step());
+        plan.restored = Some(restored);
+    }
+    if let Some(found) = found {
+        plan_end(directory, names, found, config, &mut plan)?;
+    }
+    plan.damage = error.or(plan.damage);
     Ok(plan)
 }
 
-/// Walks the log until something is not as it should be.
-fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<Found>> {
+/// Walks the log until something is not as it should be; the newest archived segment is passed over if it can be
+/// restored.
+fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<Restored>, Option<Found>)> {
     let live = retain::first_live(names);
     let mut wrong = retain::complaints(names);
     if names.last().is_some_and(examine::is_lost_newer) {
@@ -161,8 +177,22 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         return Err(beyond_repair(&Error::new(Code::Corrupt, text.clone()).in_segment(name.index)));
     }
     let mut before: Option<OpenSegment> = None;
-    let stop = |error: Error, at, before: Option<OpenSegment>, chain| {
-        Ok(Some(Found { error, at, before, here: None, chain, offset: 0 }))
+    let mut restored: Option<Restored> = None;
+    let restore = |error: Error| -> Result<Restored> {
+        let said = |name: &&SegmentName| wrong.iter().any(|(bad, _)| bad == *name);
+        match names.get(live).filter(|next| !said(next)) {
+            Some(next) => restore::restore(directory, names, &names[from], next, &error)?,
+            None => None,
+        }
+        .ok_or_else(|| beyond_repair(&error))
+    };
+    let found = |error: Error, at, before: Option<OpenSegment>, chain| Found {
+        error,
+        at,
+        before,
+        here: None,
+        chain,
+        offset: 0,
     };
     let mut chain = Chain::default();
     for (at, name) in names.iter().enumerate().skip(from) {
@@ -176,8 +206,13 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) if !is_damage(&error) => return Err(error),
-            Err(error) if at < live => return Err(beyond_repair(&error)),
-            Err(error) => return stop(error, at, before, chain),
+            Err(error) if at < live => {
+                chain = restored.insert(restore(error)?).chain;
+                continue;
+            }
+            // It was whole when it spoke for the one before.
+            Err(error) if at == live && restored.is_some() => return Err(beyond_repair(&error)),
+            Err(error) => return Ok((restored, Some(found(error, at, before, chain)))),
         };
         let header = opened.header;
         let follows = before.as_ref().is_none_or(|before| {
@@ -185,10 +220,10 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         });
         if before.is_some() && (!follows || header.before != chain) {
             let error = Error::new(Code::Corrupt, "the segment does not continue the one before it");
-            return stop(error.in_segment(name.index), at, before, chain);
+            return Ok((restored, Some(found(error.in_segment(name.index), at, before, chain))));
         }
         if let Some(Err(error)) = before.as_ref().map(|before| examine::check_seal(before, &header)) {
-            return if is_damage(&error) { stop(error, at, before, chain) } else { Err(error) };
+            return if is_damage(&error) { Ok((restored, Some(found(error, at, before, chain)))) } else { Err(error) };
         }
         let walked = match newest && !examine::is_lost_newer(name) {
             true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
@@ -198,22 +233,30 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         match walked {
             Ok((end, _)) => chain = end,
             Err(stopped) if !is_damage(&stopped.error) => return Err(stopped.error),
-            Err(stopped) if at < live => return Err(beyond_repair(&stopped.error)),
+            Err(stopped) if at < live => {
+                chain = restored.insert(restore(stopped.error)?).chain;
+                continue;
+            }
             Err(Stopped { error, end, offset }) => {
-                return Ok(Some(Found { error, at, before, here: Some(opened), chain: end, offset }));
+                let found = Found { error, at, before, here: Some(opened), chain: end, offset };
+                return Ok((restored, Some(found)));
             }
         }
         before = Some(opened);
     }
-    match names.last() {
+    let found = match names.last() {
         // Only after a repair that was interrupted.
-        None => stop(Error::new(Code::Corrupt, "a repair removed every segment and was interrupted"), 0, None, chain),
+        None => {
+            let error = Error::new(Code::Corrupt, "a repair removed every segment and was interrupted");
+            Some(found(error, 0, None, chain))
+        }
         Some(newest) if examine::is_lost_newer(newest) => {
             let error = Error::new(Code::Corrupt, "the newest segment is not active: a newer one was lost");
-            stop(error.in_segment(newest.index), names.len(), before, chain)
+            Some(found(error.in_segment(newest.index), names.len(), before, chain))
         }
-        Some(_) => Ok(None),
-    }
+        Some(_) => None,
+    };
+    Ok((restored, found))
 }
 
 /// A newest segment that is not active may end without a seal: then it is cut there.
@@ -249,14 +292,10 @@ fn archived_end(
     }
 }
 
-fn is_damage(error: &Error) -> bool {
-    matches!(error.code, Code::Corrupt | Code::Io)
-}
-
 fn beyond_repair(error: &Error) -> Error {
     let text = format!(
         "nothing that can be read is damaged, but the newest archived segment is, and without it the log does not open: \
-         {}; read the log and write it anew",
+         {}; and what is left does not say what its header and seal were: read the log and write it anew",
         error.text
     );
     Error { code: Code::Unsupported, ..Error::new(Code::Unsupported, text).at(error.segment, error.offset) }

@@ -163,6 +163,8 @@ struct Behind {
     /// Where to go on.
     next: Option<(u64, FrameHeader)>,
     says_durable: bool,
+    /// The first block that cannot be read: it may have been either.
+    unreadable: Option<(u64, Error)>,
 }
 
 impl Verifier<'_, '_> {
@@ -389,7 +391,7 @@ impl Verifier<'_, '_> {
         let is_next = matches!(glimpse, Glimpse::Whole(frame, ..) if walk.chain.continues_in(frame));
         let may_be_end = walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk);
         let unreadable = matches!(glimpse, Glimpse::Unreadable(_));
-        if may_be_end && !unreadable {
+        if may_be_end && !unreadable && behind.unreadable.is_none() {
             let spot = spot_of(glimpse, &walk.chain);
             return self.end(walk, spot, behind.next.is_some()).map(|()| false);
         }
@@ -400,6 +402,14 @@ impl Verifier<'_, '_> {
             return Ok(true);
         }
         self.good = false;
+        if let Some((offset, error)) = behind.unreadable.as_ref().filter(|_| may_be_end && !unreadable) {
+            // Nobody knows whether the log ends here.
+            let found =
+                Finding::of(Kind::Unreadable, walk.name.to_string(), &error.clone().at(walk.header.index, *offset));
+            let seq = walk.chain.last_seq + 1;
+            self.tell(&Finding { acknowledged: Acknowledged::Unknown, seq, ..found })?;
+            return Ok(false);
+        }
         let acknowledged = if may_be_end { Acknowledged::Unknown } else { Acknowledged::Yes };
         self.damage(walk, glimpse, &behind, acknowledged)?;
         walk.whole = None;
@@ -594,15 +604,16 @@ impl Walk {
             }
         }
         while at + block <= end && !(behind.says_durable && behind.next.is_some()) {
-            // What cannot be read says nothing.
-            if let Ok(Some(frame)) = self.stream.header_at(at) {
-                if followers::follows(&self.chain, &frame) {
+            match self.stream.header_at(at) {
+                Ok(Some(frame)) if followers::follows(&self.chain, &frame) => {
                     behind.next = behind.next.or(Some((at, frame)));
                     if says(&frame, &self.chain) {
                         behind.says_durable = true;
                         self.witness = Some((at, frame));
                     }
                 }
+                Ok(_) => {}
+                Err(error) => behind.unreadable = behind.unreadable.or(Some((at, error))),
             }
             at += block;
         }

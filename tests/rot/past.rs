@@ -57,7 +57,6 @@ impl Machine {
         let clock = Clock::simulated();
         clock.pass(Duration::from_nanos(self.clock.now_ns()));
         let disk = self.disk.fork(seed).with_clock(clock.clone());
-        disk.clear_faults();
         disk.set_keep(Keep::Everything);
         disk.kill();
         Machine { disk, clock, options: self.options.clone() }

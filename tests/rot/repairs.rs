@@ -5,6 +5,7 @@ use std::path::Path;
 use twal::disk::sim::{Keep, Stop};
 use twal::{Acknowledged, Code, Error, Repair, StepKind};
 
+use super::damage::Damage;
 use super::judge::{is_damage, nothing_silent, read_log, require, Seen, Verdict};
 use super::past::{Machine, Past};
 use super::rng::Rng;
@@ -40,7 +41,12 @@ fn is_kept(machine: &Machine, file: &str, content: &[u8]) -> bool {
 }
 
 /// Repairs a copy of `machine` and judges it.  None: nothing was to be done, or it was beyond repair.
-pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<Option<Seen>> {
+pub fn repair(
+    past: &Past,
+    damage: &Damage,
+    machine: &Machine,
+    (may_shorten, seed): (bool, u64),
+) -> Verdict<Option<Seen>> {
     let before = machine.fork(seed).open_to_read().ok().map(|reader| read_log(past, &reader)).transpose()?;
     let fork = machine.fork(seed);
     let left = fork.disk.names().iter().any(|name| !name.contains("spare"));
@@ -67,7 +73,8 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
     let is_damaged = repair.damage().is_some_and(|error| is_damage(error).is_ok());
     require!(is_damaged, "a plan without damage");
     let steps = repair.steps().to_vec();
-    let contents: Vec<_> = steps.iter().map(|step| fork.disk.content(&step.file)).collect();
+    let readable = |file: &str| fork.disk.content(file).map(|content| damage.readable(past, file, content));
+    let contents: Vec<_> = steps.iter().map(|step| readable(&step.file)).collect();
     let drops = steps.iter().any(|step| step.acknowledged != Acknowledged::No);
     if drops {
         let names = fork.disk.names();
@@ -97,7 +104,7 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
 }
 
 /// Stops a repair at every step, in every way, and looks; then repairs again.
-pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<u64> {
+pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, seed): (bool, u64)) -> Verdict<u64> {
     let dry = machine.fork(seed);
     if !plan(&dry).is_ok_and(|repair| !repair.steps().is_empty()) {
         return Ok(0);
@@ -106,6 +113,8 @@ pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> 
     apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
     let last = repaired(past, &dry.fork(seed))?.last();
     let steps = dry.disk.steps() - from;
+    let there = |(name, _): &'_ (String, Vec<u8>)| Some((name.clone(), machine.disk.content(name)?));
+    let files: Vec<(String, Vec<u8>)> = past.files.iter().filter_map(there).collect();
     let (mut states, mut rng) = (0, Rng::new(seed));
     for at in 0..steps {
         // Each of them in its turn; many seeds make all of them.
@@ -126,19 +135,24 @@ pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> 
         fork.disk.land_late_writes();
         states += 1;
         let what = format!("stopped at {at} of {steps} by {stop:?}, {keep:?}");
-        after_a_crash(past, machine, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
+        nothing_is_gone(past, damage, &files, &fork).map_err(|text| format!("{what}: {text}"))?;
+        after_a_crash(past, damage, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
     }
     Ok(states)
 }
 
-fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
-    // What was there is there still, or its copy is.
-    for (name, _) in &past.files {
-        let Some(content) = before.disk.content(name) else { continue };
-        let stays = crashed.disk.content(name).is_some_and(|now| now == content);
+/// What was there is there still, or its copy is.
+pub fn nothing_is_gone(past: &Past, damage: &Damage, files: &[(String, Vec<u8>)], crashed: &Machine) -> Verdict {
+    for (name, content) in files {
+        let stays = crashed.disk.content(name).is_some_and(|now| now == *content);
         // A segment that is cut may be under its new name.
-        require!(stays || is_kept(crashed, name, &content), "{name} is neither in the log nor in the backup");
+        let copy = damage.readable(past, name, content.clone());
+        require!(stays || is_kept(crashed, name, &copy), "{name} is neither in the log nor in the backup");
     }
+    Ok(())
+}
+
+fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
     let fork = crashed.fork(last);
     match fork.open() {
         Err(error) => is_damage(&error)?,
@@ -152,6 +166,8 @@ fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten,
     }
     apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
     let seen = repaired(past, crashed)?;
-    require!(seen.last() == last, "the second repair ends at {}, the first at {last}", seen.last());
+    // What could not be read may be read once more.
+    let more = matches!(damage, Damage::Unreadable { .. }) && seen.last() > last;
+    require!(seen.last() == last || more, "the second repair ends at {}, the first at {last}", seen.last());
     Ok(())
 }

@@ -350,7 +350,8 @@ impl SimDisk {
         self.plan(Some(CallKind::Write), k, errno, true, false);
     }
 
-    /// The next `times` reads of any byte in `range` fail.  Panics without such a file.
+    /// The next `times` reads of any byte in `range` fail; one that is written again is whole.  Panics without such a
+    /// file.
     pub fn fail_reads(&self, name: &str, range: Range<u64>, times: u64, errno: i32) {
         self.world().spoil_reads(name, range, times, errno);
     }

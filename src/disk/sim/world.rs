@@ -619,6 +619,9 @@ impl World {
         if durable {
             inode.size_durable_at_least(unit_end);
         }
+        for (index, _) in unit {
+            self.heal(ino, &(index * SECTOR..(index + 1) * SECTOR));
+        }
     }
 
     /// Takes a part of a write out of `flight` and leaves the rest there: any units, or
