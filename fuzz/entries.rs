@@ -191,7 +191,7 @@ pub fn directory(bytes: &[u8]) {
 
 /// Numbers rise, and without skipping they have no gap.  How many there were.
 fn read_all(log: &Log, skip_damaged: bool) -> u64 {
-    let Ok(mut iter) = log.iter_with(IterOptions { from_seq: 0, skip_damaged }) else { return 0 };
+    let Ok(mut iter) = log.iter_with(IterOptions { skip_damaged, ..IterOptions::default() }) else { return 0 };
     let (mut last, mut count) = (0, 0);
     while let Ok(Some(record)) = iter.next_record() {
         assert!(record.seq > last, "{} follows {last}", record.seq);

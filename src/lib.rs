@@ -36,4 +36,6 @@ pub mod txn;
 pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};
 pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
-pub use log::{Done, Entry, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail};
+pub use log::{
+    Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
+};
