@@ -6,6 +6,7 @@
 //!
 //! * [`event`]: the events and the checkpoint as record payloads.
 //! * [`saga`], [`two_phase`]: what each event does to one operation, and when it is refused.
+//! * [`streams`]: what is dropped of streams, and how far something outside was applied.
 //! * [`table`]: all operations that are not finished; the same `apply` live and in replay.
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod refusal;
 pub mod saga;
 pub mod snapshot;
+pub mod streams;
 pub mod table;
 pub mod token;
 pub mod two_phase;
@@ -26,6 +28,7 @@ pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
 pub use plan::{Action, Rebuild, Unfinished};
 pub use refusal::{Reason, Refusal};
 pub use saga::{Saga, SagaState, StepStatus};
+pub use streams::{Applied, Purge, StreamEvent, Streams, Tombstone};
 pub use table::{Status, Table};
 pub use token::{Direction, Token};
 pub use two_phase::{Participant, Transaction, TransactionState};

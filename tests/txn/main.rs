@@ -6,9 +6,10 @@ mod events;
 mod histories;
 mod machines;
 mod plans;
+mod streams;
 
 use twal::txn::event::Name;
-use twal::txn::{Event, SagaEvent, Step, TransactionEvent};
+use twal::txn::{Applied, Event, Purge, SagaEvent, Step, StreamEvent, Tombstone, TransactionEvent};
 
 /// A shard, node or coordinator.
 fn name(number: u32) -> Name {
@@ -47,6 +48,18 @@ fn saga_event(word: &str) -> SagaEvent {
 /// A abort_start · B abort_complete · R rollback_start · S rollback_complete
 fn transaction(id: u64, words: &str) -> Vec<Event> {
     words.split_whitespace().map(|word| Event::Transaction(id, transaction_event(word))).collect()
+}
+
+fn tombstone(stream: u64, below_seq: u64, name: &[u8]) -> Event {
+    Event::Stream(stream, StreamEvent::Tombstone(Tombstone { below_seq, name: name.to_vec() }))
+}
+
+fn purge(stream: u64, before: i64, tag: u8, purged: u64) -> Event {
+    Event::Stream(stream, StreamEvent::Purge(Purge { before, tag, purged }))
+}
+
+fn applied(stream: u64, epoch: u64, position: u64) -> Event {
+    Event::Stream(stream, StreamEvent::Applied(Applied { epoch, position }))
 }
 
 fn transaction_event(word: &str) -> TransactionEvent {
