@@ -17,6 +17,7 @@
 //! | `read` | walking frames, the record cursor |
 //! | `recover`, `commit` | verdict and open; group commit |
 //! | `log` | [`Log`]: open = recover + commit |
+//! | `interchange` | files of the v2.6 layout, as records to read and to write |
 //! | `txn` | sagas and two-phase commits: pure machines, their table, the recovery's plan |
 //! | `ffi` | the C ABI: check, call, answer |
 #![warn(rustdoc::all)]
@@ -26,6 +27,7 @@ pub mod commit;
 pub mod disk;
 pub mod ffi;
 pub mod format;
+pub mod interchange;
 pub mod log;
 pub mod mem;
 pub mod read;
