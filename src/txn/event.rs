@@ -8,6 +8,7 @@ use super::streams::{StreamEvent, STREAM_EVENTS};
 use super::Family;
 use crate::base::bytes::*;
 use crate::base::{Code, Error};
+use crate::format::v26;
 
 /// Record type of a checkpoint.
 pub const CHECKPOINT: u16 = 0xF0;
@@ -282,6 +283,17 @@ impl Event {
             _ => {}
         }
         kind
+    }
+
+    /// The event that a record of the v2.6 layout holds: in the short form, and none that came later.
+    pub fn decode_short(kind: u8, payload: &[u8]) -> Result<Event, BadEvent> {
+        let expected = v26::payload_len(kind);
+        let (kind, len) = (u16::from(kind), payload.len());
+        match expected.map(|expected| usize_of(expected.into())) {
+            Some(expected) if expected == len => Event::decode(kind, payload),
+            Some(expected) => Err(BadEvent::Length { kind, len, expected }),
+            None => Err(BadEvent::Kind(kind)),
+        }
     }
 
     /// The event that a record holds.  The two short forms of the v2.6 layout are events too.

@@ -11,9 +11,11 @@
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
 //! * [`token`]: the name of each action, the same after every crash.
+//! * [`interchange`]: the same events in files of the v2.6 layout.
 #![forbid(unsafe_code)]
 
 pub mod event;
+pub mod interchange;
 pub mod limits;
 pub mod plan;
 pub mod refusal;

@@ -185,6 +185,11 @@ impl Streams {
         self.applied.get(&stream).map(|(_, applied)| applied)
     }
 
+    /// Whether nothing is said of any stream.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The filter that leaves out what is dropped.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = Hidden::new();
