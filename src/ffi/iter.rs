@@ -340,7 +340,7 @@ mod tests {
         };
         assert_eq!(of(1, 0, 24), Ok(IterOptions { from_seq: 7, skip_damaged: true, hidden: None }));
         assert_eq!(of(0, 0, 24), Ok(IterOptions { from_seq: 7, ..IterOptions::default() }));
-        assert_eq!([of(2, 0, 24), of(0, 1, 24), of(0, 0, 16)], [Err(Code::Inval); 3]);
+        assert_eq!([of(2, 0, 24), of(0, 1, 24), of(0, 0, 16)], [const { Err(Code::Inval) }; 3]);
     }
 
     #[test]
