@@ -149,7 +149,8 @@ pub fn v26(bytes: &[u8]) {
         record[25..29].copy_from_slice(&crc.to_le_bytes());
         at += header.record_len();
     }
-    for records in [bytes, &right] {
+    let changed = right != bytes;
+    for records in [bytes, &right].into_iter().take(1 + usize::from(changed)) {
         let mut first = vec![0; v26::FILE_HEADER_LEN];
         v26::FileHeader { segment: 1, ..v26::FileHeader::default() }.encode(&mut first);
         first.extend(records);
