@@ -269,7 +269,14 @@ impl Reader {
                 self.damage(corrupt(number, 0, format!("{} files are missing before {name}", number - before - 1)))?;
             }
         }
-        let mut window = Window::new(self.open_file(number, &name)?, number, &name)?;
+        let file = match self.open_file(number, &name) {
+            Err(error) if error.code == Code::Corrupt => {
+                self.damage(error)?;
+                return Ok(true);
+            }
+            opened => opened?,
+        };
+        let mut window = Window::new(file, number, &name)?;
         self.summary.files += 1;
         let bytes = window.at(0, FILE_HEADER_LEN)?;
         let len = bytes.len();

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use twal::format::v26::{payload_len, FileHeader, RecordHeader};
 use twal::interchange::{ReadOptions, Reader};
+use twal::txn::interchange::replay;
+use twal::txn::limits::STATE_BYTES_DEFAULT;
+use twal::txn::plan::Rejected;
+use twal::txn::{BadEvent, Event, Family, Rules, SagaEvent, Step, Table};
 use twal::{Code, Error};
 
 use super::{common, disk_with, expected, files_of, golden, read_all};
@@ -141,17 +145,52 @@ fn the_last_file_may_be_torn_anywhere() {
             assert_eq!((error, torn), (None, cut + zeros > end || !header_is_there), "{what}");
         }
     }
-    // The same in any other file is damage, wherever it is cut.
-    for cut in 0..whole[3].1.len() {
+    // The same in any other file is damage, wherever it is cut, and whatever its header counts.
+    for (filled_in, cut) in [false, true].into_iter().flat_map(|one| (0..whole[3].1.len()).map(move |cut| (one, cut))) {
         let mut files = whole.clone();
+        if !filled_in {
+            files[3].1[28..36].fill(0);
+        }
         files[3].1.truncate(cut);
         let (_, error, _, torn) = read(&files, ReadOptions::default());
-        assert_eq!(
-            (error.map(|error| (error.code, error.segment)), torn),
-            (Some((Code::Corrupt, 4)), false),
-            "cut {cut}"
-        );
+        let error = error.map(|error| (error.code, error.segment));
+        // A file that counts no record and has none is whole: nothing in the layout says otherwise.
+        let empty = cut == 44 && !filled_in;
+        assert_eq!((error, torn), ((!empty).then_some((Code::Corrupt, 4)), false), "cut {cut}");
     }
+}
+
+/// What the layout's types became later is not taken from such a file: a checkpoint with a state would stand in the
+/// place of everything before it.
+#[test]
+fn later_forms_are_no_events_of_the_layout() {
+    let mut table = Table::new();
+    table.apply(1, &Event::Saga(900, SagaEvent::Created { coordinator: [1; 32] }), Rules::Strict).unwrap();
+    let step = Step { index: 9, action: 1, depends_on: vec![1], payload: b"undo".to_vec() };
+    let mut files = clean();
+    let mut payload = Vec::new();
+    for (seq, event) in
+        [(107, Event::Checkpoint(table.checkpoint())), (108, Event::Saga(5, SagaEvent::StepAdded(step)))]
+    {
+        let kind = u8::try_from(event.encode(&mut payload)).unwrap();
+        files[5].1.extend(RecordHeader::of(kind, seq, 0, &payload).encode());
+        files[5].1.extend(&payload);
+    }
+    files[5].1[28] += 2;
+    let disk = disk_with(&files);
+    let mut reader = Reader::open_on(disk.as_ref(), Path::new("v26"), ReadOptions::default()).unwrap();
+    let found = replay(&mut reader, STATE_BYTES_DEFAULT).unwrap();
+    let wrong: Vec<_> = found.wrong.iter().map(|wrong| (wrong.seq, wrong.why)).collect();
+    let len = table.checkpoint().state.len() + 16;
+    assert_eq!(
+        wrong,
+        [
+            (107, Rejected::Event(BadEvent::Length { kind: 0xF0, len, expected: 16 })),
+            (108, Rejected::Event(BadEvent::Length { kind: 2, len: 25, expected: 13 })),
+        ]
+    );
+    assert_eq!(found.isolated, [(Family::Saga, 5)]);
+    assert_eq!(found.plan.len(), 10, "what was unfinished is there");
 }
 
 /// A bit of every byte of every file: never a record that was not written, never fewer without an error or a torn end; what
@@ -209,6 +248,9 @@ fn what_is_not_a_file_is_refused() {
         let error = error.unwrap_or_else(|| panic!("{what} was read"));
         assert_eq!((lines.len(), error.code, error.segment), (20, Code::Corrupt, 2), "{what}: {error}");
         assert!(error.text.contains("is not a file"), "{error}");
+        let mut reader = Reader::open(&dir, SKIP).unwrap();
+        let (lines, error) = read_all(&mut reader);
+        assert_eq!((lines.len(), error, reader.summary().damaged), (20, None, 1), "{what} is passed over");
     };
     std::os::unix::fs::symlink(dir.join("wal_segment_001.wal"), &file).unwrap();
     refused("a symbolic link");
