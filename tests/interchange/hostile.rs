@@ -95,9 +95,20 @@ fn records_that_are_none_are_refused_at_their_place() {
         assert_eq!(last, (Code::Corrupt, 6, 44), "no interrupted write leaves {len} bytes in the last file");
     }
     assert_eq!(refused(|files| files[1].1[44 + 5] = 1), corrupt(44), "the number does not rise");
+    let long = |len: u32| {
+        let payload = vec![1; usize::try_from(len).unwrap()];
+        let header = RecordHeader { kind: 3, seq: 900, timestamp: 0, len, crc: twal::base::crc::crc32(&payload) };
+        let mut files = clean();
+        files[5].1[28] += 1;
+        files[5].1.extend([header.encode().as_slice(), &payload].concat());
+        let (lines, error, ..) = read(&files, ReadOptions::default());
+        (lines.len(), error.map(|error| (error.code, error.offset)))
+    };
+    assert_eq!(long(64 << 10), (107, None));
+    let end = clean()[5].1.len() as u64;
+    assert_eq!(long((64 << 10) + 1), (106, Some((Code::Corrupt, end))), "whole, and longer than any record");
     // What is longer than the file: a length that fits no type, and one that does.
-    let end = clean()[1].1.len();
-    assert_eq!(refused(|files| files[1].1.truncate(end - 1)).1, 2);
+    assert_eq!(refused(|files| drop(files[1].1.pop())).1, 2);
     let error = refused(|files| files[5].1.extend(b"WAL!\x03garbage that goes on behind a record, not zeros"));
     assert_eq!(
         error,
