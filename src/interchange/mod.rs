@@ -5,7 +5,7 @@
 //!
 //! * [`name`]: which files of a directory are of the layout.
 //! * [`read`]: their records in order, every one checked, or where it stopped.
-//! * [`write`]: a whole set of files, or none after any crash.
+//! * [`mod@write`]: a whole set of files, or none after any crash.
 #![forbid(unsafe_code)]
 
 pub mod name;

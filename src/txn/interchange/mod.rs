@@ -1,8 +1,8 @@
 //! Events in files of the v2.6 layout: what they say, into a log, out of a log.
 //!
-//! * [`replay`]: rebuilds the operations that the files hold and says what is to be done.
-//! * [`import`]: appends the events to a log, under new numbers.
-//! * [`export`]: writes a log's events as such files.
+//! * [`mod@replay`]: rebuilds the operations that the files hold and says what is to be done.
+//! * [`mod@import`]: appends the events to a log, under new numbers.
+//! * [`mod@export`]: writes a log's events as such files.
 
 pub mod export;
 pub mod import;
