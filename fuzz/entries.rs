@@ -12,20 +12,26 @@ use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::format::frame::{Cut, Seal};
+use twal::format::v26;
 use twal::format::{FrameHeader, Place, RecordHeader, SegmentHeader};
+use twal::interchange::{ReadOptions, Reader};
 use twal::segment::name::Named;
+use twal::txn::interchange::replay;
+use twal::txn::{Event, Table};
 use twal::{IterOptions, Log, Options, Repair};
 
 /// A target: its name, and what is given the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("segment_header", segment_header),
     ("frame_header", frame_header),
     ("record", record),
     ("name", name),
     ("options", options),
+    ("event", event),
+    ("v26", v26),
     ("directory", directory),
 ];
 
@@ -108,6 +114,68 @@ pub fn options(bytes: &[u8]) {
         )
     };
     assert!(code < 0, "there is no such log");
+}
+
+/// An event is what its bytes say, and a checkpoint's state what a table says.
+pub fn event(bytes: &[u8]) {
+    let (kind, payload) = bytes.split_at(bytes.len().min(2));
+    let kind = u16::from_le_bytes([kind.first().copied().unwrap_or(0), kind.get(1).copied().unwrap_or(0)]);
+    let mut again = Vec::new();
+    if let Ok(event) = Event::decode(kind, payload) {
+        assert_eq!(event.encode(&mut again), kind);
+        // The two short forms become long ones.
+        let step = kind == 0x02 && payload.len() == 13;
+        assert!(step || again == payload, "{event:?}");
+        if let Event::Checkpoint(checkpoint) = &event {
+            if let Ok(table) = Table::restore(checkpoint) {
+                assert_eq!(&table.checkpoint(), checkpoint);
+            }
+        }
+    }
+    if let Ok(event) = Event::decode_short(bytes.first().copied().unwrap_or(0), payload) {
+        event.encode_short(&mut again);
+        assert_eq!(again, payload);
+    }
+}
+
+/// Two files of the v2.6 layout, of which the second is the bytes, and the first one's records are the bytes behind a
+/// header that is right; also with the records' checksums made right.
+pub fn v26(bytes: &[u8]) {
+    let mut right = bytes.to_vec();
+    let mut at = 0;
+    while let Ok(header) = v26::RecordHeader::decode(&right[at..]) {
+        let Some(record) = right.get_mut(at..at + header.record_len()) else { break };
+        let crc = twal::base::crc::crc32(&record[v26::RECORD_HEADER_LEN..]);
+        record[25..29].copy_from_slice(&crc.to_le_bytes());
+        at += header.record_len();
+    }
+    let changed = right != bytes;
+    for records in [bytes, &right].into_iter().take(1 + usize::from(changed)) {
+        let mut first = vec![0; v26::FILE_HEADER_LEN];
+        v26::FileHeader { segment: 1, ..v26::FileHeader::default() }.encode(&mut first);
+        first.extend(records);
+        let disk = SimDisk::new(1);
+        let path = Path::new("v26");
+        // Makes the directory.
+        let _ = twal::disk::Disk::open_dir(disk.as_ref(), path, true);
+        disk.put_file("wal_segment_001.wal", &first);
+        for both in [false, true] {
+            if both {
+                disk.put_file("wal_segment_002.wal", bytes);
+            }
+            for (ignore_checksums, skip_damaged) in [(false, false), (true, false), (true, true)] {
+                let options = ReadOptions { ignore_checksums, skip_damaged };
+                let Ok(mut reader) = Reader::open_on(disk.as_ref(), path, options) else { continue };
+                let found = replay(&mut reader, 1 << 20);
+                let summary = reader.summary();
+                assert!(found.is_ok() || !skip_damaged, "{found:?}");
+                assert!(summary.records <= first.len() as u64 / 29 + bytes.len() as u64 / 29);
+                if let Some(torn) = summary.torn {
+                    assert!(torn.offset + summary.torn_bytes <= first.len().max(bytes.len()) as u64);
+                }
+            }
+        }
+    }
 }
 
 /// CRC-32C of all but the four bytes at `at`, put there.
@@ -196,7 +264,7 @@ pub fn directory_read_by(bytes: &[u8], read_all: impl Fn(&Log, bool) -> u64) {
 
 /// How many records there are; none is longer than its segment, and numbers rise.
 pub fn read_all(log: &Log, skip_damaged: bool) -> u64 {
-    let Ok(mut iter) = log.iter_with(IterOptions { from_seq: 0, skip_damaged }) else { return 0 };
+    let Ok(mut iter) = log.iter_with(IterOptions { skip_damaged, ..IterOptions::default() }) else { return 0 };
     in_order(std::iter::from_fn(|| {
         let record = iter.next_record().ok()??;
         assert!(record.data.len() <= 64 << 10);

@@ -19,14 +19,14 @@ use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
-use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::record::FLAG_REQUIRED;
 use crate::format::Id;
 use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
-pub use crate::read::Skipped;
+pub use crate::read::{Hidden, Skipped};
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
@@ -70,12 +70,15 @@ pub struct Iter {
 }
 
 /// How a log is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IterOptions {
     /// The first number wanted; 0: the oldest.
     pub from_seq: u64,
     /// Damage is passed over and counted, instead of ending the reader.
     pub skip_damaged: bool,
+    /// Records that are left out, as if they were not there: what a table's tombstones and purges dropped.
+    /// None: every record is delivered.
+    pub hidden: Option<Arc<Hidden>>,
 }
 
 struct Inner {
@@ -312,7 +315,7 @@ impl Log {
     /// # Errors
     /// As `twal_iter_open`.
     pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
-        let IterOptions { from_seq, skip_damaged } = options;
+        let IterOptions { from_seq, skip_damaged, hidden } = options;
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
@@ -330,7 +333,10 @@ impl Log {
             let text = format!("record {from_seq} does not exist, the last is {last_seq}");
             return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
         }
-        let cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
+        let mut cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
+        if let Some(hidden) = hidden {
+            cursor.hide(hidden);
+        }
         Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage })
     }
 
@@ -491,7 +497,7 @@ impl Iter {
             timestamp: header.timestamp,
             kind: header.kind,
             required: header.flags & FLAG_REQUIRED != 0,
-            batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
+            batch_continues: self.cursor.batch_continues(),
             data,
         }))
     }

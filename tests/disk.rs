@@ -229,6 +229,22 @@ fn a_read_ends_where_the_file_ends() {
     });
 }
 
+#[test]
+fn a_file_ends_where_it_is_told() {
+    both("truncate", |dir, path| {
+        let file = dir.create("twal-a").unwrap();
+        file.write_at(&Aligned::filled(3 * BLOCK, 7), 0, Durable::No).unwrap();
+        file.truncate(at(1) + 101).unwrap();
+        file.sync().unwrap();
+        assert_eq!(std::fs::read(path.join("twal-a")).unwrap(), vec![7; BLOCK + 101]);
+        let mut buf = Aligned::filled(3 * BLOCK, 9);
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), BLOCK + 101);
+        assert!(buf[..BLOCK + 101].iter().all(|byte| *byte == 7));
+        let reader = dir.open("twal-a", Access::Read).unwrap();
+        assert_eq!(errno(reader.truncate(0)), Some(libc::EINVAL), "it does not write");
+    });
+}
+
 /// More threads than lanes, each on blocks of its own.
 #[test]
 fn threads_write_side_by_side() {

@@ -4,7 +4,7 @@
 //! Method: the functions of fuzz/entries.rs, which the fuzzer runs too, are given
 //! every file of fuzz/corpus and as many random inputs as fit in the time of a
 //! test.  No single piece of memory may be larger than what the files themselves
-//! justify.  `TWAL_SEED=n` plays one input of the last test, `TWAL_HOSTILE_CASES=n`
+//! justify.  `TWAL_SEED=n` plays one input of the last two tests, `TWAL_HOSTILE_CASES=n`
 //! sets how many.
 #![allow(clippy::cast_possible_truncation)]
 
@@ -66,6 +66,14 @@ fn the_lists_of_targets_agree() {
     assert_eq!(in_make.split_whitespace().collect::<Vec<_>>(), here);
 }
 
+/// The one that was asked for, or as many as asked for, or these.
+fn seeds(cases: u64) -> std::ops::Range<u64> {
+    match env("TWAL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..env("TWAL_HOSTILE_CASES").unwrap_or(cases),
+    }
+}
+
 #[test]
 fn the_corpus_is_replayed() {
     for (name, entry) in entries::TARGETS {
@@ -90,6 +98,34 @@ fn random_bytes(entry: fn(&[u8])) -> Option<Vec<u8>> {
         (0..len).map(|_| rng.next() as u8).collect()
     };
     (0..20_000).map(|_| input()).find(|bytes| std::panic::catch_unwind(|| entry(bytes)).is_err())
+}
+
+/// Each file of the corpus with a few bytes changed, cut, doubled or moved.
+#[test]
+fn a_changed_corpus_does_no_harm() {
+    for (name, entry) in entries::TARGETS.iter().filter(|(name, _)| *name != "directory") {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+        let mut paths: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
+        paths.sort();
+        for (path, seed) in paths.iter().flat_map(|path| seeds(500).map(move |seed| (path, seed))) {
+            let mut rng = Rng::new(seed);
+            let mut bytes = std::fs::read(path).unwrap();
+            for _ in 0..rng.within(1, 4) {
+                let at = rng.below(bytes.len() as u64 + 1) as usize;
+                let other = rng.below(bytes.len() as u64 + 1) as usize;
+                match rng.below(5) {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, rng.next() as u8),
+                    2 => bytes.extend_from_within(at.min(other)..at.max(other)),
+                    3 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
+                    _ if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0xff][rng.below(4) as usize],
+                    _ => {}
+                }
+            }
+            let run = std::panic::catch_unwind(|| entry(&bytes));
+            assert!(run.is_ok(), "TWAL_SEED={seed} fails with {}: {bytes:?}", path.display());
+        }
+    }
 }
 
 /// Gives `entry` edits of a directory, of each seed: the first that it did not stand.
@@ -121,11 +157,7 @@ fn random_bytes_do_no_harm() {
 
 #[test]
 fn lies_with_right_checksums_do_no_harm() {
-    let seeds = match env("TWAL_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..env("TWAL_HOSTILE_CASES").unwrap_or(2000),
-    };
-    if let Some((seed, bytes)) = lies(in_bounds, seeds) {
+    if let Some((seed, bytes)) = lies(in_bounds, seeds(2000)) {
         panic!("TWAL_SEED={seed} fails: {bytes:?}");
     }
 }

@@ -111,6 +111,10 @@ impl File for NotingFile {
         self.1.note(Call::Other("allocate"));
         self.0.allocate(size)
     }
+    fn truncate(&self, size: u64) -> Result<()> {
+        self.1.note(Call::Other("truncate"));
+        self.0.truncate(size)
+    }
     fn written_until(&self, offset: u64) -> Result<u64> {
         self.0.written_until(offset)
     }

@@ -199,6 +199,27 @@ fn a_dsync_write_that_grows_the_file_is_readable_after_a_power_cut() {
 }
 
 #[test]
+fn a_truncated_size_is_old_or_new_until_it_is_flushed() {
+    let (disk, dir, file) = disk_with(1, 4, 1);
+    file.truncate(700).unwrap();
+    assert_eq!((file.size().unwrap(), disk.content("f").unwrap()), (700, vec![1; 700]));
+    let mut buf = sector(9);
+    assert_eq!(file.read_at(&mut buf, 512).unwrap(), 188);
+    assert_eq!(errno(dir.open("f", Access::Read).unwrap().truncate(0)), libc::EBADF);
+    let sizes: BTreeSet<usize> = (0..20)
+        .map(|seed| {
+            let cut = disk.fork(seed);
+            cut.power_cut();
+            cut.content("f").unwrap().len()
+        })
+        .collect();
+    assert_eq!(sizes, BTreeSet::from([700, 2048]));
+    file.sync().unwrap();
+    disk.power_cut();
+    assert_eq!(disk.content("f").unwrap(), vec![1; 700]);
+}
+
+#[test]
 fn a_size_is_old_or_new_after_a_power_cut() {
     let disk = SimDisk::new(1);
     let dir = open(&disk);

@@ -37,7 +37,7 @@ fn a_frame_that_overtook_another_is_not_gone_on_with() {
     let sixth = content[block_of(6)..][..BLOCK].to_vec();
     disk.overwrite(&segment, block_of(6) as u64, &[0; BLOCK]);
 
-    let mut iter = log.iter_with(IterOptions { from_seq: 0, skip_damaged: true }).unwrap();
+    let mut iter = log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }).unwrap();
     for seq in 1..=4 {
         assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
     }

@@ -1,4 +1,5 @@
-//! CRC-32C (Castagnoli), hardware where the CPU has it, through crate `crc32c`.
+//! CRC-32C (Castagnoli), hardware where the CPU has it, through crate `crc32c`; and the CRC-32 of
+//! the v2.6 layout, through crate `crc32fast`.
 //!
 //! A seed ties a checksum to the place it was computed for: see
 //! docs/FORMAT.md, "Checksums".
@@ -32,6 +33,11 @@ pub fn crc32c_bridge(seed: u32, crc: u32) -> [u8; 4] {
     (seed ^ crc32c_seed(crc, &[0; 4])).to_le_bytes()
 }
 
+/// CRC-32 of `bytes` (IEEE 802.3: polynomial 0xEDB88320, initial value and final XOR 0xFFFFFFFF).
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +57,12 @@ mod tests {
             assert_eq!(crc32c_seed(crc, b"any bytes at all"), seed);
             assert_eq!(crc32c_append(seed, &crc32c_bridge(seed, 0x1234_5678)), 0x1234_5678);
         }
+    }
+
+    /// The check value of ISO 3309, and that of no bytes.
+    #[test]
+    fn agrees_with_iso_3309() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
     }
 }

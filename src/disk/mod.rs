@@ -149,6 +149,10 @@ pub trait File: Send + Sync {
     /// without writing it.
     fn allocate(&self, size: u64) -> io::Result<()>;
 
+    /// Shortens the file to `size` bytes, at any byte; durable after [`File::sync`].
+    /// The end of whoever wrote whole blocks: nothing is written behind it afterwards.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+
     /// First offset from `offset` on that was allocated but never written, or
     /// the file's size if there is none: writes before it change no metadata.
     fn written_until(&self, offset: u64) -> io::Result<u64>;

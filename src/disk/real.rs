@@ -500,6 +500,12 @@ impl File for RealFile {
         }
     }
 
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
+        let len = off_t(size)?;
+        Ok(uninterrupted(|| nix::unistd::ftruncate(&self.fd, len))?)
+    }
+
     /// A file system that cannot tell answers the file's size.  That is the
     /// safe error: a place wrongly taken for written costs a slower write, one
     /// wrongly taken for unwritten would be filled with zeros over data.

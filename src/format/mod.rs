@@ -10,6 +10,7 @@
 pub mod frame;
 pub mod record;
 pub mod segment_header;
+pub mod v26;
 
 pub use frame::{Chain, FrameHeader, FRAME_HEADER_LEN};
 pub use record::{RecordHeader, RECORD_HEADER_LEN};

@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
+use super::hidden::Hidden;
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
 use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
-use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_REQUIRED};
+use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
 use crate::segment::Directory;
 
@@ -38,6 +39,8 @@ pub struct Cursor {
     skipped: Option<Skipped>,
     /// Behind damage, and nothing to go on with was found yet.
     lost: Option<Lost>,
+    /// Records that are left out; None: none is.
+    hidden: Option<Arc<Hidden>>,
 }
 
 /// Where the cursor has lost its way.
@@ -93,7 +96,13 @@ impl Cursor {
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, sealed: false, failed, skipped, lost })
+        let (frame, sealed, hidden) = (None, false, None);
+        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame, sealed, failed, skipped, lost, hidden })
+    }
+
+    /// Leaves these records out from here on.
+    pub fn hide(&mut self, hidden: Arc<Hidden>) {
+        self.hidden = (!hidden.is_empty()).then_some(hidden);
     }
 
     /// What was passed over; None: damage stops this cursor.
@@ -272,7 +281,8 @@ impl Cursor {
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
             frame.record = record;
-            if record.seq >= self.from_seq {
+            let hidden = self.hidden.as_ref().is_some_and(|hidden| hidden.hides(&record));
+            if record.seq >= self.from_seq && !hidden {
                 return Ok(true);
             }
         }
@@ -284,6 +294,24 @@ impl Cursor {
         let frame = self.frame.as_ref().expect("advance went to a record");
         let len = crate::base::bytes::usize_of(u64::from(frame.record.len));
         (frame.record, &self.at().body(&frame.header)[frame.payload..frame.payload + len])
+    }
+
+    /// Whether more records of the same batch will be delivered: of those that follow in it, some may be hidden.
+    pub fn batch_continues(&self) -> bool {
+        let frame = self.frame.as_ref().expect("advance went to a record");
+        let (mut record, mut next) = (frame.record, frame.next);
+        while record.flags & FLAG_BATCH_CONTINUES != 0 {
+            let Some(hidden) = &self.hidden else { return true };
+            // What is damaged shows when it is its turn.
+            let Some(rest) = self.at().body(&frame.header).get(next..frame.records_end) else { return true };
+            let Ok(follower) = RecordHeader::decode_header(rest) else { return true };
+            if !hidden.hides(&follower) {
+                return true;
+            }
+            next += record_len(crate::base::bytes::usize_of(u64::from(follower.len)));
+            record = follower;
+        }
+        false
     }
 
     fn next_segment(&mut self) -> Result<()> {

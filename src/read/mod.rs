@@ -4,6 +4,7 @@
 pub mod ahead;
 pub mod cursor;
 pub mod followers;
+pub mod hidden;
 pub mod scout;
 pub mod segment;
 pub mod skip;
@@ -12,6 +13,7 @@ pub mod walk;
 pub mod witness;
 
 pub use cursor::Cursor;
+pub use hidden::Hidden;
 pub use skip::Skipped;
 pub use walk::{Look, Walker};
 pub use witness::Witnessed;

@@ -87,7 +87,7 @@ pub fn nothing_silent(past: &Past, seen: &Seen, may_shorten: bool) -> Verdict {
 /// `untouched` are numbers in files that nobody touched.
 pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u64>]) -> Verdict<u64> {
     let first_seq = log.first_seq();
-    let mut iter = match log.iter_with(IterOptions { from_seq: 0, skip_damaged: true }) {
+    let mut iter = match log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }) {
         Ok(iter) => iter,
         Err(error) => return is_damage(&error).map(|()| 0),
     };

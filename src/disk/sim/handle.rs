@@ -181,6 +181,10 @@ impl File for SimFile {
         self.shared.world().allocate(self.id, size)
     }
 
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.shared.world().truncate(self.id, size)
+    }
+
     fn written_until(&self, offset: u64) -> io::Result<u64> {
         self.shared.world().look(self.id, |inode| inode.written_until(offset))
     }

@@ -102,7 +102,7 @@ pub enum CallKind {
     Write,
     /// [`File::sync`].
     Sync,
-    /// [`File::allocate`].
+    /// [`File::allocate`] and [`File::truncate`].
     Allocate,
     /// [`File::size`] and [`File::written_until`].
     Stat,

@@ -694,16 +694,29 @@ impl World {
     }
 
     pub(super) fn allocate(&mut self, file: u64, size: u64) -> io::Result<()> {
+        self.resize(file, |world, ino, stamp| {
+            world.take_room(ino, size)?;
+            world.inode(ino).grow(size, stamp);
+            Ok(())
+        })
+    }
+
+    pub(super) fn truncate(&mut self, file: u64, size: u64) -> io::Result<()> {
+        self.resize(file, |world, ino, stamp| {
+            world.inode(ino).shrink(size, stamp);
+            Ok(())
+        })
+    }
+
+    fn resize(&mut self, file: u64, change: impl FnOnce(&mut World, u64, u64) -> io::Result<()>) -> io::Result<()> {
         let name = self.label(file);
         self.call(CallKind::Allocate, self.files.contains_key(&file), &name, |world| {
             let OpenFile { ino, access } = world.files[&file].clone();
             if access != Access::Write {
                 return errno(libc::EBADF);
             }
-            world.take_room(ino, size)?;
             let stamp = world.fresh();
-            world.inode(ino).grow(size, stamp);
-            Ok(())
+            change(world, ino, stamp)
         })
     }
 

@@ -126,9 +126,12 @@ impl Manager {
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
                 Some((Family::Transaction, _)) => counted.transaction_events.one(),
-                None => state.since_checkpoint = 0,
+                None => {}
             }
-            state.since_checkpoint += u64::from(event.operation().is_some());
+            state.since_checkpoint = match event {
+                Event::Checkpoint(_) => 0,
+                _ => state.since_checkpoint + 1,
+            };
             last_seq = seq;
         }
         last_seq
