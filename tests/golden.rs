@@ -22,8 +22,11 @@ use std::path::{Path, PathBuf};
 
 use common::{from_text, hex, lines_of, options, read_only, scratch, segments_of, write_files};
 use twal::base::crc::crc32c;
-use twal::format::frame::{Cut, Seal, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
+use twal::format::frame::{
+    Cut, FirstSeal, Seal, COMPACTED_SEAL_LEN, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN,
+};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use twal::format::segment_header::FEATURE_COMPACTED;
 use twal::format::{
     Chain, FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
 };
@@ -149,7 +152,8 @@ fn the_segment_header_is_as_documented() {
             ("crc", le(crc)),
             ("compatible", le(0u32)),
             ("read_only_compatible", le(0u32)),
-            ("incompatible", le(0u32)),
+            // It says that it is of a later generation than the first.
+            ("incompatible", le(FEATURE_COMPACTED)),
             ("block_size", le(header.block_size)),
             ("segment_size", le(header.segment_size)),
             ("first_seq", le(header.first_seq)),
@@ -253,12 +257,32 @@ fn the_record_and_the_seal_are_as_documented() {
     );
     assert_eq!((bytes.len(), &bytes[40..61], &bytes[61..]), (64, &payload[..], &[0, 0, 0][..]));
 
-    let seal = Seal { record_count: 0x0102_0304_0506_0708, first_seq: 0x1112, frame_count: 0x2122 };
+    let (record_count, first_seq, frame_count) = (0x0102_0304_0506_0708, 0x1112, 0x2122);
+    let seal = Seal { record_count, first_seq, frame_count, first_seal: None };
     let mut bytes = vec![0xff; SEAL_LEN];
     seal.encode(&mut bytes);
     let expected =
         [("record_count", le(seal.record_count)), ("first_seq", le(0x1112u64)), ("frame_count", le(0x2122u64))];
     assert_fields("Seal", SEAL_LEN, &bytes, &expected);
+
+    let first = FirstSeal {
+        identity: 0x3132_3334_3536_3738,
+        offset: 0x4142_4344_4546_4748,
+        epoch: 0x5152_5354_5556_5758,
+        epoch_id: [0x61; 16],
+        frame_number: 0x7172_7374_7576_7778,
+    };
+    let mut bytes = vec![0xff; COMPACTED_SEAL_LEN];
+    Seal { first_seal: Some(first), ..seal }.encode(&mut bytes);
+    let of_first = [
+        ("first_identity", le(first.identity)),
+        ("first_offset", le(first.offset)),
+        ("first_epoch", le(first.epoch)),
+        ("first_epoch_id", first.epoch_id.to_vec()),
+        ("first_frame_number", le(first.frame_number)),
+    ];
+    let expected: Vec<_> = expected.into_iter().chain(of_first).collect();
+    assert_fields("Compacted segments", COMPACTED_SEAL_LEN, &bytes, &expected);
 
     let cut = Cut { last_seq: 0x0102_0304_0506_0708, segments: 0x1112, bytes: 0x2122, cut_ns: -0x3132 };
     let mut bytes = [0xff; CUT_LEN];
@@ -277,7 +301,7 @@ fn the_record_and_the_seal_are_as_documented() {
 #[test]
 #[should_panic(expected = "Seal: first_seq")]
 fn canary_fields() {
-    let seal = Seal { record_count: 1, first_seq: 2, frame_count: 3 };
+    let seal = Seal { record_count: 1, first_seq: 2, frame_count: 3, first_seal: None };
     let mut bytes = vec![0; SEAL_LEN];
     seal.encode(&mut bytes);
     bytes.swap(8, 9);
@@ -511,7 +535,8 @@ impl Composed {
 
     /// Seals the segment and begins the next one; returns the sealed file's bytes.
     fn roll(&mut self) -> Vec<u8> {
-        let seal = Seal { record_count: self.records, first_seq: self.header.first_seq, frame_count: self.frames };
+        let (record_count, first_seq) = (self.records, self.header.first_seq);
+        let seal = Seal { record_count, first_seq, frame_count: self.frames, first_seal: None };
         let mut body = [0; SEAL_LEN];
         seal.encode(&mut body);
         let before_offset = self.offset as u64;

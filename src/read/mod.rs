@@ -5,6 +5,7 @@ pub mod ahead;
 pub mod cursor;
 pub mod followers;
 pub mod scout;
+pub mod sealed;
 pub mod segment;
 pub mod skip;
 pub mod stream;

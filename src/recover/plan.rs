@@ -20,7 +20,7 @@
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
-use super::examine::{self, Examined, Stopped};
+use super::examine::{self, Examined};
 use super::finding::Acknowledged;
 use crate::base::bytes::len_u64;
 use crate::base::limits::BLOCK_SIZE_DEFAULT;
@@ -29,8 +29,9 @@ use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_SEAL};
 use crate::format::{Chain, SegmentHeader};
+use crate::read::sealed::{self, SealedEnd, Stopped};
 use crate::read::segment::OpenSegment;
-use crate::read::stream::Stream;
+use crate::read::stream::{Body, Glimpse, Stream};
 use crate::read::{followers, segment};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
@@ -171,7 +172,7 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         let opened = match said {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
             // What may only be read by this release is not repaired by it either.
-            None => examine::open_next(directory, name, None, Access::Write),
+            None => examine::open_next(directory, name, None, Access::Write).map(|(opened, _)| opened),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -219,7 +220,7 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
 /// A newest segment that is not active may end without a seal: then it is cut there.
 fn walk(opened: &OpenSegment, newest: bool) -> Result<(Chain, u64), Stopped> {
     if !newest {
-        return examine::walk_to_seal(opened);
+        return walk_to_seal(opened);
     }
     let Examined { end, end_offset, sealed, .. } = examine::examine_tail(opened.clone())?;
     if sealed {
@@ -242,11 +243,16 @@ fn archived_end(
             let seen = examine::check_seal(opened, &next.header);
             let offset = next.header.before_offset;
             let end = next.header.before;
-            seen.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+            seen.map(|_| (end, offset)).map_err(|error| Stopped { error, end, offset })
         }
         // The next one cannot say it.
-        _ => examine::walk_to_seal(opened),
+        _ => walk_to_seal(opened),
     }
+}
+
+fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
+    let SealedEnd { chain, offset, .. } = sealed::walk(opened, &mut |_, _| Ok(()))?;
+    Ok((chain, offset))
 }
 
 fn is_damage(error: &Error) -> bool {
@@ -294,7 +300,7 @@ fn plan_end(
         let next_first = names.get(at + 1).map_or(0, |next| next.first_seq);
         let before = lost.last_seq;
         // What cannot be opened says nothing.
-        if let Ok(opened) = examine::open_next(directory, name, None, Access::Read) {
+        if let Ok((opened, _)) = examine::open_next(directory, name, None, Access::Read) {
             lost.look(&opened, &chain, u64::from(opened.header.block_size))?;
         }
         let last_seq = lost.last_seq.max(next_first.saturating_sub(1)).max(before);
@@ -357,6 +363,8 @@ fn begun(
             first_seq: chain.last_seq + 1,
             before: chain,
             before_offset,
+            generation: 0,
+            segment_size: size_of_new(&before.header, config)?,
             ..before.header
         });
     }
@@ -364,7 +372,7 @@ fn begun(
     let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
     let fresh = crate::base::random::id()?;
     let (log_id, history_id, block_size, segment_size) = match known {
-        Some(header) => (header.log_id, header.history_id, header.block_size, header.segment_size),
+        Some(header) => (header.log_id, header.history_id, header.block_size, size_of_new(&header, config)?),
         None => {
             let block = match config.block_size_asked {
                 0 => BLOCK_SIZE_DEFAULT.max(directory.facts().block_align),
@@ -388,16 +396,26 @@ fn begun(
     })
 }
 
-/// Where the seal of `before` is, behind which `chain` begins.
+/// As large as this one, unless compaction made it smaller.
+fn size_of_new(header: &SegmentHeader, config: &Config) -> Result<u64> {
+    if header.is_compacted() {
+        return Ok(config.clone().for_log(header.block_size)?.segment_size);
+    }
+    Ok(header.segment_size)
+}
+
+/// What a new segment's header says of the place of the seal of `before`, behind which `chain` begins.
 fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
     let block = u64::from(before.header.block_size);
     let mut stream = Stream::new(before.file.clone(), &before.header)?;
     let mut at = block;
     while at + block <= before.header.segment_size {
-        if let Ok(Some(frame)) = stream.header_at(at) {
-            let here = (frame.epoch, frame.epoch_id, frame.frame_number);
-            if frame.has(FLAG_SEAL) && here == (chain.epoch, chain.epoch_id, chain.frame_number) {
-                return Ok(at);
+        if matches!(stream.header_at(at), Ok(Some(frame)) if frame.has(FLAG_SEAL)) {
+            if let Glimpse::Whole(frame, identity, Body { seal: Some(seal), .. }) = stream.look(at) {
+                let (end, offset) = seal.end(Chain::after(&frame, identity), at);
+                if end == *chain {
+                    return Ok(offset);
+                }
             }
         }
         at += block;

@@ -26,7 +26,6 @@ use crate::disk::{Access, Durable, File};
 use crate::format::frame::{Cut, CUT_LEN, FLAG_CUT};
 use crate::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
-use crate::recover::create::header_block;
 use crate::segment::directory::lock_for_writing;
 use crate::segment::{spare, Directory, SegmentName, Spare, State};
 
@@ -92,10 +91,7 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<Spa
     let Newest::Begun(header) = &end.newest else { return Ok(None) };
     let header = SegmentHeader { created_ns: clock.wall_ns(), ..*header };
     let spare = spare::prepare(directory, header.segment_size, ZERO_AT_OPEN, clock)?;
-    spare
-        .file
-        .write_at(&header_block(&header)?, 0, Durable::Yes)
-        .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(header.index))?;
+    spare.write_header(&header, Durable::Yes)?;
     write_mark(spare.file.as_ref(), &header, u64::from(header.block_size), end, clock)?;
     Ok(Some(spare))
 }
