@@ -1,5 +1,6 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod compact;
 mod reader;
 mod repair;
 mod report;
@@ -9,7 +10,7 @@ use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -18,18 +19,19 @@ use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
-use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::Id;
 use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
+pub use crate::compact::Compacted;
 pub use crate::read::Skipped;
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
+pub use compact::{Candidate, CompactOptions};
 use reader::Reader;
 pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
@@ -80,11 +82,14 @@ struct Inner {
     directory: Arc<Directory>,
     log_id: Id,
     config: Config,
+    clock: Clock,
     counters: Arc<Counters>,
     report: RecoveryReport,
     side: Side,
     /// Set once, by close.
     closed: AtomicBool,
+    /// Held while sealed segments are rewritten; close waits for it.
+    compacting: Mutex<()>,
 }
 
 enum Side {
@@ -367,6 +372,10 @@ impl Log {
             refused_nospace: counters.refused_nospace.get(),
             corrupted_records: counters.corrupted_records.get(),
             recoveries: u64::from(!inner.report.created),
+            compactions: counters.compactions.get(),
+            segments_compacted: counters.segments_compacted.get(),
+            records_purged: counters.records_purged.get(),
+            compaction_bytes_saved: counters.compaction_bytes_saved.get(),
             poisoned,
             engine: facts.engine,
             engine_reason: facts.reason.clone(),
@@ -406,6 +415,8 @@ impl Log {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A compaction sees that and gives up: it must not change a name when the directory is somebody else's.
+        drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         match &self.inner.side {
             Side::Writer(commit) => commit.close(),
             Side::Reader(_) => Ok(()),
@@ -481,15 +492,7 @@ impl Iter {
             return Ok(None);
         }
         let (header, data) = self.cursor.record();
-        Ok(Some(Record {
-            seq: header.seq,
-            stream: header.stream,
-            timestamp: header.timestamp,
-            kind: header.kind,
-            required: header.flags & FLAG_REQUIRED != 0,
-            batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
-            data,
-        }))
+        Ok(Some(Record::of(&header, data)))
     }
 
     fn find_next(&mut self) -> Result<bool> {
@@ -551,9 +554,11 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         directory,
         log_id,
         config,
+        clock: clock.clone(),
         counters,
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
+        compacting: Mutex::new(()),
     })
 }

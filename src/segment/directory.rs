@@ -215,6 +215,21 @@ impl Directory {
         self.sync()
     }
 
+    /// A spare, written and flushed, takes the place of the sealed segment `name`, whose file lives on for those
+    /// who have it open.  False: that segment is no longer there under this name.
+    pub fn replace(&self, spare: &Spare, name: SegmentName) -> Result<bool> {
+        let _names = lock(&self.names);
+        if self.segment(name.index) != Some(name) || name.state != State::Sealed {
+            return Ok(false);
+        }
+        let (from, over) = (&spare.name, name.to_string());
+        self.dir.replace(from, &over).map_err(|error| {
+            Error::os(format_args!("cannot rename {from} over {over}"), &error).in_segment(name.index)
+        })?;
+        self.sync()?;
+        Ok(true)
+    }
+
     /// Sealed segments wholly below `below_seq` become archived.  Returns how many.
     pub fn archive(&self, below_seq: u64) -> Result<u64> {
         let _names = lock(&self.names);
