@@ -13,6 +13,8 @@
 mod acts;
 #[path = "sim/between.rs"]
 mod between;
+#[path = "sim/compaction.rs"]
+mod compaction;
 #[path = "sim/faults.rs"]
 mod faults;
 #[path = "sim/model.rs"]
@@ -135,6 +137,36 @@ fn a_crash_at_every_step() {
             "opened with frames rewritten",
         ],
         faults::every_step_stops,
+    );
+}
+
+#[test]
+fn compactions_beside_writers_and_readers() {
+    play(
+        "compactions_beside_writers_and_readers",
+        60,
+        &["segments compacted", "records purged", "readers beside a compaction", "names lost"],
+        compaction::beside_writers_and_readers,
+    );
+}
+
+#[test]
+fn a_compaction_may_be_stopped_at_any_step() {
+    play(
+        "a_compaction_may_be_stopped_at_any_step",
+        8,
+        &["segments compacted", "stops", "names lost", "old file sizes"],
+        compaction::every_step_stops,
+    );
+}
+
+#[test]
+fn every_call_of_a_compaction_may_fail() {
+    play(
+        "every_call_of_a_compaction_may_fail",
+        compaction::case_count(),
+        &["segments compacted", "failed calls"],
+        compaction::every_call_fails,
     );
 }
 
