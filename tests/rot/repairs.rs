@@ -25,9 +25,9 @@ fn repaired(past: &Past, machine: &Machine) -> Verdict<Seen> {
     let log = machine.open_with(&unverified).map_err(|error| format!("after the repair: {:?} {error}", error.code))?;
     let seen = read_log(past, &log)?;
     require!(seen.error.is_none(), "after the repair reading fails: {:?}", seen.error);
-    require!(seen.seqs.len() as u64 == seen.last() + 1 - seen.first_seq, "a gap after the repair");
-    let ends_whole = past.given.get((seen.last().max(1) - 1) as usize).is_none_or(|given| !given.batch_continues);
-    require!(seen.last() == 0 || ends_whole, "the repaired log ends inside a batch");
+    let there = seen.last() + 1 - seen.first_seq - past.holes_between(seen.first_seq, seen.last());
+    require!(seen.seqs.len() as u64 == there, "a gap after the repair");
+    require!(seen.last() == 0 || !past.batch_continues(seen.last()), "the repaired log ends inside a batch");
     Ok(seen)
 }
 
@@ -84,10 +84,11 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
     let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut |_| true);
     let verified = verified.map_err(|error| format!("verify after the repair: {error}"))?;
     let seen = repaired(past, &fork)?;
-    require!(verified.last_good_seq == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
+    let good = past.last_there(seen.first_seq, verified.last_good_seq);
+    require!(good == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
     if let Some(before) = before {
         require!(
-            seen.last() >= before.last().min(seen.first_seq + before.seqs.len() as u64 - 1),
+            seen.last() >= before.last().min(seen.first_seq + before.last() - before.first_seq),
             "before the repair {} could be read, now {}",
             before.last(),
             seen.last()
@@ -144,7 +145,9 @@ fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten,
         Err(error) => is_damage(&error)?,
         Ok(log) => {
             let seen = read_log(past, &log)?;
-            let done = seen.error.is_none() && seen.last() == last && log.report().repaired_seq == last + 1;
+            let repaired_seq = log.report().repaired_seq;
+            let ends = repaired_seq > 0 && past.last_there(seen.first_seq, repaired_seq - 1) == last;
+            let done = seen.error.is_none() && seen.last() == last && ends;
             if !done {
                 nothing_silent(past, &seen, may_shorten)?;
             }
