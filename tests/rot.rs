@@ -213,6 +213,25 @@ fn a_repair_may_be_interrupted_anywhere() {
     });
 }
 
+/// Two archived segments, and the only live one is another's file: at no moment of the repair may the newer of the
+/// archived ones pass for the newest segment, because then the older one, which is damaged, would count.
+#[test]
+fn a_repair_beside_a_damaged_elder_may_be_interrupted() {
+    let is = |past: &Past, at: usize, state: &str| past.files[at].0.ends_with(state);
+    let two_elders = |past: &Past| past.files.len() == 3 && is(past, 1, "archived") && is(past, 2, "active");
+    let mut states = 0;
+    for (seed, past) in (0..400).map(|seed| (seed, Past::live(seed))).filter(|(_, past)| two_elders(past)).take(3) {
+        for again in 0..6 {
+            let machine = past.machine.fork(seed);
+            Damage::SwapFiles { one: 2, other: 0 }.apply(&past, &machine);
+            let crashed = repairs::crashes(&past, &machine, false, again);
+            states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
+        }
+    }
+    println!("{states} crash states");
+    assert!(states > 200, "only {states} crash states");
+}
+
 /// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.
 #[test]
 fn a_repair_of_the_only_segment_may_be_interrupted() {

@@ -7,7 +7,7 @@
 //!      not open until this repair is done or another one has been.  Without it a
 //!      log of which only the newest files were removed would look whole.
 //!   3. The cut mark; a segment to be begun gets its header and the mark while
-//!      it is still a spare.
+//!      it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
 //!
@@ -65,11 +65,12 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
         // Before the others go: their headers are all that still says which log this is.
         let file = name.to_string();
-        for step in going().filter(|step| step.file == file) {
-            directory.drop_file(&step.file)?;
-            directory.sync()?;
+        if going().any(|step| step.file == file) {
+            // In one step: without a newest segment the archived one in front of it would pass for that.
+            directory.publish_over(&spare, name)?;
+        } else {
+            directory.publish(&spare, name)?;
         }
-        directory.publish(&spare, name)?;
         for step in going().filter(|step| step.file != file) {
             directory.drop_file(&step.file)?;
         }
