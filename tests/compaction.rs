@@ -159,6 +159,7 @@ fn close_does_not_wait_for_the_rest_of_it() {
     }
     log.roll().unwrap();
     let (begun, begins) = mpsc::channel();
+    let inside = AtomicBool::new(true);
     std::thread::scope(|scope| {
         let compaction = scope.spawn(|| {
             let mut asked = 0;
@@ -168,10 +169,12 @@ fn close_does_not_wait_for_the_rest_of_it() {
                     let busy = log.compact(&ALL, &mut |_| true).map_err(|error| error.code);
                     assert_eq!(busy, Err(Code::Busy));
                     begun.send(()).unwrap();
-                    // Until close has begun.
+                    // Until close has begun, and a while longer.
                     while log.sync(0).is_ok() {
                         std::thread::yield_now();
                     }
+                    (0..20_000).for_each(|_| std::thread::yield_now());
+                    inside.store(false, Ordering::SeqCst);
                 }
                 false
             });
@@ -179,6 +182,7 @@ fn close_does_not_wait_for_the_rest_of_it() {
         });
         begins.recv().unwrap();
         log.close().unwrap();
+        assert!(!inside.load(Ordering::SeqCst), "closed while a compaction may still change a name");
         // Nothing of it is left in the directory, which may be another's now.
         let next = Log::open(&dir, &options()).unwrap();
         let (result, asked) = compaction.join().unwrap();

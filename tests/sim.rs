@@ -171,6 +171,17 @@ fn every_call_of_a_compaction_may_fail() {
 }
 
 #[test]
+fn what_a_compaction_wrote_is_read_back() {
+    play("what_a_compaction_wrote_is_read_back", 24, &[], compaction::lost_writes);
+}
+
+#[test]
+fn a_reader_finds_its_place_in_a_compacted_segment() {
+    let story = compaction::a_reader_finds_its_place_in_the_new_file;
+    play("a_reader_finds_its_place_in_a_compacted_segment", 4, &["readers that changed files"], story);
+}
+
+#[test]
 fn many_threads_and_a_crash() {
     play("many_threads_and_a_crash", 60, &["kills", "power cuts"], threads::many_threads);
 }
