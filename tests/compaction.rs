@@ -2,6 +2,7 @@
 //!
 //! `tests/sim/compaction.rs` has the crashes and the failures; here are the threads.
 #![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

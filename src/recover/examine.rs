@@ -137,7 +137,7 @@ pub fn open_next(
     let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).in_segment(name.index));
     match before {
         None if name.index == 1 && opened.header.before != Chain::default() => {
-            return wrong("the first segment names one before it")
+            wrong("the first segment names one before it")
         }
         None => Ok((opened, 0)),
         Some(before) => {
