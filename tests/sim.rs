@@ -15,8 +15,12 @@ mod acts;
 mod between;
 #[path = "sim/compaction.rs"]
 mod compaction;
+#[path = "sim/compaction_stories.rs"]
+mod compaction_stories;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/kept.rs"]
+mod kept;
 #[path = "sim/model.rs"]
 mod model;
 #[path = "sim/notices.rs"]
@@ -172,12 +176,12 @@ fn every_call_of_a_compaction_may_fail() {
 
 #[test]
 fn what_a_compaction_wrote_is_read_back() {
-    play("what_a_compaction_wrote_is_read_back", 24, &[], compaction::lost_writes);
+    play("what_a_compaction_wrote_is_read_back", 24, &[], compaction_stories::lost_writes);
 }
 
 #[test]
 fn a_reader_finds_its_place_in_a_compacted_segment() {
-    let story = compaction::a_reader_finds_its_place_in_the_new_file;
+    let story = compaction_stories::a_reader_finds_its_place_in_the_new_file;
     play("a_reader_finds_its_place_in_a_compacted_segment", 4, &["readers that changed files"], story);
 }
 

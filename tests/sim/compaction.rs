@@ -11,116 +11,16 @@
 //! something that it ends is there.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use twal::disk::sim::{CallKind, Counts, Keep, Stop};
 use twal::{Candidate, Code, CompactOptions, Compacted, Entry, Error, How, Iter, Log, Options};
 
-use super::model::{payload, read_from, read_next, require, Read, Verdict};
+use super::kept::{Given, Known, ENDING, STEP};
+use super::model::{payload, read_from, read_next, require, Verdict};
 use super::rng::Rng;
 use super::world::{tell_what_cuts_did, Machine, Story};
-
-const STEP: u16 = 0x0200;
-const ENDING: u16 = 0x0201;
-
-/// A record as it was appended.
-#[derive(Debug, Clone)]
-struct Given {
-    uid: u64,
-    len: usize,
-    operation: u64,
-    ends: bool,
-    /// First number of the batch behind this one; its own batch ends before.
-    batch_end: u64,
-}
-
-/// What is known of the log, beside it.
-#[derive(Debug, Clone, Default)]
-struct Known {
-    /// Record `seq` is at `seq - 1`.
-    given: Vec<Given>,
-    /// Appended, and nobody knows with what success.
-    maybe: u64,
-    /// Numbers that a reader saw last, of those that were there then.
-    there: BTreeSet<u64>,
-    /// Numbers that the compaction under way lets go; they may be there or not.
-    let_go: BTreeSet<u64>,
-    /// First numbers of the segments.
-    segments: BTreeSet<u64>,
-    released: u64,
-}
-
-impl Known {
-    fn last(&self) -> u64 {
-        self.given.len() as u64
-    }
-
-    fn of(&self, seq: u64) -> &Given {
-        &self.given[seq as usize - 1]
-    }
-
-    /// Numbers of the records that `ending` ends.
-    fn ended_by(&self, ending: u64) -> impl Iterator<Item = u64> + '_ {
-        let operation = self.of(ending).operation;
-        (1..ending).filter(move |seq| self.of(*seq).operation == operation)
-    }
-
-    /// Operations that have an ending.
-    fn ended(&self) -> BTreeSet<u64> {
-        self.given.iter().filter(|given| given.ends).map(|given| given.operation).collect()
-    }
-
-    /// One record is what was appended under its number; `there` are the numbers that were read.
-    fn check_record(&self, read: &Read, there: &BTreeSet<u64>) -> Verdict {
-        require!(read.seq >= 1 && read.seq <= self.last(), "record {} was invented", read.seq);
-        let given = self.of(read.seq);
-        let same = read.data == payload(given.uid, given.len)
-            && read.stream == given.operation
-            && read.kind == if given.ends { ENDING } else { STEP }
-            && read.timestamp == given.uid as i64 * 7;
-        require!(same, "record {} is not what was appended: {given:?}", read.seq);
-        let follows = there.range(read.seq + 1..given.batch_end).next().is_some();
-        require!(read.batch_continues == follows, "record {}: batch continues is {}", read.seq, read.batch_continues);
-        Ok(())
-    }
-
-    /// Everything that `log` gives is as it must be.  Returns the numbers.
-    fn check(&self, log: &Log) -> Verdict<BTreeSet<u64>> {
-        let first = log.first_seq();
-        let (records, error) = read_from(log, 0);
-        require!(error.is_none(), "reading fails: {error:?}");
-        let read: BTreeSet<u64> = records.iter().map(|read| read.seq).collect();
-        require!(read.len() == records.len(), "a record came twice");
-        require!(records.windows(2).all(|pair| pair[0].seq < pair[1].seq), "numbers fall");
-        require!(first <= self.released.max(1), "begins at {first}, released below {}", self.released);
-        let (last, sure) = (log.last_seq(), self.last() - self.maybe);
-        require!(last >= sure && last <= self.last(), "ends at {last} of {sure} to {}", self.last());
-        for record in &records {
-            self.check_record(record, &read)?;
-        }
-        for seq in first..=last {
-            let there = read.contains(&seq);
-            let was = self.there.contains(&seq) || seq > sure;
-            require!(!there || was, "record {seq} was gone, and is there again");
-            require!(there || !was || self.let_go.contains(&seq), "record {seq} was to be kept, and is gone");
-        }
-        // Each segment is as it was, or as it is to be.
-        let starts: Vec<u64> = self.segments.iter().copied().filter(|start| *start <= last).collect();
-        for (at, start) in starts.iter().enumerate() {
-            let end = starts.get(at + 1).copied().unwrap_or(last + 1);
-            let before: Vec<u64> = self.there.range(*start..end).copied().filter(|seq| *seq >= first).collect();
-            let went = before.iter().filter(|seq| !read.contains(seq)).count();
-            let to_go = before.iter().filter(|seq| self.let_go.contains(seq)).count();
-            require!(went == 0 || went == to_go, "of segment {start} {went} of {to_go} records went");
-        }
-        for ending in (first..=last).filter(|seq| self.of(*seq).ends && !read.contains(seq)) {
-            let left: Vec<u64> = self.ended_by(ending).filter(|seq| read.contains(seq)).collect();
-            require!(left.is_empty(), "ending {ending} is gone, and {left:?} are there");
-        }
-        Ok(read)
-    }
-}
 
 /// Smaller segments than any real log has, so that a few appends fill several.
 pub fn machine(seed: u64) -> Machine {
@@ -136,9 +36,9 @@ pub fn machine(seed: u64) -> Machine {
 }
 
 /// A life of appends, rolls and compactions.
-struct Life<'story> {
+pub struct Life<'story> {
     machine: Machine,
-    known: RefCell<Known>,
+    pub known: RefCell<Known>,
     rng: RefCell<Rng>,
     story: &'story mut Story,
     /// Something fails, or stops, on purpose.
@@ -148,7 +48,7 @@ struct Life<'story> {
 }
 
 impl<'story> Life<'story> {
-    fn new(machine: Machine, seed: u64, story: &'story mut Story) -> Self {
+    pub fn new(machine: Machine, seed: u64, story: &'story mut Story) -> Self {
         let known = Known { segments: [1].into(), ..Known::default() };
         Life {
             machine,
@@ -209,7 +109,7 @@ impl<'story> Life<'story> {
         Ok(true)
     }
 
-    fn fill(&mut self, log: &Log, appends: u64) -> Verdict {
+    pub fn fill(&mut self, log: &Log, appends: u64) -> Verdict {
         for _ in 0..appends {
             let mut rng = self.rng.borrow_mut();
             if !Self::append(&self.known, &mut rng, log)? {
@@ -394,7 +294,7 @@ fn segments_of(machine: &Machine) -> Vec<u64> {
 }
 
 /// What a crash left opens; and what it holds then stays, is whole, can be compacted again and written on.
-fn check_crashed(crashed: &Machine, known: &Known, seed: u64, story: &mut Story) -> Verdict {
+pub fn check_crashed(crashed: &Machine, known: &Known, seed: u64, story: &mut Story) -> Verdict {
     story.count("crash states");
     tell_what_cuts_did(crashed, story);
     let log = crashed.reopen()?;
@@ -582,86 +482,5 @@ pub fn every_call_fails(seed: u64, story: &mut Story) -> Verdict {
         }
         life.story.count("failed calls");
     }
-    Ok(())
-}
-
-/// A write of a compaction that was acknowledged and is not there, or elsewhere: the old file is still what counts.
-pub fn lost_writes(seed: u64, story: &mut Story) -> Verdict {
-    let mut rng = Rng::new(seed);
-    let machine = machine(rng.next());
-    let mut life = Life::new(machine.clone(), rng.next(), story);
-    let log = machine.reopen()?;
-    life.fill(&log, 30)?;
-    let mut asked = 0;
-    let result = log.compact(&CompactOptions { below_seq: u64::MAX, saving_min: 0 }, &mut |candidate| {
-        asked += 1;
-        if asked == 1 {
-            if seed.is_multiple_of(2) {
-                machine.disk.lose_next_write();
-            } else {
-                machine.disk.misdirect_next_write(512 * rng.pick(&[-1, 1, 2]));
-            }
-        }
-        candidate.record.seq % 3 == 0
-    });
-    match result {
-        Err(error) => require!(error.code == Code::Io, "{:?} {error}", error.code),
-        Ok(done) => return Err(format!("a write was lost, and nobody noticed: {done:?}")),
-    }
-    require!(!log.stats().poisoned, "poisoned by a file that is none of the log's");
-    life.known.borrow().check(&log)?;
-    let crashed = machine.crashed(rng.next(), Stop::PowerCut, Keep::Random);
-    check_crashed(&crashed, &life.known.into_inner(), seed, story)
-}
-
-/// A reader that skips damage holds the old file, which rots after its content was copied; the new one is whole.
-/// It goes on in that, where what it has not read yet begins.
-pub fn a_reader_finds_its_place_in_the_new_file(seed: u64, story: &mut Story) -> Verdict {
-    let mut machine = machine(seed);
-    machine.options.segment_size = 512 << 10;
-    machine.options.segment_records_max = 0;
-    let data = vec![7; 3000];
-    let entry = Entry { data: &data, stream: 1, timestamp: None, kind: STEP, required: false };
-    // Two epochs in one segment: records of both never share a frame.
-    for _ in 0..2 {
-        let log = machine.reopen()?;
-        for _ in 0..60 {
-            log.append(&entry, How::default()).map_err(|error| format!("append: {error}"))?;
-        }
-        log.close().map_err(|error| format!("close: {error}"))?;
-    }
-    let log = machine.reopen()?;
-    log.roll().map_err(|error| format!("roll: {error}"))?;
-    let options = twal::IterOptions { from_seq: 0, skip_damaged: true };
-    let mut iter = log.iter_with(options).map_err(|error| format!("a reader: {error}"))?;
-    let mut seqs = vec![read_next(&mut iter).map_err(|error| format!("{error}"))?.map_or(0, |read| read.seq)];
-    let disk = machine.disk.clone();
-    let mut left = true;
-    machine.disk.between_units(Some(Box::new(move |name, _| {
-        // By then all of the segment was read for the second time.
-        if name.contains("spare") && std::mem::take(&mut left) {
-            let sealed = disk.names().into_iter().find(|name| name.ends_with("sealed")).expect("it was rolled");
-            for at in 30..35 {
-                disk.overwrite(&sealed, at * 3584 + 512, &[0; 512]);
-            }
-        }
-    })));
-    let done = log.compact(&CompactOptions { below_seq: u64::MAX, saving_min: 0 }, &mut |candidate| {
-        candidate.record.seq % 5 != 0
-    });
-    machine.disk.between_units(None);
-    let done = done.map_err(|error| format!("compact: {error}"))?;
-    require!(done.segments == 1 && done.records_purged == 24, "{done:?}");
-    while let Some(read) = read_next(&mut iter).map_err(|error| format!("the reader stops: {error}"))? {
-        seqs.push(read.seq);
-    }
-    // What it had read ahead of the first epoch, and from the new file all that is kept of the second.
-    let second: Vec<u64> = (61..=120).filter(|seq| seq % 5 != 0).collect();
-    let of_second: Vec<u64> = seqs.iter().copied().filter(|seq| *seq > 60).collect();
-    require!(of_second == second, "{seqs:?}");
-    let skipped = iter.skipped();
-    // Number 60 was let go: it belongs to the first frame of the second epoch.
-    require!(skipped.spots == 1 && skipped.last_seq == 59, "{skipped:?}");
-    story.count("readers that changed files");
     Ok(())
 }
