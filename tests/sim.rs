@@ -180,6 +180,11 @@ fn what_a_compaction_wrote_is_read_back() {
 }
 
 #[test]
+fn a_compaction_ends_at_damage() {
+    play("a_compaction_ends_at_damage", 40, &["damage met"], compaction_stories::damage);
+}
+
+#[test]
 fn a_reader_finds_its_place_in_a_compacted_segment() {
     let story = compaction_stories::a_reader_finds_its_place_in_the_new_file;
     play("a_reader_finds_its_place_in_a_compacted_segment", 4, &["readers that changed files"], story);

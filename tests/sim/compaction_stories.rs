@@ -39,6 +39,35 @@ pub fn lost_writes(seed: u64, story: &mut Story) -> Verdict {
     check_crashed(&crashed, &life.known.into_inner(), seed, story)
 }
 
+/// A segment that rots is left as it is, byte for byte, with everything behind it; what is in front of it is done.
+pub fn damage(seed: u64, story: &mut Story) -> Verdict {
+    let mut rng = Rng::new(seed);
+    let machine = machine(rng.next());
+    let mut life = Life::new(machine.clone(), rng.next(), story);
+    let log = machine.reopen()?;
+    life.fill(&log, 40)?;
+    let mut sealed = machine.disk.names();
+    sealed.retain(|name| name.ends_with("sealed"));
+    require!(sealed.len() >= 3, "only {sealed:?}");
+    let bad = rng.below(sealed.len() as u64) as usize;
+    // The header of the first frame.
+    machine.disk.flip_bit(&sealed[bad], 512 + rng.below(128), rng.below(8) as u8);
+    let before: Vec<_> = sealed.iter().map(|name| machine.disk.content(name)).collect();
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    let result = log.compact(&all, &mut |candidate| candidate.record.seq % 4 == 0);
+    let error = result.err().ok_or("damage is not noticed")?;
+    require!(error.code == Code::Corrupt && error.segment > 0, "{:?} {error}", error.code);
+    for (at, name) in sealed.iter().enumerate() {
+        let changed = machine.disk.content(name) != before[at];
+        require!(changed == (at < bad), "{name}, the damaged one is {}: changed is {changed}", sealed[bad]);
+    }
+    require!(log.stats().segments_compacted == bad as u64 && !log.stats().poisoned, "{:?}", log.stats());
+    let appended = Life::append(&life.known, &mut rng, &log)?;
+    require!(appended, "no append after damage was met");
+    story.count("damage met");
+    Ok(())
+}
+
 /// A reader that skips damage holds the old file, which rots after its content was copied; the new one is whole.
 /// It goes on in that, where what it has not read yet begins.
 pub fn a_reader_finds_its_place_in_the_new_file(seed: u64, story: &mut Story) -> Verdict {
