@@ -180,6 +180,11 @@ fn what_a_compaction_wrote_is_read_back() {
 }
 
 #[test]
+fn a_reader_comes_back_to_a_compacted_log() {
+    play("a_reader_comes_back_to_a_compacted_log", 2, &[], compaction_stories::a_reader_comes_back_late);
+}
+
+#[test]
 fn a_compaction_ends_at_damage() {
     play("a_compaction_ends_at_damage", 40, &["damage met"], compaction_stories::damage);
 }

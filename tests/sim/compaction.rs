@@ -412,6 +412,10 @@ pub fn every_step_stops(seed: u64, story: &mut Story) -> Verdict {
     Ok(())
 }
 
+fn spares_of(machine: &Machine) -> Vec<String> {
+    machine.disk.names().into_iter().filter(|name| name.contains("spare")).collect()
+}
+
 /// The segments' files.
 fn contents(machine: &Machine) -> BTreeMap<String, Option<Vec<u8>>> {
     let segments = machine.disk.names().into_iter().filter(|name| !name.contains("spare"));
@@ -449,6 +453,7 @@ pub fn every_call_fails(seed: u64, story: &mut Story) -> Verdict {
         let log = machine.reopen()?;
         life.fill(&log, 24)?;
         let files = contents(&machine);
+        let spares = spares_of(&machine);
         let before = machine.disk.counts().of(kind);
         machine.disk.fail_kind(kind, k, errno);
         life.story.say(format!("{kind:?} {k} fails with {errno}"));
@@ -465,6 +470,8 @@ pub fn every_call_fails(seed: u64, story: &mut Story) -> Verdict {
                 require!(contents(&machine) == files, "no room, and something changed");
             }
         }
+        let left = spares_of(&machine);
+        require!(kind == CallKind::Remove || left == spares, "{spares:?} became {left:?}");
         life.known.borrow().check(&log)?;
         if !poisoned {
             let (known, rng) = (&life.known, &mut *life.rng.borrow_mut());

@@ -6,7 +6,7 @@ use twal::{Code, CompactOptions, Entry, How};
 
 use super::compaction::{check_crashed, machine, Life};
 use super::kept::STEP;
-use super::model::{read_next, require, Verdict};
+use super::model::{read_from, read_next, require, Verdict};
 use super::rng::Rng;
 use super::world::Story;
 
@@ -123,5 +123,32 @@ pub fn a_reader_finds_its_place_in_the_new_file(seed: u64, story: &mut Story) ->
     // Numbers 59 and 60 were let go: they belong to the first frame of the second epoch.
     require!(skipped.spots == 1 && skipped.last_seq == 58, "{skipped:?}");
     story.count("readers that changed files");
+    Ok(())
+}
+
+/// A reader of another process that looked last when the log was short: how far it can read now, it learns by
+/// walking through segments that were compacted since.
+pub fn a_reader_comes_back_late(seed: u64, _story: &mut Story) -> Verdict {
+    let machine = machine(seed);
+    let log = machine.reopen()?;
+    let entry = Entry { data: &[7; 900], stream: 1, timestamp: None, kind: STEP, required: false };
+    let append = || log.append(&entry, How::default()).map(drop).map_err(|error| format!("append: {error}"));
+    append()?;
+    let reader = machine.open_to_read().map_err(|error| format!("a reader: {error}"))?;
+    for _ in 0..3 {
+        (0..10).try_for_each(|_| append())?;
+        log.roll().map_err(|error| format!("roll: {error}"))?;
+    }
+    let done = log.compact(&CompactOptions { below_seq: u64::MAX, saving_min: 0 }, &mut |candidate| {
+        candidate.record.seq % 7 == 0
+    });
+    require!(done.as_ref().is_ok_and(|done| done.segments >= 3), "{done:?}");
+    append()?;
+    append()?;
+    let (records, error) = read_from(&reader, 0);
+    require!(error.is_none(), "the reader stops: {error:?}");
+    let seqs: Vec<u64> = records.iter().map(|read| read.seq).collect();
+    // The very last record has no witness yet.
+    require!(seqs == [7, 14, 21, 28, 32], "{seqs:?}");
     Ok(())
 }
