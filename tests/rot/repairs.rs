@@ -81,6 +81,12 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
         let Some(content) = content.filter(|_| step.kind != StepKind::Begin) else { continue };
         require!(is_kept(&fork, &step.file, &content), "no copy of {}", step.file);
     }
+    for step in steps.iter().filter(|step| step.kind == StepKind::Begin) {
+        let begun = fork.disk.content(&step.file).unwrap_or_default();
+        let whole = begun.len() == 64 << 10 && begun[136..144] == [0; 8];
+        require!(whole, "{} begins with {} bytes, and as if it had been compacted", step.file, begun.len());
+    }
+    goes_on(&fork.fork(seed))?;
     let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut |_| true);
     let verified = verified.map_err(|error| format!("verify after the repair: {error}"))?;
     let seen = repaired(past, &fork)?;
@@ -95,6 +101,27 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
         );
     }
     Ok(Some(seen))
+}
+
+/// The log is written on, over the end of the segment that was cut or begun, and read.
+fn goes_on(machine: &Machine) -> Verdict {
+    let options = twal::Options { verify: false, ..machine.options.clone() };
+    let failed = |what: &str, error: Error| format!("{what} after the repair: {:?} {error}", error.code);
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let entry = twal::Entry { data: &[1; 700], stream: 0, timestamp: None, kind: 0x0100, required: false };
+    for _ in 0..2 {
+        log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+        log.roll().map_err(|error| failed("roll", error))?;
+    }
+    let last = log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+    log.close().map_err(|error| failed("close", error))?;
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let (mut iter, mut read) = (log.iter(0).map_err(|error| failed("reading", error))?, 0);
+    while let Some(record) = iter.next_record().map_err(|error| failed("reading", error))? {
+        read = record.seq;
+    }
+    require!(read == last, "after the repair {last} was appended, {read} is the last");
+    Ok(())
 }
 
 /// Stops a repair at every step, in every way, and looks; then repairs again.
