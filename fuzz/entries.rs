@@ -203,6 +203,33 @@ const WRITTEN: [(&str, &str); 3] = [
     ),
 ];
 
+const COMPACTED: [(&str, &str); 6] = [
+    (
+        "twal-0000000000000001-00000000000000000001.archived",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000001-00000000000000000001.archived.hex"),
+    ),
+    (
+        "twal-0000000000000002-00000000000000000034.archived",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000002-00000000000000000034.archived.hex"),
+    ),
+    (
+        "twal-0000000000000003-00000000000000000037.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000003-00000000000000000037.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000004-00000000000000000073.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000004-00000000000000000073.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000005-00000000000000000109.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000005-00000000000000000109.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000006-00000000000000000145.active",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000006-00000000000000000145.active.hex"),
+    ),
+];
+
 /// A segment file from its text: see tests/golden.rs.
 fn from_text(text: &str) -> Vec<u8> {
     let (mut bytes, mut at) = (Vec::new(), 0);
@@ -228,8 +255,19 @@ pub fn directory(bytes: &[u8]) {
 
 /// The same, and `read_all` is what reads an open log, skipping damage or not.
 pub fn directory_read_by(bytes: &[u8], read_all: impl Fn(&Log, bool) -> u64) {
+    changed_directory(&WRITTEN, bytes, read_all);
+}
+
+/// The same of a log that was compacted.
+#[allow(dead_code)] // only the tests call it
+pub fn compacted_directory(bytes: &[u8]) {
+    changed_directory(&COMPACTED, bytes, read_all);
+}
+
+/// `look` reads what was not compacted yet.
+fn changed_directory(committed: &[(&str, &str)], bytes: &[u8], look: impl Fn(&Log, bool) -> u64) {
     let mut files: Vec<(String, Vec<u8>)> =
-        WRITTEN.iter().map(|(name, text)| ((*name).to_owned(), from_text(text))).collect();
+        committed.iter().map(|(name, text)| ((*name).to_owned(), from_text(text))).collect();
     for edit in bytes.chunks_exact(8).take(32) {
         change(&mut files, edit);
     }
@@ -246,10 +284,14 @@ pub fn directory_read_by(bytes: &[u8], read_all: impl Fn(&Log, bool) -> u64) {
     for (name, bytes) in &files {
         disk.put_file(name, bytes);
     }
-    let read = open(true).ok().map(|log| (read_all(&log, false), read_all(&log, true)));
+    let read = open(true).ok().map(|log| (look(&log, false), look(&log, true)));
     let _ = twal::verify_on(disk.as_ref(), Path::new("log"), &mut |_| true);
     if let Ok(log) = open(false) {
-        let _ = (read_all(&log, false), read_all(&log, true));
+        let _ = (look(&log, false), look(&log, true));
+        let how = twal::CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        if log.compact(&how, &mut |candidate| candidate.record.seq % 2 == 0).is_ok() {
+            let _ = read_all(&log, true);
+        }
         let _ = log.close();
     }
     let box_disk = Box::new(SimDisk::clone(&Arc::clone(&disk)));

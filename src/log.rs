@@ -1,5 +1,6 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod compact;
 mod layer;
 mod reader;
 mod repair;
@@ -10,7 +11,7 @@ use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -19,18 +20,19 @@ use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
-use crate::format::record::FLAG_REQUIRED;
 use crate::format::Id;
 use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
+pub use crate::compact::Compacted;
 pub use crate::read::{Hidden, Skipped};
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
+pub use compact::{Candidate, CompactOptions};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
@@ -85,6 +87,7 @@ struct Inner {
     directory: Arc<Directory>,
     log_id: Id,
     config: Config,
+    clock: Clock,
     counters: Arc<Counters>,
     report: RecoveryReport,
     side: Side,
@@ -92,6 +95,8 @@ struct Inner {
     closed: AtomicBool,
     /// What the transaction layer keeps, see `log/layer.rs`.
     kept: Kept,
+    /// Held while sealed segments are rewritten; close waits for it.
+    compacting: Mutex<()>,
 }
 
 enum Side {
@@ -377,6 +382,10 @@ impl Log {
             refused_nospace: counters.refused_nospace.get(),
             corrupted_records: counters.corrupted_records.get(),
             recoveries: u64::from(!inner.report.created),
+            compactions: counters.compactions.get(),
+            segments_compacted: counters.segments_compacted.get(),
+            records_purged: counters.records_purged.get(),
+            compaction_bytes_saved: counters.compaction_bytes_saved.get(),
             poisoned,
             engine: facts.engine,
             engine_reason: facts.reason.clone(),
@@ -416,6 +425,8 @@ impl Log {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A compaction sees that and gives up: it must not change a name when the directory is somebody else's.
+        drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         match &self.inner.side {
             Side::Writer(commit) => commit.close(),
             Side::Reader(_) => Ok(()),
@@ -491,15 +502,8 @@ impl Iter {
             return Ok(None);
         }
         let (header, data) = self.cursor.record();
-        Ok(Some(Record {
-            seq: header.seq,
-            stream: header.stream,
-            timestamp: header.timestamp,
-            kind: header.kind,
-            required: header.flags & FLAG_REQUIRED != 0,
-            batch_continues: self.cursor.batch_continues(),
-            data,
-        }))
+        let batch_continues = self.cursor.batch_continues();
+        Ok(Some(Record { batch_continues, ..Record::of(&header, data) }))
     }
 
     fn find_next(&mut self) -> Result<bool> {
@@ -561,10 +565,12 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         directory,
         log_id,
         config,
+        clock: clock.clone(),
         counters,
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
         kept: Kept::default(),
+        compacting: Mutex::new(()),
     })
 }

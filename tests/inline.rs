@@ -59,6 +59,10 @@ impl Dir for NotingDir {
     fn open(&self, name: &str, access: Access) -> Result<Arc<dyn File>> {
         self.0.open(name, access).map(|file| self.noting(file))
     }
+    fn replace(&self, from: &str, to: &str) -> Result<()> {
+        self.1.note(Call::Other("replace"));
+        self.0.replace(from, to)
+    }
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.1.note(Call::Other("rename"));
         self.0.rename(from, to)
@@ -114,6 +118,9 @@ impl File for NotingFile {
     fn truncate(&self, size: u64) -> Result<()> {
         self.1.note(Call::Other("truncate"));
         self.0.truncate(size)
+    }
+    fn room(&self) -> Result<u64> {
+        self.0.room()
     }
     fn written_until(&self, offset: u64) -> Result<u64> {
         self.0.written_until(offset)

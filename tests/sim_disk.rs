@@ -306,6 +306,27 @@ fn a_change_that_stays_without_the_one_it_needs_is_lost_too() {
 }
 
 #[test]
+fn a_file_that_is_replaced_is_there_until_the_other_is() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        let dir = open(&disk);
+        disk.put_file("old", b"old");
+        disk.put_file("new", b"new");
+        let held = dir.open("old", Access::Read).unwrap();
+        dir.replace("new", "old").unwrap();
+        assert_eq!((disk.names(), disk.content("old")), (vec!["old".to_owned()], Some(b"new".to_vec())));
+        assert_eq!(held.room().unwrap(), 4096, "it lives on for who has it open");
+        assert_eq!(errno(dir.replace("new", "old")), libc::ENOENT);
+        assert_eq!(errno(dir.replace("old", "none")), libc::ENOENT);
+        disk.power_cut();
+        seen.insert((disk.names().join(" "), disk.content("old").unwrap()));
+    }
+    let before = ("new old".to_owned(), b"old".to_vec());
+    assert_eq!(seen, [before, ("old".to_owned(), b"new".to_vec())].into());
+}
+
+#[test]
 fn a_directory_sync_makes_names_durable_and_content_belongs_to_the_file() {
     for seed in 0..50 {
         let (disk, dir, file) = disk_with(seed, 1, 1);

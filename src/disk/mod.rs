@@ -100,6 +100,10 @@ pub trait Dir: Send + Sync {
     /// Renames a file; fails with EEXIST rather than replace another.  Durable after [`Dir::sync`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Renames a file over another one, which loses this name: at every moment one of the two has it.
+    /// Durable after [`Dir::sync`].
+    fn replace(&self, from: &str, over: &str) -> io::Result<()>;
+
     /// Keeps a little of the device's room back, so that a rename that needs some
     /// works on a full device.  False: the device is full now.  Where room cannot
     /// be kept for another reason, renames may find the device full.
@@ -131,6 +135,9 @@ pub trait Dir: Send + Sync {
 pub trait File: Send + Sync {
     /// Bytes in the file.
     fn size(&self) -> io::Result<u64>;
+
+    /// Bytes of the device that the file takes.
+    fn room(&self) -> io::Result<u64>;
 
     /// Names that the file has: a backup may have linked it.
     fn names(&self) -> io::Result<u64>;

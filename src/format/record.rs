@@ -116,6 +116,13 @@ impl RecordHeader {
         put_u32(out, AT_HEADER_CRC, crc);
     }
 
+    /// Ends its batch behind the record at the front of `bytes`: the flag goes, everything else stays.
+    pub fn end_batch(bytes: &mut [u8]) {
+        bytes[AT_FLAGS] &= !FLAG_BATCH_CONTINUES;
+        let crc = crc32c(&bytes[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
+        put_u32(bytes, AT_HEADER_CRC, crc);
+    }
+
     /// The record at the front of `bytes`: header and payload, both verified.
     pub fn decode(bytes: &[u8]) -> Result<(RecordHeader, &[u8]), BadRecord> {
         let header = Self::decode_header(bytes)?;
@@ -209,6 +216,16 @@ mod tests {
             assert_eq!(RecordHeader::decode_header(&bytes).is_err(), bit < RECORD_HEADER_LEN * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
+    }
+
+    #[test]
+    fn a_batch_is_ended_and_nothing_else_changes() {
+        let payload = b"sixteen bytes...";
+        let (header, _) = encoded(payload);
+        let mut bytes = vec![0; record_len(payload.len())];
+        RecordHeader { flags: FLAG_REQUIRED | FLAG_BATCH_CONTINUES, ..header }.encode(payload, &mut bytes);
+        RecordHeader::end_batch(&mut bytes);
+        assert_eq!(bytes, encoded(payload).1);
     }
 
     #[test]

@@ -55,7 +55,8 @@ struct Lost {
 /// The frame being read, and where in its body.
 struct Present {
     header: FrameHeader,
-    identity: u64,
+    /// The chain behind it.
+    behind: Chain,
     /// Where the records end; 0 of a frame without any.
     records_end: usize,
     /// Where the present record's payload begins, and the next record.
@@ -163,9 +164,11 @@ impl Cursor {
                 // Damage has been told of already; what else there is now is another matter.
                 .map_err(|error| if skip::is_damage(&error) { lost.error.clone() } else { error })?;
         match onward {
-            Onward::Here(offset, chain) => {
-                self.walker().go_to(offset);
-                self.walker().forget();
+            Onward::Here(opened, offset, chain) => {
+                // A file of its own by now, perhaps: the segment may have been compacted since it was opened.
+                let mut walker = walker_of(&opened)?;
+                walker.go_to(offset);
+                self.walker = Some(walker);
                 self.chain = chain;
             }
             Onward::There(opened) => {
@@ -202,7 +205,7 @@ impl Cursor {
                 return Ok(true);
             }
             if let Some(frame) = self.frame.take() {
-                self.chain = Chain::after(&frame.header, frame.identity);
+                self.chain = frame.behind;
                 self.walker().pass(&frame.header);
                 self.sealed = frame.header.has(FLAG_SEAL);
             }
@@ -228,12 +231,12 @@ impl Cursor {
             }
             let records_end = if frame.has(FLAG_DATA) { body_len(&frame) } else { 0 };
             self.frame = Some(Present {
+                behind: Chain::behind(&frame, identity, self.at().body(&frame)),
                 records_end,
                 payload: 0,
                 next: if frame.last_seq() < self.from_seq { records_end } else { 0 },
                 record: RecordHeader::default(),
                 header: frame,
-                identity,
             });
         }
     }

@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod followers;
 pub mod hidden;
 pub mod scout;
+pub mod sealed;
 pub mod segment;
 pub mod skip;
 pub mod stream;

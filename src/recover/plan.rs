@@ -23,7 +23,7 @@
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
-use super::examine::{self, Examined, Stopped};
+use super::examine::{self, Examined};
 use super::finding::Acknowledged;
 use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
@@ -33,10 +33,13 @@ use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_SEAL};
 use crate::format::{Chain, SegmentHeader};
+use crate::read::sealed::{self, SealedEnd, Stopped};
 use crate::read::segment::OpenSegment;
 use crate::read::skip::is_damage;
-use crate::read::stream::Stream;
+use crate::read::stream::{Body, Glimpse, Stream};
+use crate::read::walk::READ_AHEAD;
 use crate::read::{followers, segment};
+use crate::read::{Look, Walker};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
 
@@ -201,7 +204,7 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
         let opened = match said {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
             // What may only be read by this release is not repaired by it either.
-            None => examine::open_next(directory, name, None, Access::Write),
+            None => examine::open_next(directory, name, None, Access::Write).map(|(opened, _)| opened),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -262,7 +265,7 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
 /// A newest segment that is not active may end without a seal: then it is cut there.
 fn walk(opened: &OpenSegment, newest: bool) -> Result<(Chain, u64), Stopped> {
     if !newest {
-        return examine::walk_to_seal(opened);
+        return walk_to_seal(opened);
     }
     let Examined { end, end_offset, sealed, .. } = examine::examine_tail(opened.clone())?;
     if sealed {
@@ -285,11 +288,16 @@ fn archived_end(
             let seen = examine::check_seal(opened, &next.header);
             let offset = next.header.before_offset;
             let end = next.header.before;
-            seen.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+            seen.map(|_| (end, offset)).map_err(|error| Stopped { error, end, offset })
         }
         // The next one cannot say it.
-        _ => examine::walk_to_seal(opened),
+        _ => walk_to_seal(opened),
     }
+}
+
+fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
+    let SealedEnd { chain, offset, .. } = sealed::walk(opened, &mut |_, _| Ok(()))?;
+    Ok((chain, offset))
 }
 
 fn beyond_repair(error: &Error) -> Error {
@@ -309,7 +317,14 @@ fn plan_end(
     config: &Config,
     plan: &mut Plan,
 ) -> Result<()> {
-    let Found { error, at, before, here, chain, offset } = found;
+    let Found { error, at, before, here, mut chain, mut offset } = found;
+    if let Some(here) = &here {
+        // Behind the cut's mark a seal has to fit.  No record reaches into the last two blocks: what is there is a mark.
+        let last = here.header.segment_size - 2 * u64::from(here.header.block_size);
+        if offset > last {
+            (chain, offset) = (chain_before(here, last)?, last);
+        }
+    }
     let first_seq = chain.last_seq + 1;
     let mut lost = Lost { epoch: chain.epoch, ..Lost::default() };
     let behind = if here.is_some() { at + 1 } else { at };
@@ -333,7 +348,7 @@ fn plan_end(
         let next_first = names.get(at + 1).map_or(0, |next| next.first_seq);
         let before = lost.last_seq;
         // What cannot be opened says nothing.
-        if let Ok(opened) = examine::open_next(directory, name, None, Access::Read) {
+        if let Ok((opened, _)) = examine::open_next(directory, name, None, Access::Read) {
             lost.look(&opened, &chain, u64::from(opened.header.block_size))?;
         }
         let last_seq = lost.last_seq.max(next_first.saturating_sub(1)).max(before);
@@ -378,6 +393,23 @@ fn plan_end(
     Ok(())
 }
 
+/// How the frames of `opened` in front of `offset` end, where one begins.
+fn chain_before(opened: &OpenSegment, offset: u64) -> Result<Chain> {
+    let mut chain = opened.header.before;
+    let block = u64::from(opened.header.block_size);
+    let mut walker = Walker::new(opened.file.clone(), &opened.header, block, READ_AHEAD)?;
+    while walker.offset() < offset {
+        let Look::Whole(frame, identity) = walker.look() else { break };
+        chain = Chain::after(&frame, identity);
+        walker.pass(&frame);
+    }
+    if walker.offset() != offset {
+        let error = Error::new(Code::Corrupt, "no frame begins where the segment's last mark was");
+        return Err(error.at(opened.header.index, offset));
+    }
+    Ok(chain)
+}
+
 /// The header of a segment behind `before`; without one, of the very first.
 fn begun(
     directory: &Directory,
@@ -396,6 +428,8 @@ fn begun(
             first_seq: chain.last_seq + 1,
             before: chain,
             before_offset,
+            generation: 0,
+            segment_size: size_of_new(&before.header, config)?,
             ..before.header
         });
     }
@@ -403,7 +437,7 @@ fn begun(
     let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
     let fresh = crate::base::random::id()?;
     let (log_id, history_id, block_size, segment_size) = match known {
-        Some(header) => (header.log_id, header.history_id, header.block_size, header.segment_size),
+        Some(header) => (header.log_id, header.history_id, header.block_size, size_of_new(&header, config)?),
         None => {
             let block = match config.block_size_asked {
                 0 => BLOCK_SIZE_DEFAULT.max(directory.facts().block_align),
@@ -427,16 +461,26 @@ fn begun(
     })
 }
 
-/// Where the seal of `before` is, behind which `chain` begins.
+/// As large as this one, unless compaction made it smaller.
+fn size_of_new(header: &SegmentHeader, config: &Config) -> Result<u64> {
+    if header.is_compacted() {
+        return Ok(config.clone().for_log(header.block_size)?.segment_size);
+    }
+    Ok(header.segment_size)
+}
+
+/// What a new segment's header says of the place of the seal of `before`, behind which `chain` begins.
 fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
     let block = u64::from(before.header.block_size);
     let mut stream = Stream::new(before.file.clone(), &before.header)?;
     let mut at = block;
     while at + block <= before.header.segment_size {
-        if let Ok(Some(frame)) = stream.header_at(at) {
-            let here = (frame.epoch, frame.epoch_id, frame.frame_number);
-            if frame.has(FLAG_SEAL) && here == (chain.epoch, chain.epoch_id, chain.frame_number) {
-                return Ok(at);
+        if matches!(stream.header_at(at), Ok(Some(frame)) if frame.has(FLAG_SEAL)) {
+            if let Glimpse::Whole(frame, identity, Body { seal: Some(seal), .. }) = stream.look(at) {
+                let (end, offset) = seal.end(Chain::after(&frame, identity), at);
+                if end == *chain {
+                    return Ok(offset);
+                }
             }
         }
         at += block;

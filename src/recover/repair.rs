@@ -8,7 +8,7 @@
 //!      log of which only the newest files were removed would look whole.
 //!   3. What is restored; zeros over blocks behind the cut that cannot be read,
 //!      and the cut mark; a segment to be begun gets its header and the mark
-//!      while it is still a spare.
+//!      while it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
 //!
@@ -28,7 +28,6 @@ use crate::disk::{Access, Durable, File};
 use crate::format::frame::{Cut, CUT_LEN, FLAG_CUT};
 use crate::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
-use crate::recover::create::header_block;
 use crate::segment::directory::lock_for_writing;
 use crate::segment::{spare, Directory, SegmentName, Spare, State};
 
@@ -74,11 +73,12 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
         // Before the others go: their headers are all that still says which log this is.
         let file = name.to_string();
-        for step in going().filter(|step| step.file == file) {
-            directory.drop_file(&step.file)?;
-            directory.sync()?;
+        if going().any(|step| step.file == file) {
+            // In one step: without a newest segment the archived one in front of it would pass for that.
+            directory.publish_over(&spare, name)?;
+        } else {
+            directory.publish(&spare, name)?;
         }
-        directory.publish(&spare, name)?;
         for step in going().filter(|step| step.file != file) {
             directory.drop_file(&step.file)?;
         }
@@ -100,10 +100,7 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<Spa
     let Newest::Begun(header) = &end.newest else { return Ok(None) };
     let header = SegmentHeader { created_ns: clock.wall_ns(), ..*header };
     let spare = spare::prepare(directory, header.segment_size, ZERO_AT_OPEN, clock)?;
-    spare
-        .file
-        .write_at(&header_block(&header)?, 0, Durable::Yes)
-        .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(header.index))?;
+    spare.write_header(&header, Durable::Yes)?;
     write_mark(spare.file.as_ref(), &header, u64::from(header.block_size), end, clock)?;
     Ok(Some(spare))
 }

@@ -19,10 +19,11 @@
 //!    frames                       the body's checksum, which is half of its identity
 //! ```
 //!
+//! A compacted segment is not made again: what it dropped is not known.
+//!
 //! Nothing is taken on trust: what is made must be the very seal whose identity,
 //! both checksums of it, the next segment's header names.
 
-use super::create::header_block;
 use super::examine;
 use super::finding::Acknowledged;
 use super::plan::{Step, StepKind};
@@ -33,6 +34,7 @@ use crate::disk::{Access, Durable, File};
 use crate::format::frame::{Seal, FLAG_SEAL, SEAL_LEN};
 use crate::format::{Chain, FrameHeader, Place, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
+use crate::read::sealed::{self, SealedEnd};
 use crate::read::segment::{self, OpenSegment};
 use crate::read::skip::is_damage;
 use crate::read::stream::{Glimpse, Stream};
@@ -102,21 +104,22 @@ pub fn restore(
         header,
         seal: seal.map(|block| (next.before_offset, block)),
     };
-    if let Some(opened) = whole(examine::open_next(directory, name, None, Access::Write))? {
+    if let Some((opened, _)) = whole(examine::open_next(directory, name, None, Access::Write))? {
         let ours = opened.header.log_id == next.log_id && opened.header.block_size == next.block_size;
-        let seal = if ours { seal(&opened, &next)? } else { None };
+        let seal = if ours && !opened.header.is_compacted() { seal(&opened, &next)? } else { None };
         return Ok(seal.map(|seal| restored(None, Some(seal))));
     }
     let Some(file) = whole(directory.open_file(&name.to_string(), Access::Read))? else { return Ok(None) };
     let elder = names.iter().rev().find(|elder| elder.index + 1 == name.index);
     let elder = elder.and_then(|elder| segment::open(directory, elder.index, Access::Read).ok());
     let ends = elder.filter(|elder| elder.header.log_id == next.log_id).and_then(|elder| {
-        let (chain, end) = examine::walk_to_seal(&elder).ok()?;
-        (chain.last_seq + 1 == name.first_seq).then(|| (chain, end - u64::from(elder.header.block_size)))
+        let SealedEnd { chain, before_offset, .. } = sealed::walk(&elder, &mut |_, _| Ok(())).ok()?;
+        (chain.last_seq + 1 == name.first_seq).then_some((chain, before_offset))
     });
     for place in places(file.as_ref(), &next)? {
         let Some(header) = header(file.as_ref(), name, &next, place, ends)? else { continue };
-        let block = header_block(&header)?;
+        let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
+        header.encode(&mut block);
         let opened = OpenSegment { name: *name, file: file.clone(), header };
         if whole(examine::check_seal(&opened, &next))?.is_some() {
             return Ok(Some(restored(Some(block), None)));
@@ -223,7 +226,7 @@ fn seal(opened: &OpenSegment, next: &SegmentHeader) -> Result<Option<AlignedBuf>
     let (record_count, first_seq) = (next.first_seq - opened.header.first_seq, opened.header.first_seq);
     // 32 bits of a number that is smaller: at most one fits.
     let counted = (0..end / block_size).find(|frame_count| {
-        Seal { record_count, first_seq, frame_count: *frame_count }.encode(&mut block[body.clone()]);
+        Seal { record_count, first_seq, frame_count: *frame_count, first_seal: None }.encode(&mut block[body.clone()]);
         u64::from(crc32c(&block[body.clone()])) == next.before.identity & u64::from(u32::MAX)
     });
     if counted.is_none() {

@@ -21,7 +21,7 @@ use crate::format::frame::FLAG_SEAL;
 use crate::format::record::BadRecord;
 use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
-use crate::read::{followers, segment, Witnessed};
+use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State};
 
@@ -144,6 +144,8 @@ struct Walk {
     newest: bool,
     /// What the next segment says of this one's end.
     next: Option<SegmentHeader>,
+    /// Where this one's seal is by that.
+    seal_at: Option<u64>,
     offset: u64,
     chain: Chain,
     witnessed: Witnessed,
@@ -279,7 +281,7 @@ impl Verifier<'_, '_> {
                 ..Finding::new(Kind::Chain, name.to_string(), "the segment does not continue the one before it")
             })?;
         }
-        let stream = match Stream::new(Arc::clone(&opened.file) as Arc<dyn File>, &header) {
+        let mut stream = match Stream::new(Arc::clone(&opened.file) as Arc<dyn File>, &header) {
             Ok(stream) => stream,
             Err(error) => {
                 self.good = false;
@@ -288,12 +290,15 @@ impl Verifier<'_, '_> {
         };
         let next = self.directory.segment(name.index + 1);
         let next = next.and_then(|next| segment::open(self.directory, next.index, Access::Read).ok());
+        let next = next.map(|next| next.header).filter(|next| next.log_id == header.log_id);
+        let seal_at = next.map(|next| sealed::seal_offset(&header, &next, |at| stream.header_at(at).ok().flatten()));
         let mut walk = Walk {
             name: opened.name,
             header,
             stream,
             newest,
-            next: next.map(|next| next.header).filter(|next| next.log_id == header.log_id),
+            next,
+            seal_at,
             offset: u64::from(header.block_size),
             chain: header.before,
             witnessed: Witnessed::by_header(&header),
@@ -315,7 +320,7 @@ impl Verifier<'_, '_> {
                     let offset = walk.offset;
                     let ends = self.take(walk, frame, *identity, body)?;
                     if ends {
-                        self.chain = Some((walk.chain, offset));
+                        self.chain = Some(body.seal.map_or((walk.chain, offset), |seal| seal.end(walk.chain, offset)));
                         return Ok(());
                     }
                 }
@@ -479,7 +484,7 @@ impl Verifier<'_, '_> {
             acknowledged,
             ..Finding::new(kind, walk.name.to_string(), text)
         };
-        let is_seal = walk.next.is_some_and(|next| next.before_offset == walk.offset);
+        let is_seal = walk.seal_at == Some(walk.offset);
         match glimpse {
             Glimpse::Unreadable(error) => {
                 self.tell(&Finding { os_errno: error.os_errno, ..base(Kind::Unreadable, error.text.clone()) })
@@ -587,7 +592,7 @@ impl Walk {
         let block = u64::from(self.header.block_size);
         let spot = self.offset;
         // Behind its seal a segment holds what it held in an earlier life.
-        let end = self.next.map_or(self.header.segment_size, |next| next.before_offset.saturating_add(block));
+        let end = self.seal_at.map_or(self.header.segment_size, |seal| seal.saturating_add(block));
         let end = end.min(self.header.segment_size);
         let mut behind = Behind { says_durable: !self.newest, ..Behind::default() };
         let says = |frame: &FrameHeader, last: &Chain| frame.durable_seq > last.last_seq || frame.durable_end > spot;

@@ -10,9 +10,14 @@ use super::past::Past;
 use super::repairs;
 use super::rng::Rng;
 
-/// Position of the newest archived file, and where its seal is.
+/// Position of the newest archived file, and where its seal is.  Not of one that was compacted: what that one
+/// dropped is not known any more.
 pub fn newest_archived(past: &Past) -> Option<(usize, u64)> {
+    const GENERATION: std::ops::Range<usize> = 136..144;
     let file = past.files.iter().rposition(|(name, _)| name.ends_with(".archived"))?;
+    if past.files[file].1[GENERATION] != [0; 8] {
+        return None;
+    }
     let block = u64::from(past.machine.options.block_size);
     Some((file, frames(&past.files[file].1, block).last()?.offset))
 }

@@ -75,6 +75,11 @@ fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
     (0..len).rev().fold(0, |number, byte| number << 8 | u64::from(bytes[at + byte]))
 }
 
+/// How often a file's segment was compacted.
+fn generation(content: &[u8]) -> u64 {
+    number(content, 136, 8)
+}
+
 /// The frames of a file from its first to the last one that continues; what lies behind was cut.
 pub fn frames(content: &[u8], block: u64) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
@@ -169,7 +174,11 @@ impl Damage {
                     let to = (from + block * rng.within(1, 8)).min(content.len() as u64);
                     Damage::OlderBlocks { file, older, from, to }
                 }
-                Some(older) => Damage::OlderFile { file, older },
+                // An earlier generation is whole, and nothing tells: docs/FORMAT.md, "Limits".
+                Some(older) if generation(&past.older[older].1) == generation(content) => {
+                    Damage::OlderFile { file, older }
+                }
+                Some(_) => Damage::Remove { file },
                 None => Damage::Remove { file },
             },
             17 => Damage::SwapFiles { one: file, other: rng.below(count) as usize },

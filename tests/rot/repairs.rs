@@ -26,9 +26,9 @@ fn repaired(past: &Past, machine: &Machine) -> Verdict<Seen> {
     let log = machine.open_with(&unverified).map_err(|error| format!("after the repair: {:?} {error}", error.code))?;
     let seen = read_log(past, &log)?;
     require!(seen.error.is_none(), "after the repair reading fails: {:?}", seen.error);
-    require!(seen.seqs.len() as u64 == seen.last() + 1 - seen.first_seq, "a gap after the repair");
-    let ends_whole = past.given.get((seen.last().max(1) - 1) as usize).is_none_or(|given| !given.batch_continues);
-    require!(seen.last() == 0 || ends_whole, "the repaired log ends inside a batch");
+    let there = seen.last() + 1 - seen.first_seq - past.holes_between(seen.first_seq, seen.last());
+    require!(seen.seqs.len() as u64 == there, "a gap after the repair");
+    require!(seen.last() == 0 || !past.batch_continues(seen.last()), "the repaired log ends inside a batch");
     Ok(seen)
 }
 
@@ -88,19 +88,47 @@ pub fn repair(
         let Some(content) = content.filter(|_| step.kind != StepKind::Begin) else { continue };
         require!(is_kept(&fork, &step.file, &content), "no copy of {}", step.file);
     }
+    for step in steps.iter().filter(|step| step.kind == StepKind::Begin) {
+        let begun = fork.disk.content(&step.file).unwrap_or_default();
+        let whole = begun.len() == 64 << 10 && begun[136..144] == [0; 8];
+        require!(whole, "{} begins with {} bytes, and as if it had been compacted", step.file, begun.len());
+    }
+    goes_on(&fork.fork(seed))?;
     let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut |_| true);
     let verified = verified.map_err(|error| format!("verify after the repair: {error}"))?;
     let seen = repaired(past, &fork)?;
-    require!(verified.last_good_seq == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
+    let good = past.last_there(seen.first_seq, verified.last_good_seq);
+    require!(good == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
     if let Some(before) = before {
         require!(
-            seen.last() >= before.last().min(seen.first_seq + before.seqs.len() as u64 - 1),
+            seen.last() >= before.last().min(seen.first_seq + before.last() - before.first_seq),
             "before the repair {} could be read, now {}",
             before.last(),
             seen.last()
         );
     }
     Ok(Some(seen))
+}
+
+/// The log is written on, over the end of the segment that was cut or begun, and read.
+fn goes_on(machine: &Machine) -> Verdict {
+    let options = twal::Options { verify: false, ..machine.options.clone() };
+    let failed = |what: &str, error: Error| format!("{what} after the repair: {:?} {error}", error.code);
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let entry = twal::Entry { data: &[1; 700], stream: 0, timestamp: None, kind: 0x0100, required: false };
+    for _ in 0..2 {
+        log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+        log.roll().map_err(|error| failed("roll", error))?;
+    }
+    let last = log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+    log.close().map_err(|error| failed("close", error))?;
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let (mut iter, mut read) = (log.iter(0).map_err(|error| failed("reading", error))?, 0);
+    while let Some(record) = iter.next_record().map_err(|error| failed("reading", error))? {
+        read = record.seq;
+    }
+    require!(read == last, "after the repair {last} was appended, {read} is the last");
+    Ok(())
 }
 
 /// Stops a repair at every step, in every way, and looks; then repairs again.
@@ -158,7 +186,9 @@ fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, 
         Err(error) => is_damage(&error)?,
         Ok(log) => {
             let seen = read_log(past, &log)?;
-            let done = seen.error.is_none() && seen.last() == last && log.report().repaired_seq == last + 1;
+            let repaired_seq = log.report().repaired_seq;
+            let ends = repaired_seq > 0 && past.last_there(seen.first_seq, repaired_seq - 1) == last;
+            let done = seen.error.is_none() && seen.last() == last && ends;
             if !done {
                 nothing_silent(past, &seen, may_shorten)?;
             }

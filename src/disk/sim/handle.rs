@@ -68,6 +68,10 @@ impl Dir for SimDir {
         self.shared.world().rename(self.id, from, to)
     }
 
+    fn replace(&self, from: &str, over: &str) -> io::Result<()> {
+        self.shared.world().replace(self.id, from, over)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.shared.world().remove(self.id, name)
     }
@@ -136,6 +140,10 @@ impl SimFile {
 impl File for SimFile {
     fn size(&self) -> io::Result<u64> {
         self.shared.world().look(self.id, super::Inode::size)
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        self.shared.world().look(self.id, super::Inode::room)
     }
 
     fn names(&self) -> io::Result<u64> {

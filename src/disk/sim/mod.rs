@@ -25,7 +25,7 @@
 //! that stays but finds the names not as it needs them (its file not under the
 //! old name, the new name taken) is lost too.  So a lost rename leaves the old
 //! name, a lost creation takes the later rename of that file with it, a lost
-//! removal brings the file back, and no file has two names.  Content belongs to
+//! removal brings the file back, a lost replacement leaves both names as they were, and no file has two names.  Content belongs to
 //! the file, not to the name.  [`File::sync`] flushes no name.
 //!
 //! **Lives.**  Everything opened belongs to the life of one process.  When that
@@ -90,7 +90,7 @@ pub enum CallKind {
     Create,
     /// [`Dir::open`].
     Open,
-    /// [`Dir::rename`].
+    /// [`Dir::rename`] and [`Dir::replace`].
     Rename,
     /// [`Dir::remove`].
     Remove,
@@ -104,7 +104,7 @@ pub enum CallKind {
     Sync,
     /// [`File::allocate`] and [`File::truncate`].
     Allocate,
-    /// [`File::size`] and [`File::written_until`].
+    /// [`File::size`], [`File::room`] and [`File::written_until`].
     Stat,
     /// Locking and unlocking, of files and directories.
     Lock,

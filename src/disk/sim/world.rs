@@ -30,13 +30,17 @@ pub(super) fn errno<T>(code: i32) -> io::Result<T> {
 enum NameOp {
     Create { name: String, ino: u64 },
     Rename { from: String, to: String, ino: u64 },
+    Replace { from: String, over: String, ino: u64, was: u64 },
     Remove { name: String, ino: u64 },
 }
 
 impl NameOp {
     fn ino(&self) -> u64 {
         match self {
-            NameOp::Create { ino, .. } | NameOp::Rename { ino, .. } | NameOp::Remove { ino, .. } => *ino,
+            NameOp::Create { ino, .. }
+            | NameOp::Rename { ino, .. }
+            | NameOp::Replace { ino, .. }
+            | NameOp::Remove { ino, .. } => *ino,
         }
     }
 
@@ -50,6 +54,12 @@ impl NameOp {
                 if names.get(from) == Some(ino) && !names.contains_key(to) {
                     names.remove(from);
                     names.insert(to.clone(), *ino);
+                }
+            }
+            NameOp::Replace { from, over, ino, was } => {
+                if names.get(from) == Some(ino) && names.get(over) == Some(was) {
+                    names.remove(from);
+                    names.insert(over.clone(), *ino);
                 }
             }
             NameOp::Remove { name, ino } => {
@@ -418,6 +428,19 @@ impl World {
             world.inode(ino).label = to.to_owned();
             let stamp = world.fresh();
             world.change_names(dir, stamp, NameOp::Rename { from: from.to_owned(), to: to.to_owned(), ino });
+            Ok(())
+        })
+    }
+
+    pub(super) fn replace(&mut self, dir: u64, from: &str, over: &str) -> io::Result<()> {
+        self.in_dir(dir, CallKind::Rename, &format!("{from} -> {over}"), |world| {
+            let names = &world.names(dir).visible;
+            let found = names.get(from).copied().zip(names.get(over).copied());
+            let Some((ino, was)) = found else { return errno(libc::ENOENT) };
+            over.clone_into(&mut world.inode(ino).label);
+            let stamp = world.fresh();
+            let (from, over) = (from.to_owned(), over.to_owned());
+            world.change_names(dir, stamp, NameOp::Replace { from, over, ino, was });
             Ok(())
         })
     }
