@@ -62,7 +62,7 @@ SHELL := /bin/bash
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-header \
+.PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-fuzz check-header \
         check-install check-c check-tsan demo soak soak-kill powerloss fuzz bench bench-report bench-micro \
         bench-peers clean FORCE
 
@@ -183,7 +183,7 @@ vendor:
 
 # --- check -------------------------------------------------------------------
 
-check: lint check-rust check-models check-header symbols check-install check-c
+check: lint check-rust check-models check-fuzz check-header symbols check-install check-c
 	@echo 'all checks passed'
 
 # What the bench needs beside the library is not in vendor/.
@@ -191,10 +191,12 @@ lint:
 	$(call say,LINT,clippy rustfmt rustdoc)
 	@$(CARGO_RUN) fmt --check
 	@$(CARGO_RUN) fmt --check --manifest-path models/Cargo.toml
+	@$(CARGO_RUN) fmt --check --manifest-path fuzz/Cargo.toml
 	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
 	@$(CARGO_RUN) fmt --check --manifest-path bench/Cargo.toml
 	@$(CARGO_RUN) fmt --check --manifest-path bench/peers/Cargo.toml
 	@$(if $(wildcard $(SRC)/vendor),,$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path bench/Cargo.toml -- -D warnings)
+	@$(if $(fuzz-not-here),,$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path fuzz/Cargo.toml -- -D warnings)
 	@export RUSTDOCFLAGS='-D warnings'; $(CARGO_RUN) doc $(CARGOFLAGS) --quiet --no-deps --document-private-items
 
 check-rust:
@@ -207,6 +209,19 @@ check-models:
 	@$(if $(wildcard $(SRC)/vendor),echo 'skipped: loom is not in vendor/',mkdir -p $(BUILD); \
 	    $(CARGO_RUN) test $(CARGOFLAGS) --quiet --release --manifest-path models/Cargo.toml > $(abspath $(BUILD))/models.log 2>&1 || \
 	    { cat $(abspath $(BUILD))/models.log; exit 1; })
+
+# libfuzzer-sys compiles libFuzzer, which is C++, and is not in vendor/.
+fuzz-not-here = $(if $(wildcard $(SRC)/vendor),libfuzzer-sys is not in vendor/,$(if $(shell command -v $(firstword $(CXX))),,there is no $(CXX)))
+
+# Every fuzz target is built, and run on its corpus: all that stable Rust allows.  Led by coverage: make fuzz.
+check-fuzz:
+	$(call say,TEST,fuzz targets)
+	@$(if $(fuzz-not-here),echo 'skipped: $(fuzz-not-here)',mkdir -p $(BUILD) && \
+	    $(CARGO_RUN) build $(CARGOFLAGS) --quiet --manifest-path fuzz/Cargo.toml --bins && \
+	    for target in $(FUZZ_TARGETS); do \
+	        '$(CARGO_TARGET_DIR)'/debug/$$target -timeout=25 '$(SRC)/fuzz/corpus/'$$target/* > $(abspath $(BUILD))/fuzz.log 2>&1 || \
+	            { cat $(abspath $(BUILD))/fuzz.log; exit 1; }; \
+	    done)
 
 check-header:
 	@mkdir -p $(BUILD)
@@ -286,7 +301,7 @@ powerloss: all
 # Hostile bytes, led by coverage.  tests/hostile.rs replays fuzz/corpus on stable Rust; what is
 # found here goes there by hand, once it is fixed: new inputs are written to $(BUILD)/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= segment_header frame_header record name options directory
+FUZZ_TARGETS ?= segment_header frame_header record name options event v26 directory
 fuzz:
 	@cargo +nightly fuzz --version > /dev/null 2>&1 || { echo 'skipped: there is no nightly Rust with cargo-fuzz'; exit 0; }; \
 	for target in $(FUZZ_TARGETS); do \

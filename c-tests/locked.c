@@ -1,5 +1,6 @@
 /*
  * t:leaks no, a forked child has lost the threads whose memory it inherits
+ * t:tsan no, its threads only wait for a lock
  *
  * Goal: one writer a log: a second open for writing is TWAL_E_LOCKED, from the
  * same process and from another, by any spelling of the path; readers get in;
@@ -15,16 +16,53 @@ static void expect_locked(void *dir)
     t_check(log == (twal_log *)(uintptr_t)0x5a5a);
 }
 
-static int pipe_ends[2];
-
-static void hold(void *dir)
+static void *expect_locked_thread(void *dir)
 {
+    expect_locked(dir);
+    return NULL;
+}
+
+/* All at once: each waits until the lock cannot be a killed process' any more. */
+static void expect_all_locked(char *const *dirs, int count)
+{
+    pthread_t threads[16];
+    t_check(count <= 16);
+    for (int n = 0; n < count; n++)
+        threads[n] = t_thread(expect_locked_thread, dirs[n]);
+    for (int n = 0; n < count; n++)
+        t_join(threads[n]);
+}
+
+struct holder {
+    char dir[600];
+    int told[2], go[2];
+    pid_t child;
+};
+
+static void tell(int fd)
+{
+    t_check(write(fd, "o", 1) == 1);
+}
+
+static void await(int fd)
+{
+    char byte;
+    t_check(read(fd, &byte, 1) == 1);
+}
+
+static void hold(void *arg)
+{
+    struct holder *holder = arg;
     twal_options options = t_options_small();
-    twal_log *log = t_open(dir, &options);
+    twal_log *log = t_open(holder->dir, &options);
     t_append_many(log, 3, 100);
-    t_check(write(pipe_ends[1], "o", 1) == 1);
-    for (;;)
+    tell(holder->told[1]);
+    await(holder->go[0]);
+    for (uint64_t n = 0;; n++) {
         t_append(log, 100, 2, 0, 0);
+        if (n == 3)
+            tell(holder->told[1]);
+    }
 }
 
 static void read_beside(void *dir)
@@ -34,22 +72,51 @@ static void read_beside(void *dir)
     t_close(log);
 }
 
+/* Killed holders with writes in flight. */
+static void killed_holders(void)
+{
+    enum { HOLDERS = 10 };
+    static struct holder holders[HOLDERS];
+    char *dirs[HOLDERS];
+    twal_options options = t_options_quiet();
+    for (int n = 0; n < HOLDERS; n++) {
+        struct holder *holder = &holders[n];
+        snprintf(holder->dir, sizeof holder->dir, "%s%d", t_path("killed"), n);
+        dirs[n] = holder->dir;
+        t_check(pipe(holder->told) == 0 && pipe(holder->go) == 0);
+        holder->child = t_fork(hold, holder);
+        close(holder->told[1]);
+        await(holder->told[0]);
+    }
+    expect_all_locked(dirs, HOLDERS);
+    for (int n = 0; n < HOLDERS; n++) {
+        tell(holders[n].go[1]);
+        await(holders[n].told[0]);
+        t_kill_child(holders[n].child);
+        twal_log *log = t_open(dirs[n], &options);
+        t_check(twal_last_seq(log) >= 3);
+        t_ok(t_read(log, 0, NULL, NULL, NULL));
+        t_close(log);
+        t_dir_remove(dirs[n]);
+    }
+}
+
 int main(void)
 {
     t_begin();
-    char *dir = (char *)(uintptr_t)t_path("log");
+    killed_holders();
+    char *dir = (char *)(uintptr_t)t_path("log"), *link = (char *)(uintptr_t)t_path("link");
     twal_options options = t_options_quiet();
-    char buffer[1024], byte;
+    char dotted[1024];
 
     twal_log *log = t_open(dir, &options);
     t_append_many(log, 3, 100);
     uint64_t before = t_segments_sum(dir);
-    expect_locked(dir);
-    snprintf(buffer, sizeof buffer, "%s/../log/.", dir);
-    expect_locked(buffer);
-    t_check(symlink(dir, t_path("link")) == 0);
-    expect_locked((char *)(uintptr_t)t_path("link"));
-    t_wait_child_ok(t_fork(expect_locked, dir));
+    snprintf(dotted, sizeof dotted, "%s/../log/.", dir);
+    t_check(symlink(dir, link) == 0);
+    pid_t other = t_fork(expect_locked, dir);
+    expect_all_locked((char *[]){ dir, dotted, link }, 3);
+    t_wait_child_ok(other);
     /* Refused opens left the log alone. */
     t_equal(t_segments_sum(dir), before);
     t_wait_child_ok(t_fork(read_beside, dir));
@@ -67,22 +134,5 @@ int main(void)
     t_expect_many(log, 1, 4, 100);
     t_close(log);
     t_close(reader);
-
-    /* A killed holder with writes in flight. */
-    for (int round = 0; round < 10; round++) {
-        t_check(pipe(pipe_ends) == 0);
-        char *other = (char *)(uintptr_t)t_path("killed");
-        pid_t child = t_fork(hold, other);
-        close(pipe_ends[1]);
-        t_check(read(pipe_ends[0], &byte, 1) == 1);
-        expect_locked(other);
-        t_kill_child(child);
-        log = t_open(other, &options);
-        t_check(twal_last_seq(log) >= 3);
-        t_ok(t_read(log, 0, NULL, NULL, NULL));
-        t_close(log);
-        t_dir_remove(other);
-        close(pipe_ends[0]);
-    }
     return t_end();
 }

@@ -147,6 +147,87 @@ static void whole_segments(void)
     }
 }
 
+/* The newest archived segment: nobody reads it, but without its header and seal no log opens. */
+static void archived_segment(void)
+{
+    const char *whole = t_path("archived");
+    t_make_closed(whole, 25, LEN, 5);
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(whole, &options);
+    t_ok(twal_trim(log, 11));
+    t_close(log);
+    t_equal(t_count_state(whole, "archived"), 2);
+    const char *many = original;
+    original = whole;
+    for (int damage = 1; damage <= 3; damage++) {
+        copy_log();
+        t_segment segment = t_segment_at(dir, 2);
+        t_frame last = t_find_frame(dir, 10, LEN);
+        t_check(!strcmp(segment.state, "archived") && last.segment.index == 2);
+        uint64_t sum = t_file_sum(segment.path);
+        if (damage & 1)
+            t_file_zero(segment.path, 0, T_BLOCK);
+        if (damage & 2)
+            t_file_flip(segment.path, last.end + 90, 8); /* the seal lies behind the last frame */
+        uint64_t damaged = t_file_sum(segment.path);
+        t_refused(dir, 0);
+
+        twal_repair *repair = planned();
+        twal_repair_step step = step_at(repair, 0);
+        t_equal(step.kind, TWAL_REPAIR_RESTORE);
+        t_equal(step.segment, 2);
+        t_equal(step.offset, damage & 1 ? 0 : last.end);
+        t_equal(step.acknowledged, TWAL_ACKNOWLEDGED_NO);
+        t_check(step.last_seq < step.first_seq);
+        no_step_at(repair, 1);
+        /* Nothing goes, so no word is needed. */
+        t_ok(twal_repair_apply(repair, backup, 0));
+        twal_repair_close(repair);
+        t_equal(t_file_sum(in_backup(step.file)), damaged);
+        if (damage == 2)
+            t_equal(t_file_sum(segment.path), sum); /* bit for bit */
+        t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+        options.flags = TWAL_OPEN_VERIFY;
+        log = t_open(dir, &options);
+        t_equal(twal_first_seq(log), 11);
+        t_equal(t_recovery(log).repaired_seq, 0);
+        t_expect_many(log, 11, 25, LEN);
+        t_append_many(log, 3, LEN);
+        t_close(log);
+        t_expect_log(dir, 11, 28, LEN);
+    }
+
+    /* Behind it a frame is damaged too: one plan for both. */
+    copy_log();
+    t_file_flip(t_segment_at(dir, 2).path, 8, 8);
+    t_frame frame = t_find_frame(dir, 18, LEN);
+    t_file_flip(frame.segment.path, frame.payload, 1);
+    twal_repair *repair = planned();
+    t_equal(step_at(repair, 0).kind, TWAL_REPAIR_RESTORE);
+    t_equal(step_at(repair, 1).kind, TWAL_REPAIR_CUT);
+    t_equal(step_at(repair, 2).kind, TWAL_REPAIR_DROP);
+    no_step_at(repair, 3);
+    applied(repair);
+    t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+    t_expect_log(dir, 11, 17, LEN);
+
+    /* What is left does not say what it was: as a whole, or the next header is damaged too. */
+    for (int gone = 0; gone < 2; gone++) {
+        copy_log();
+        t_segment segment = t_segment_at(dir, 2);
+        t_file_zero(segment.path, 0, gone ? T_BLOCK : t_find_frame(dir, 10, LEN).end + T_BLOCK);
+        if (gone)
+            t_file_flip(t_segment_at(dir, 3).path, 8, 8);
+        uint64_t before = t_dir_sum(dir);
+        options = t_options();
+        repair = NULL;
+        t_code(twal_repair_plan(dir, &options, &repair), TWAL_E_UNSUPPORTED);
+        t_check(!repair);
+        t_equal(t_dir_sum(dir), before);
+    }
+    original = many;
+}
+
 /* A file that twal does not know: it goes without a word about records. */
 static void odd_file(void)
 {
@@ -217,6 +298,7 @@ int main(void)
     nothing_damaged();
     frames();
     whole_segments();
+    archived_segment();
     odd_file();
     interrupted();
     refusals();

@@ -12,20 +12,26 @@ use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::format::frame::{Cut, Seal};
+use twal::format::v26;
 use twal::format::{FrameHeader, Place, RecordHeader, SegmentHeader};
+use twal::interchange::{ReadOptions, Reader};
 use twal::segment::name::Named;
+use twal::txn::interchange::replay;
+use twal::txn::{Event, Table};
 use twal::{IterOptions, Log, Options, Repair};
 
 /// A target: its name, and what is given the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("segment_header", segment_header),
     ("frame_header", frame_header),
     ("record", record),
     ("name", name),
     ("options", options),
+    ("event", event),
+    ("v26", v26),
     ("directory", directory),
 ];
 
@@ -110,6 +116,68 @@ pub fn options(bytes: &[u8]) {
     assert!(code < 0, "there is no such log");
 }
 
+/// An event is what its bytes say, and a checkpoint's state what a table says.
+pub fn event(bytes: &[u8]) {
+    let (kind, payload) = bytes.split_at(bytes.len().min(2));
+    let kind = u16::from_le_bytes([kind.first().copied().unwrap_or(0), kind.get(1).copied().unwrap_or(0)]);
+    let mut again = Vec::new();
+    if let Ok(event) = Event::decode(kind, payload) {
+        assert_eq!(event.encode(&mut again), kind);
+        // The two short forms become long ones.
+        let step = kind == 0x02 && payload.len() == 13;
+        assert!(step || again == payload, "{event:?}");
+        if let Event::Checkpoint(checkpoint) = &event {
+            if let Ok(table) = Table::restore(checkpoint) {
+                assert_eq!(&table.checkpoint(), checkpoint);
+            }
+        }
+    }
+    if let Ok(event) = Event::decode_short(bytes.first().copied().unwrap_or(0), payload) {
+        event.encode_short(&mut again);
+        assert_eq!(again, payload);
+    }
+}
+
+/// Two files of the v2.6 layout, of which the second is the bytes, and the first one's records are the bytes behind a
+/// header that is right; also with the records' checksums made right.
+pub fn v26(bytes: &[u8]) {
+    let mut right = bytes.to_vec();
+    let mut at = 0;
+    while let Ok(header) = v26::RecordHeader::decode(&right[at..]) {
+        let Some(record) = right.get_mut(at..at + header.record_len()) else { break };
+        let crc = twal::base::crc::crc32(&record[v26::RECORD_HEADER_LEN..]);
+        record[25..29].copy_from_slice(&crc.to_le_bytes());
+        at += header.record_len();
+    }
+    let changed = right != bytes;
+    for records in [bytes, &right].into_iter().take(1 + usize::from(changed)) {
+        let mut first = vec![0; v26::FILE_HEADER_LEN];
+        v26::FileHeader { segment: 1, ..v26::FileHeader::default() }.encode(&mut first);
+        first.extend(records);
+        let disk = SimDisk::new(1);
+        let path = Path::new("v26");
+        // Makes the directory.
+        let _ = twal::disk::Disk::open_dir(disk.as_ref(), path, true);
+        disk.put_file("wal_segment_001.wal", &first);
+        for both in [false, true] {
+            if both {
+                disk.put_file("wal_segment_002.wal", bytes);
+            }
+            for (ignore_checksums, skip_damaged) in [(false, false), (true, false), (true, true)] {
+                let options = ReadOptions { ignore_checksums, skip_damaged };
+                let Ok(mut reader) = Reader::open_on(disk.as_ref(), path, options) else { continue };
+                let found = replay(&mut reader, 1 << 20);
+                let summary = reader.summary();
+                assert!(found.is_ok() || !skip_damaged, "{found:?}");
+                assert!(summary.records <= first.len() as u64 / 29 + bytes.len() as u64 / 29);
+                if let Some(torn) = summary.torn {
+                    assert!(torn.offset + summary.torn_bytes <= first.len().max(bytes.len()) as u64);
+                }
+            }
+        }
+    }
+}
+
 /// CRC-32C of all but the four bytes at `at`, put there.
 fn put_crc(bytes: &mut [u8], at: usize, seed: &[u8]) {
     let crc = twal::base::crc::crc32c(seed);
@@ -135,6 +203,33 @@ const WRITTEN: [(&str, &str); 3] = [
     ),
 ];
 
+const COMPACTED: [(&str, &str); 6] = [
+    (
+        "twal-0000000000000001-00000000000000000001.archived",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000001-00000000000000000001.archived.hex"),
+    ),
+    (
+        "twal-0000000000000002-00000000000000000034.archived",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000002-00000000000000000034.archived.hex"),
+    ),
+    (
+        "twal-0000000000000003-00000000000000000037.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000003-00000000000000000037.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000004-00000000000000000073.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000004-00000000000000000073.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000005-00000000000000000109.sealed",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000005-00000000000000000109.sealed.hex"),
+    ),
+    (
+        "twal-0000000000000006-00000000000000000145.active",
+        include_str!("../tests/golden/v30-compacted/twal-0000000000000006-00000000000000000145.active.hex"),
+    ),
+];
+
 /// A segment file from its text: see tests/golden.rs.
 fn from_text(text: &str) -> Vec<u8> {
     let (mut bytes, mut at) = (Vec::new(), 0);
@@ -155,8 +250,24 @@ fn from_text(text: &str) -> Vec<u8> {
 
 /// A committed log, changed as the bytes say; also with checksums made right, so that the lies are believed.
 pub fn directory(bytes: &[u8]) {
+    directory_read_by(bytes, read_all);
+}
+
+/// The same, and `read_all` is what reads an open log, skipping damage or not.
+pub fn directory_read_by(bytes: &[u8], read_all: impl Fn(&Log, bool) -> u64) {
+    changed_directory(&WRITTEN, bytes, read_all);
+}
+
+/// The same of a log that was compacted.
+#[allow(dead_code)] // only the tests call it
+pub fn compacted_directory(bytes: &[u8]) {
+    changed_directory(&COMPACTED, bytes, read_all);
+}
+
+/// `look` reads what was not compacted yet.
+fn changed_directory(committed: &[(&str, &str)], bytes: &[u8], look: impl Fn(&Log, bool) -> u64) {
     let mut files: Vec<(String, Vec<u8>)> =
-        WRITTEN.iter().map(|(name, text)| ((*name).to_owned(), from_text(text))).collect();
+        committed.iter().map(|(name, text)| ((*name).to_owned(), from_text(text))).collect();
     for edit in bytes.chunks_exact(8).take(32) {
         change(&mut files, edit);
     }
@@ -173,10 +284,14 @@ pub fn directory(bytes: &[u8]) {
     for (name, bytes) in &files {
         disk.put_file(name, bytes);
     }
-    let read = open(true).ok().map(|log| (read_all(&log, false), read_all(&log, true)));
+    let read = open(true).ok().map(|log| (look(&log, false), look(&log, true)));
     let _ = twal::verify_on(disk.as_ref(), Path::new("log"), &mut |_| true);
     if let Ok(log) = open(false) {
-        let _ = (read_all(&log, false), read_all(&log, true));
+        let _ = (look(&log, false), look(&log, true));
+        let how = twal::CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        if log.compact(&how, &mut |candidate| candidate.record.seq % 2 == 0).is_ok() {
+            let _ = read_all(&log, true);
+        }
         let _ = log.close();
     }
     let box_disk = Box::new(SimDisk::clone(&Arc::clone(&disk)));
@@ -189,14 +304,22 @@ pub fn directory(bytes: &[u8]) {
     }
 }
 
-/// Numbers rise, and without skipping they have no gap.  How many there were.
-fn read_all(log: &Log, skip_damaged: bool) -> u64 {
-    let Ok(mut iter) = log.iter_with(IterOptions { from_seq: 0, skip_damaged }) else { return 0 };
-    let (mut last, mut count) = (0, 0);
-    while let Ok(Some(record)) = iter.next_record() {
-        assert!(record.seq > last, "{} follows {last}", record.seq);
+/// How many records there are; none is longer than its segment, and numbers rise.
+pub fn read_all(log: &Log, skip_damaged: bool) -> u64 {
+    let Ok(mut iter) = log.iter_with(IterOptions { skip_damaged, ..IterOptions::default() }) else { return 0 };
+    in_order(std::iter::from_fn(|| {
+        let record = iter.next_record().ok()??;
         assert!(record.data.len() <= 64 << 10);
-        (last, count) = (record.seq, count + 1);
+        Some(record.seq)
+    }))
+}
+
+/// Numbers rise.  How many there were.
+pub fn in_order(seqs: impl Iterator<Item = u64>) -> u64 {
+    let (mut last, mut count) = (0, 0);
+    for seq in seqs {
+        assert!(seq > last, "{seq} follows {last}");
+        (last, count) = (seq, count + 1);
     }
     count
 }

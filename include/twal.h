@@ -545,6 +545,11 @@ typedef enum twal_repair_kind {
      * A new, empty segment is begun.
      */
     TWAL_REPAIR_BEGIN = 4,
+    /**
+     * Header and seal of a released segment are written again, as they were;
+     * no record goes.
+     */
+    TWAL_REPAIR_RESTORE = 5,
 } twal_repair_kind;
 
 /**
@@ -1452,7 +1457,7 @@ typedef struct twal_repair_step {
      */
     uint64_t segment;
     /**
-     * Where it is cut, bytes.
+     * Where it is cut, or first written again, bytes.
      */
     uint64_t offset;
     /**
@@ -2881,6 +2886,10 @@ int twal_verify(const char *dir,
  * append them again afterwards.  Nothing is planned where nothing is damaged:
  * a torn end is cut off by twal_open() itself.
  *
+ * The newest released segment is no such damage: nobody reads it, but a log
+ * needs its header and its seal to open.  They are made again, if the next
+ * segment's header confirms what is made, and nothing goes.
+ *
  * The log is locked for writing until twal_repair_close(), so that what is
  * applied is what was planned.
  *
@@ -2897,10 +2906,11 @@ int twal_verify(const char *dir,
  *   TWAL_E_LOCKED       the log is open for writing
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
- *                       damaged, but the newest archived segment is, or the
- *                       names of archived ones are wrong; read the log with
- *                       TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as for
- *                       twal_open()
+ *                       damaged, but the newest archived segment is, and what
+ *                       is left does not say what its header and seal were; or
+ *                       the names of archived ones are wrong; read the log
+ *                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
+ *                       for twal_open()
  *   TWAL_E_VERSION      written by a release that this one cannot read
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_IO           the directory could not be read, or an active file not
@@ -2952,7 +2962,8 @@ int twal_repair_step_get(const twal_repair *repair,
  * failure or a crash, the log does not open until it was planned and repaired
  * again; nothing is lost by that.
  *
- * Afterwards the log opens, and holds exactly what was in front of the damage.
+ * Afterwards the log opens, and holds exactly what was in front of the damage
+ * (all that it held, if only a released segment was restored).
  * twal_recovery_get() tells what was cut, as long as the log ends in the same
  * segment.  The numbers that went are given again.
  *

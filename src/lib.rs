@@ -15,17 +15,20 @@
 //! | `disk` | the only door to files: two engines and a simulated disk |
 //! | `segment` | file names and states, the directory, spares, retention |
 //! | `read` | walking frames, the record cursor |
-//! | `recover`, `commit` | verdict and open; group commit |
+//! | `recover`, `commit`, `compact` | verdict and open; group commit; sealed segments without what is no longer needed |
 //! | `log` | [`Log`]: open = recover + commit |
+//! | `interchange` | files of the v2.6 layout, as records to read and to write |
 //! | `txn` | sagas and two-phase commits: pure machines, their table, the recovery's plan |
 //! | `ffi` | the C ABI: check, call, answer |
 #![warn(rustdoc::all)]
 
 pub mod base;
 pub mod commit;
+pub mod compact;
 pub mod disk;
 pub mod ffi;
 pub mod format;
+pub mod interchange;
 pub mod log;
 pub mod mem;
 pub mod read;
@@ -36,4 +39,7 @@ pub mod txn;
 pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};
 pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
-pub use log::{Done, Entry, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail};
+pub use log::{Candidate, CompactOptions, Compacted};
+pub use log::{
+    Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
+};

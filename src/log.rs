@@ -1,5 +1,6 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod compact;
 mod layer;
 mod reader;
 mod repair;
@@ -10,7 +11,7 @@ use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -19,18 +20,19 @@ use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
-use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::Id;
 use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
 pub use crate::commit::{Done, Entry, How, Reservation};
-pub use crate::read::Skipped;
+pub use crate::compact::Compacted;
+pub use crate::read::{Hidden, Skipped};
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
+pub use compact::{Candidate, CompactOptions};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
@@ -70,18 +72,22 @@ pub struct Iter {
 }
 
 /// How a log is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IterOptions {
     /// The first number wanted; 0: the oldest.
     pub from_seq: u64,
     /// Damage is passed over and counted, instead of ending the reader.
     pub skip_damaged: bool,
+    /// Records that are left out, as if they were not there: what a table's tombstones and purges dropped.
+    /// None: every record is delivered.
+    pub hidden: Option<Arc<Hidden>>,
 }
 
 struct Inner {
     directory: Arc<Directory>,
     log_id: Id,
     config: Config,
+    clock: Clock,
     counters: Arc<Counters>,
     report: RecoveryReport,
     side: Side,
@@ -89,6 +95,8 @@ struct Inner {
     closed: AtomicBool,
     /// What the transaction layer keeps, see `log/layer.rs`.
     kept: Kept,
+    /// Held while sealed segments are rewritten; close waits for it.
+    compacting: Mutex<()>,
 }
 
 enum Side {
@@ -312,7 +320,7 @@ impl Log {
     /// # Errors
     /// As `twal_iter_open`.
     pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
-        let IterOptions { from_seq, skip_damaged } = options;
+        let IterOptions { from_seq, skip_damaged, hidden } = options;
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
@@ -330,7 +338,10 @@ impl Log {
             let text = format!("record {from_seq} does not exist, the last is {last_seq}");
             return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
         }
-        let cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
+        let mut cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
+        if let Some(hidden) = hidden {
+            cursor.hide(hidden);
+        }
         Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage })
     }
 
@@ -371,6 +382,10 @@ impl Log {
             refused_nospace: counters.refused_nospace.get(),
             corrupted_records: counters.corrupted_records.get(),
             recoveries: u64::from(!inner.report.created),
+            compactions: counters.compactions.get(),
+            segments_compacted: counters.segments_compacted.get(),
+            records_purged: counters.records_purged.get(),
+            compaction_bytes_saved: counters.compaction_bytes_saved.get(),
             poisoned,
             engine: facts.engine,
             engine_reason: facts.reason.clone(),
@@ -410,6 +425,8 @@ impl Log {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // A compaction sees that and gives up: it must not change a name when the directory is somebody else's.
+        drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         match &self.inner.side {
             Side::Writer(commit) => commit.close(),
             Side::Reader(_) => Ok(()),
@@ -485,15 +502,8 @@ impl Iter {
             return Ok(None);
         }
         let (header, data) = self.cursor.record();
-        Ok(Some(Record {
-            seq: header.seq,
-            stream: header.stream,
-            timestamp: header.timestamp,
-            kind: header.kind,
-            required: header.flags & FLAG_REQUIRED != 0,
-            batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
-            data,
-        }))
+        let batch_continues = self.cursor.batch_continues();
+        Ok(Some(Record { batch_continues, ..Record::of(&header, data) }))
     }
 
     fn find_next(&mut self) -> Result<bool> {
@@ -555,10 +565,12 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         directory,
         log_id,
         config,
+        clock: clock.clone(),
         counters,
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
         kept: Kept::default(),
+        compacting: Mutex::new(()),
     })
 }

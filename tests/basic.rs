@@ -60,7 +60,8 @@ fn what_was_appended_is_there_after_reopening() {
 #[test]
 fn many_threads() {
     let dir = dir("threads");
-    let log = Log::open(&dir, &Options { segment_size: 1 << 20, ..Options::default() }).unwrap();
+    let options = Options { segment_size: 1 << 20, allow_any_fs: true, ..Options::default() };
+    let log = Log::open(&dir, &options).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..8u64 {
             let log = &log;
@@ -76,6 +77,6 @@ fn many_threads() {
     let all = contents(&log);
     assert_eq!(all.len(), 4000);
     log.close().unwrap();
-    let log = Log::open(&dir, &Options::default()).unwrap();
+    let log = Log::open(&dir, &options).unwrap();
     assert_eq!(contents(&log), all);
 }

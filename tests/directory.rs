@@ -53,6 +53,10 @@ impl Dir for TamperedDir {
         self.dir.rename(from, to)
     }
 
+    fn replace(&self, from: &str, over: &str) -> io::Result<()> {
+        self.dir.replace(from, over)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.dir.remove(name)
     }

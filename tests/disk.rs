@@ -175,6 +175,28 @@ fn names_are_never_replaced() {
 }
 
 #[test]
+fn one_file_may_take_anothers_name_when_it_is_told_to() {
+    both("replace", |dir, _| {
+        let (old, new) = (dir.create("twal-a").unwrap(), dir.create("twal-b").unwrap());
+        for (file, fill, blocks) in [(&old, 1, 4), (&new, 2, 1)] {
+            file.write_at(&Aligned::filled(blocks * BLOCK, fill), 0, Durable::Yes).unwrap();
+        }
+        assert!(old.room().unwrap() >= at(4) && new.room().unwrap() >= at(1));
+        assert!(new.room().unwrap() < old.room().unwrap(), "room is what is taken");
+        assert_eq!(errno(dir.replace("twal-none", "twal-a")), Some(libc::ENOENT));
+        assert_eq!(errno(dir.replace("twal-b", "twal-none")), Some(libc::ENOENT));
+        dir.replace("twal-b", "twal-a").unwrap();
+        dir.sync().unwrap();
+        assert_eq!(dir.list().unwrap(), ["twal-a"]);
+        let mut buf = Aligned::filled(BLOCK, 0);
+        for (file, fill) in [(&old, 1), (&dir.open("twal-a", Access::Read).unwrap(), 2)] {
+            assert_eq!(file.read_at(&mut buf, 0).unwrap(), BLOCK);
+            assert!(buf.iter().all(|byte| *byte == fill));
+        }
+    });
+}
+
+#[test]
 fn the_directory_has_one_exclusive_holder() {
     both("dirlock", |dir, path| {
         let other = open(IoEngine::Blocking, path).unwrap();
@@ -226,6 +248,22 @@ fn a_read_ends_where_the_file_ends() {
         assert_eq!(file.read_at(&mut buf, at(2)).unwrap(), 100);
         assert_eq!(file.read_at(&mut buf, at(3)).unwrap(), 0);
         assert_eq!(file.read_at(&mut buf[..BLOCK], at(1)).unwrap(), BLOCK);
+    });
+}
+
+#[test]
+fn a_file_ends_where_it_is_told() {
+    both("truncate", |dir, path| {
+        let file = dir.create("twal-a").unwrap();
+        file.write_at(&Aligned::filled(3 * BLOCK, 7), 0, Durable::No).unwrap();
+        file.truncate(at(1) + 101).unwrap();
+        file.sync().unwrap();
+        assert_eq!(std::fs::read(path.join("twal-a")).unwrap(), vec![7; BLOCK + 101]);
+        let mut buf = Aligned::filled(3 * BLOCK, 9);
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), BLOCK + 101);
+        assert!(buf[..BLOCK + 101].iter().all(|byte| *byte == 7));
+        let reader = dir.open("twal-a", Access::Read).unwrap();
+        assert_eq!(errno(reader.truncate(0)), Some(libc::EINVAL), "it does not write");
     });
 }
 

@@ -67,9 +67,13 @@ FrameFields = namedtuple(
 RECORD = struct.Struct("<IIHBBIQqQ")
 RecordFields = namedtuple("RecordFields", "crc payload_crc type flags version len seq timestamp stream")
 SEAL = struct.Struct("<QQQ")
-assert (SEGMENT.size, FRAME.size, RECORD.size, SEAL.size) == (512, 128, 40, 24)
+SealFields = namedtuple("SealFields", "record_count first_seq frame_count")
+FIRST_SEAL = struct.Struct("<QQQ16sQ")  # behind the others, in a compacted segment
+FirstSealFields = namedtuple("FirstSealFields", "identity offset epoch epoch_id frame_number")
+assert (SEGMENT.size, FRAME.size, RECORD.size, SEAL.size, SEAL.size + FIRST_SEAL.size) == (512, 128, 40, 24, 72)
 
 DATA, MARK, SEALED, CUT = 1, 2, 4, 8
+COMPACTED = 1  # the one bit of `incompatible`
 U64_MAX = 2**64 - 1
 
 # Where a run of frames has come to: "Chain".
@@ -96,7 +100,7 @@ class Segment:
         good = header.crc == crc32c(raw[:44], raw[48:])
         if header.magic != b"TWALv3.0" or not good:
             raise Damage("another format" if good and raw.startswith(b"TWALv") else "the header is damaged", self.index)
-        if header.version != 30 or header.incompatible or header.cipher_id:
+        if header.version != 30 or header.incompatible & ~COMPACTED or header.cipher_id:
             raise Damage("a version or feature that this reader does not know", self.index)
         block = header.block_size
         sound = (
@@ -106,7 +110,8 @@ class Segment:
             and header.before_last_seq == header.first_seq - 1
             and 512 <= block <= 65536
             and block & (block - 1) == 0
-            and 65536 <= header.segment_size <= 2**40
+            and (4 * block if header.generation else 65536) <= header.segment_size <= 2**40
+            and (header.generation > 0) == (header.incompatible == COMPACTED)
             and header.segment_size % block == 0
             and header.before_offset % block == 0
         )
@@ -167,6 +172,23 @@ def after(frame):
     identity = frame.crc << 32 | frame.body_crc
     last_seq = frame.first_seq + frame.seq_span - 1
     return Chain(identity, frame.epoch, frame.epoch_id, frame.frame_number, last_seq)
+
+
+def seal_of(body):
+    """What a seal's body says, and of which seal it says that it was there first; or None."""
+    if len(body) not in (SEAL.size, SEAL.size + FIRST_SEAL.size):
+        return None, None
+    first = FirstSealFields(*FIRST_SEAL.unpack(body[24:])) if len(body) > SEAL.size else None
+    return SealFields(*SEAL.unpack(body[:24])), first
+
+
+def sealed_end(frame, body, offset):
+    """Behind a seal: the chain, and the offset that the next header names."""
+    first = seal_of(body)[1]
+    if first is None:
+        return after(frame), offset
+    chain = Chain(first.identity, first.epoch, first.epoch_id, first.frame_number, after(frame).last_seq)
+    return chain, first.offset
 
 
 def follows(chain, frame):
@@ -274,15 +296,27 @@ class Reader:
         else:
             if header.log_id != before.header.log_id:
                 raise Damage("the segment is of another log", segment.index)
-            seal = before.frame_at(header.before_offset)
-            body = seal and before.body_of(seal, header.before_offset)
-            if not seal or body is None or seal.flags != SEALED or after(seal) != segment.before:
+            offset = self.seal_place(before, segment)
+            seal = before.frame_at(offset)
+            body = seal and before.body_of(seal, offset)
+            if not seal or body is None or seal.flags != SEALED or seal_of(body)[0] is None:
                 raise Damage("the segment before has not the seal that this one names", before.index)
-            if len(body) != 24 or SEAL.unpack(body)[1] != before.first_seq:
-                raise Damage("the seal contradicts its segment", before.index, header.before_offset)
+            if sealed_end(seal, body, offset) != (segment.before, header.before_offset):
+                raise Damage("the segment before has not the seal that this one names", before.index)
+            says, numbers = seal_of(body)[0], segment.first_seq - before.first_seq
+            counted = says.record_count <= numbers if before.header.generation else says.record_count == numbers
+            if says.first_seq != before.first_seq or not counted:
+                raise Damage("the seal contradicts its segment", before.index, offset)
             if before.state != "archived" and (self.chain, self.seal_offset) != (segment.before, header.before_offset):
                 raise Damage("the segment does not continue the one before it", segment.index)
         self.chain, self.segment, self.offset = segment.before, segment.index, segment.block
+
+    def seal_place(self, before, segment):
+        named, chain = segment.header.before_offset, segment.before
+        frame = before.frame_at(named)
+        last = (chain.epoch, chain.epoch_id, chain.frame_number)
+        itself = frame and frame.flags == SEALED and (frame.epoch, frame.epoch_id, frame.frame_number) == last
+        return named if itself or not before.header.generation else before.size - 2 * before.block
 
     def frames(self, segment, newest):
         while True:
@@ -298,7 +332,8 @@ class Reader:
                 for record, payload in records:
                     yield record, payload
             self.chain = after(frame)
-            self.seal_offset = self.offset
+            if frame.flags == SEALED:
+                self.chain, self.seal_offset = sealed_end(frame, body, self.offset)
             self.offset += segment.frame_len(frame)
             if frame.flags == SEALED:
                 return

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{lines_of, options, read_only, scratch, segments_of, write_files};
-use twal::format::frame::FLAG_DATA;
+use twal::format::frame::{FLAG_DATA, FLAG_SEAL};
 use twal::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
-use twal::{Entry, How, Log, Options, Tail};
+use twal::{CompactOptions, Entry, How, Log, Options, Tail};
 
 const BLOCK: usize = 4096;
 
@@ -232,7 +232,7 @@ fn the_committed_logs_read_alike() {
     if no_python() {
         return;
     }
-    for log in ["v30-composed", "v30-written"] {
+    for log in ["v30-composed", "v30-written", "v30-compacted"] {
         let dir = scratch(&format!("format-reader-{log}"));
         let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(log);
         for file in std::fs::read_dir(&golden).unwrap() {
@@ -247,6 +247,56 @@ fn the_committed_logs_read_alike() {
         let expected = std::fs::read_to_string(golden.join("expected.jsonl")).unwrap();
         assert_eq!(script(&dir).0, expected.lines().collect::<Vec<_>>(), "{log}");
     }
+}
+
+/// Compacted segments, whole, damaged everywhere, and an older generation put back: that one is whole, too.
+#[test]
+fn a_compacted_log_reads_alike() {
+    if no_python() {
+        return;
+    }
+    let dir = scratch("format-reader-compacted");
+    let log = Log::open(&dir, &options()).unwrap();
+    let how = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    let mut generations = Vec::new();
+    for round in 0..3u64 {
+        for n in 0..20u64 {
+            let data = vec![n as u8; (n * 40) as usize];
+            log.append_batch([entry(&data, n); 3].into_iter(), How::default()).unwrap();
+        }
+        log.roll().unwrap();
+        // One segment a round goes as a whole.
+        let done =
+            log.compact(&how, &mut |asked| asked.record.seq % 5 > round && !(61..=120).contains(&asked.record.seq));
+        assert!(done.unwrap().segments > 0);
+        generations.push(segments_of(&dir));
+    }
+    log.close().unwrap();
+    assert_eq!(assert_alike(&dir, "closed"), Tail::Clean);
+    let whole = segments_of(&dir);
+    let damaged = |what: &str, expected: Tail, damage: &dyn Fn(&mut Files)| {
+        let dir = scratch("format-reader-compacted-damaged");
+        let mut files = whole.clone();
+        damage(&mut files);
+        write_files(&dir, &files);
+        assert_eq!(assert_alike(&dir, what), expected, "{what}");
+    };
+    let header = |bytes: &[u8]| SegmentHeader::decode(bytes, false).unwrap();
+    let twice = whole.iter().position(|(_, bytes)| header(bytes).generation >= 2).expect("one was compacted twice");
+    let empty = whole.iter().position(|(_, bytes)| bytes.len() == 4 * BLOCK).expect("nothing is left of one");
+    let size = whole[twice].1.len();
+    let (seal, _) = *frames_of(&whole[twice].1).iter().find(|(_, frame)| frame.has(FLAG_SEAL)).unwrap();
+    damaged("a frame", Tail::Damaged, &|files| files[twice].1[BLOCK + 24] ^= 1);
+    damaged("the seal", Tail::Damaged, &|files| files[twice].1[seal + FRAME_HEADER_LEN + 30] ^= 1);
+    damaged("a frame without records", Tail::Damaged, &|files| files[empty].1[BLOCK + 24] ^= 1);
+    damaged("a short file", Tail::Damaged, &|files| files[twice].1.truncate(size - BLOCK));
+    damaged("the block behind the seal", Tail::Clean, &|files| files[twice].1[size - 1] ^= 1);
+    let older = generations.iter().flatten().find(|(name, bytes)| *name == whole[twice].0 && *bytes != whole[twice].1);
+    let (_, older) = older.expect("it was another file once");
+    damaged("an older generation", Tail::Clean, &|files| files[twice].1.clone_from(older));
+    damaged("a block of an older generation", Tail::Damaged, &|files| {
+        files[twice].1[BLOCK..2 * BLOCK].copy_from_slice(&older[BLOCK..2 * BLOCK]);
+    });
 }
 
 /// The alarm rings: the script tells one byte of a payload, and damage, from none.

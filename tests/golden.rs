@@ -9,8 +9,9 @@
 //!             bytes every time.  Has what is hard to bring about otherwise: two
 //!             frames in flight at a power cut, a cut tail, an archived segment.
 //!   written   made once by a real log on a real disk.
+//!   compacted likewise; most of its segments were compacted, some of them twice.
 //!
-//! `cargo test --test golden -- --ignored make_golden` writes both anew.  A
+//! `cargo test --test golden -- --ignored make_golden` writes them anew, each by a test of its own.  A
 //! released version's folders are never written again: a new version gets new ones.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
@@ -22,17 +23,20 @@ use std::path::{Path, PathBuf};
 
 use common::{from_text, hex, lines_of, options, read_only, scratch, segments_of, write_files};
 use twal::base::crc::crc32c;
-use twal::format::frame::{Cut, Seal, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
+use twal::format::frame::{
+    Cut, FirstSeal, Seal, COMPACTED_SEAL_LEN, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN,
+};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use twal::format::segment_header::FEATURE_COMPACTED;
 use twal::format::{
     Chain, FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
 };
 use twal::recover::verdict::{verdict, Spot, Verdict};
-use twal::{Entry, How, Log, Options, Tail};
+use twal::{Candidate, CompactOptions, Entry, How, Log, Options, Record, Tail};
 
 const BLOCK: usize = 4096;
 const SEGMENT: usize = 64 << 10;
-const LOGS: [&str; 2] = ["v30-composed", "v30-written"];
+const LOGS: [&str; 3] = ["v30-composed", "v30-written", "v30-compacted"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -149,7 +153,8 @@ fn the_segment_header_is_as_documented() {
             ("crc", le(crc)),
             ("compatible", le(0u32)),
             ("read_only_compatible", le(0u32)),
-            ("incompatible", le(0u32)),
+            // It says that it is of a later generation than the first.
+            ("incompatible", le(FEATURE_COMPACTED)),
             ("block_size", le(header.block_size)),
             ("segment_size", le(header.segment_size)),
             ("first_seq", le(header.first_seq)),
@@ -253,12 +258,32 @@ fn the_record_and_the_seal_are_as_documented() {
     );
     assert_eq!((bytes.len(), &bytes[40..61], &bytes[61..]), (64, &payload[..], &[0, 0, 0][..]));
 
-    let seal = Seal { record_count: 0x0102_0304_0506_0708, first_seq: 0x1112, frame_count: 0x2122 };
+    let (record_count, first_seq, frame_count) = (0x0102_0304_0506_0708, 0x1112, 0x2122);
+    let seal = Seal { record_count, first_seq, frame_count, first_seal: None };
     let mut bytes = vec![0xff; SEAL_LEN];
     seal.encode(&mut bytes);
     let expected =
         [("record_count", le(seal.record_count)), ("first_seq", le(0x1112u64)), ("frame_count", le(0x2122u64))];
     assert_fields("Seal", SEAL_LEN, &bytes, &expected);
+
+    let first = FirstSeal {
+        identity: 0x3132_3334_3536_3738,
+        offset: 0x4142_4344_4546_4748,
+        epoch: 0x5152_5354_5556_5758,
+        epoch_id: [0x61; 16],
+        frame_number: 0x7172_7374_7576_7778,
+    };
+    let mut bytes = vec![0xff; COMPACTED_SEAL_LEN];
+    Seal { first_seal: Some(first), ..seal }.encode(&mut bytes);
+    let of_first = [
+        ("first_identity", le(first.identity)),
+        ("first_offset", le(first.offset)),
+        ("first_epoch", le(first.epoch)),
+        ("first_epoch_id", first.epoch_id.to_vec()),
+        ("first_frame_number", le(first.frame_number)),
+    ];
+    let expected: Vec<_> = expected.into_iter().chain(of_first).collect();
+    assert_fields("Compacted segments", COMPACTED_SEAL_LEN, &bytes, &expected);
 
     let cut = Cut { last_seq: 0x0102_0304_0506_0708, segments: 0x1112, bytes: 0x2122, cut_ns: -0x3132 };
     let mut bytes = [0xff; CUT_LEN];
@@ -277,7 +302,7 @@ fn the_record_and_the_seal_are_as_documented() {
 #[test]
 #[should_panic(expected = "Seal: first_seq")]
 fn canary_fields() {
-    let seal = Seal { record_count: 1, first_seq: 2, frame_count: 3 };
+    let seal = Seal { record_count: 1, first_seq: 2, frame_count: 3, first_seal: None };
     let mut bytes = vec![0; SEAL_LEN];
     seal.encode(&mut bytes);
     bytes.swap(8, 9);
@@ -511,7 +536,8 @@ impl Composed {
 
     /// Seals the segment and begins the next one; returns the sealed file's bytes.
     fn roll(&mut self) -> Vec<u8> {
-        let seal = Seal { record_count: self.records, first_seq: self.header.first_seq, frame_count: self.frames };
+        let (record_count, first_seq) = (self.records, self.header.first_seq);
+        let seal = Seal { record_count, first_seq, frame_count: self.frames, first_seal: None };
         let mut body = [0; SEAL_LEN];
         seal.encode(&mut body);
         let before_offset = self.offset as u64;
@@ -650,6 +676,37 @@ fn committed_logs_are_read_back() {
     }
 }
 
+/// The committed log has all that there is about compacted segments.
+#[test]
+fn the_compacted_log_is_one() {
+    let files = committed(LOGS[2]);
+    let generations: Vec<u64> =
+        files.iter().map(|(_, bytes)| SegmentHeader::decode(bytes, false).unwrap().generation).collect();
+    assert!(generations.contains(&2) && generations.contains(&1) && generations.last() == Some(&0), "{generations:?}");
+    let archived = files.iter().position(|(name, _)| name.ends_with("archived")).unwrap();
+    assert!(generations[archived] > 0, "{generations:?}");
+    assert!(files.iter().any(|(_, bytes)| bytes.len() == 4 * BLOCK), "nothing is left of one");
+    let numbers: Vec<u64> =
+        expected(LOGS[2]).iter().map(|line| line.split([' ', ',']).nth(1).unwrap().parse().unwrap()).collect();
+    assert!(numbers.windows(2).any(|pair| pair[0] + 1 < pair[1]), "no hole");
+}
+
+/// Numbers in holes: the next record that is there.
+#[test]
+fn a_reader_may_begin_in_a_hole() {
+    let dir = copy(LOGS[2], "hole");
+    let reader = Log::open(&dir, &read_only()).unwrap();
+    let (mut seqs, mut iter) = (Vec::new(), reader.iter(0).unwrap());
+    while let Some(record) = iter.next_record().unwrap() {
+        seqs.push(record.seq);
+    }
+    for from in reader.first_seq()..=reader.last_seq() {
+        let mut iter = reader.iter(from).unwrap();
+        let next = iter.next_record().unwrap().map(|record| record.seq);
+        assert_eq!(next, seqs.iter().copied().find(|seq| *seq >= from), "from {from}");
+    }
+}
+
 #[test]
 fn committed_logs_are_written_on() {
     for log in LOGS {
@@ -703,6 +760,38 @@ fn write_one(dir: &Path) {
     }
 }
 
+/// The same, and each life lets go of records: all of a segment, the ends of batches, of one segment twice.
+fn write_compacted(dir: &Path) {
+    let options = Options { idle_mark_us: 3_600_000_000, ..options() };
+    for life in 0..5u64 {
+        let log = Log::open(dir, &options).unwrap();
+        for n in 0..12u64 {
+            // What the second compaction takes from the first segment, so that it becomes smaller again.
+            let large = life == 0 && n % 4 == 1;
+            let data: Vec<u8> = (0..if large { 3000 } else { n * 11 + life }).map(|at| (at * n) as u8).collect();
+            let entry = Entry { data: &data, stream: n, timestamp: None, kind: 0x0100 + life as u16, required: n == 3 };
+            log.append_batch([entry; 3].into_iter(), How { sync: Some(n % 2 == 0), no_wait: false }).unwrap();
+        }
+        if life == 4 {
+            std::mem::forget(log);
+            return;
+        }
+        log.roll().unwrap();
+        let how = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let mut keep = |candidate: &Candidate<'_>| {
+            let Record { seq, stream, kind, .. } = candidate.record;
+            // Nothing of the second life; of the others, every third batch is cut short, and later more.
+            kind != 0x0101 && (stream % 3 != 0 || seq % 3 == 1) && (life == 0 || stream % 4 != 1)
+        };
+        let done = log.compact(&how, &mut keep).unwrap();
+        assert!(done.segments > 0 && done.records_purged > 0, "{done:?}");
+        if life == 1 {
+            log.trim(37).unwrap();
+        }
+        log.close().unwrap();
+    }
+}
+
 /// Offset of the last frame that is whole.
 fn last_frame(bytes: &[u8]) -> usize {
     let header = SegmentHeader::decode(bytes, true).unwrap();
@@ -735,7 +824,20 @@ fn make_golden() {
 
     let dir = scratch("golden-make");
     write_one(&dir);
-    let mut files = segments_of(&dir);
+    commit_torn(LOGS[1], &dir);
+}
+
+#[test]
+#[ignore = "writes tests/golden anew: only before a version of the format is released"]
+fn make_golden_compacted() {
+    let dir = scratch("golden-make-compacted");
+    write_compacted(&dir);
+    commit_torn(LOGS[2], &dir);
+}
+
+/// Commits what is in `dir`, its last frame torn.
+fn commit_torn(log: &str, dir: &Path) {
+    let mut files = segments_of(dir);
     let (_, newest) = files.last_mut().unwrap();
     let torn = last_frame(newest);
     newest[torn + FRAME_HEADER_LEN + 60] ^= 0x10;
@@ -743,5 +845,5 @@ fn make_golden() {
     write_files(&copy, &files);
     let (lines, error) = lines_of(&Log::open(&copy, &read_only()).unwrap());
     assert_eq!(error, None);
-    commit(LOGS[1], &files, &lines);
+    commit(log, &files, &lines);
 }

@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+#[path = "rot/archived.rs"]
+mod archived;
 #[path = "rot/damage.rs"]
 mod damage;
 #[path = "rot/judge.rs"]
@@ -36,6 +38,9 @@ const CASES_OF_A_PAST: u64 = 60;
 
 type Counts = BTreeMap<&'static str, u64>;
 
+/// What a case is given to.
+type Judge = fn(&Case<'_>, &mut Counts) -> Verdict;
+
 fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
@@ -55,12 +60,12 @@ fn play(name: &str, cases: u64, met: &[&str], case: impl Fn(&Case<'_>, &mut Coun
             let machine = past.machine.fork(rng.next());
             damage.apply(&past, &machine);
             let may_shorten = damage.may_shorten(&past, &machine);
-            let case_of = Case { past: &past, machine, may_shorten, seed: rng.next() };
+            let case_of = Case { past: &past, damage: &damage, machine, may_shorten, seed: rng.next() };
             *counts.entry("cases").or_default() += 1;
+            *counts.entry("cases of a compacted log").or_default() += u64::from(!past.holes.is_empty());
             *counts.entry("cases of promise 4's exception").or_default() += u64::from(may_shorten);
             if let Err(text) = case(&case_of, &mut counts) {
-                let mut told = format!("{damage:?}");
-                told.truncate(300);
+                let told = told(&damage);
                 let files: Vec<&String> = past.files.iter().map(|(name, _)| name).collect();
                 panic!(
                     "{name}: TWAL_SEED={seed} fails\n{files:#?}\nblock {}, {told}\n>>> {text}",
@@ -75,9 +80,17 @@ fn play(name: &str, cases: u64, met: &[&str], case: impl Fn(&Case<'_>, &mut Coun
     }
 }
 
+/// Not all of the bytes.
+fn told(damage: &dyn std::fmt::Debug) -> String {
+    let mut told = format!("{damage:?}");
+    told.truncate(300);
+    told
+}
+
 /// A damaged log.
 struct Case<'p> {
     past: &'p Past,
+    damage: &'p Damage,
     machine: Machine,
     may_shorten: bool,
     seed: u64,
@@ -139,77 +152,201 @@ fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<(bool, Option<
     Ok((whole, ends))
 }
 
+fn silent(case: &Case<'_>, counts: &mut Counts) -> Verdict {
+    let verified = verified(&case.machine)?;
+    let (whole, ends) = open_and_read(case, counts)?;
+    let Some(verified) = verified else { return Ok(()) };
+    *counts.entry("verify found damage").or_default() += u64::from(verified.damaged > 0);
+    if let Some(ends) = ends {
+        let good = case.past.last_there(verified.first_seq, verified.last_good_seq);
+        require!(good == ends, "reading ends by damage at {ends}, verify says {good}");
+        *counts.entry("ended by damage").or_default() += 1;
+    }
+    require!(whole || verified.damaged > 0, "an open or a reading complains, verify does not");
+    require!(
+        verified.damaged > 0 || case.may_shorten || verified.last_good_seq == case.past.acked(),
+        "verify ends in silence at {} of {}",
+        verified.last_good_seq,
+        case.past.acked()
+    );
+    Ok(())
+}
+
+fn skipped(case: &Case<'_>, counts: &mut Counts) -> Verdict {
+    let untouched = case.damage.untouched(case.past, &case.machine);
+    let least = if case.may_shorten { 0 } else { case.damage.witnessed(case.past, &case.machine) };
+    if let Ok(reader) = case.machine.open_to_read() {
+        let spots =
+            skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
+        *counts.entry("skipped by a reader").or_default() += u64::from(spots > 0);
+    }
+    let machine = case.machine.fork(case.seed);
+    if let Ok(log) = machine.open() {
+        let least = if case.may_shorten { 0 } else { log.durable_seq() };
+        let spots = skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
+        *counts.entry("skipped").or_default() += u64::from(spots > 0);
+    }
+    Ok(())
+}
+
+fn repaired(case: &Case<'_>, counts: &mut Counts) -> Verdict {
+    let seen = repairs::repair(case.past, case.damage, &case.machine, (case.may_shorten, case.seed))?;
+    let what = if seen.is_some() { "repaired" } else { "nothing to repair, or beyond it" };
+    *counts.entry(what).or_default() += 1;
+    Ok(())
+}
+
+fn interrupted(case: &Case<'_>, counts: &mut Counts) -> Verdict {
+    let states = repairs::crashes(case.past, case.damage, &case.machine, (case.may_shorten, case.seed))?;
+    *counts.entry("crash states").or_default() += states;
+    Ok(())
+}
+
 #[test]
 fn nothing_is_lost_in_silence() {
-    play(
-        "nothing_is_lost_in_silence",
-        CASES,
-        &["opened", "refused", "verify found damage", "ended by damage"],
-        |case, counts| {
-            let verified = verified(&case.machine)?;
-            let (whole, ends) = open_and_read(case, counts)?;
-            let Some(verified) = verified else { return Ok(()) };
-            *counts.entry("verify found damage").or_default() += u64::from(verified.damaged > 0);
-            if let Some(ends) = ends {
-                let good = verified.last_good_seq;
-                require!(good == ends, "reading ends by damage at {ends}, verify says {good}");
-                *counts.entry("ended by damage").or_default() += 1;
-            }
-            require!(whole || verified.damaged > 0, "an open or a reading complains, verify does not");
-            require!(
-                verified.damaged > 0 || case.may_shorten || verified.last_good_seq == case.past.acked(),
-                "verify ends in silence at {} of {}",
-                verified.last_good_seq,
-                case.past.acked()
-            );
-            Ok(())
-        },
-    );
+    let met = ["opened", "refused", "verify found damage", "ended by damage"];
+    play("nothing_is_lost_in_silence", CASES, &met, silent);
 }
 
 #[test]
 fn what_is_skipped_is_counted() {
-    play("what_is_skipped_is_counted", CASES, &["skipped", "skipped by a reader"], |case, counts| {
-        let untouched = Damage::untouched(case.past, &case.machine);
-        let least = if case.may_shorten { 0 } else { Damage::witnessed(case.past, &case.machine) };
-        if let Ok(reader) = case.machine.open_to_read() {
-            let spots =
-                skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
-            *counts.entry("skipped by a reader").or_default() += u64::from(spots > 0);
-        }
-        let machine = case.machine.fork(case.seed);
-        if let Ok(log) = machine.open() {
-            let least = if case.may_shorten { 0 } else { log.durable_seq() };
-            let spots =
-                skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
-            *counts.entry("skipped").or_default() += u64::from(spots > 0);
-        }
-        Ok(())
-    });
+    play("what_is_skipped_is_counted", CASES, &["skipped", "skipped by a reader"], skipped);
 }
 
 #[test]
 fn a_repaired_log_is_a_whole_prefix() {
-    play(
-        "a_repaired_log_is_a_whole_prefix",
-        CASES,
-        &["repaired", "nothing to repair, or beyond it"],
-        |case, counts| {
-            let seen = repairs::repair(case.past, &case.machine, case.may_shorten, case.seed)?;
-            let what = if seen.is_some() { "repaired" } else { "nothing to repair, or beyond it" };
-            *counts.entry(what).or_default() += 1;
-            Ok(())
-        },
-    );
+    let met = ["repaired", "nothing to repair, or beyond it"];
+    play("a_repaired_log_is_a_whole_prefix", CASES, &met, repaired);
 }
 
 #[test]
 fn a_repair_may_be_interrupted_anywhere() {
-    play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], |case, counts| {
-        let states = repairs::crashes(case.past, &case.machine, case.may_shorten, case.seed)?;
-        *counts.entry("crash states").or_default() += states;
-        Ok(())
-    });
+    play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], interrupted);
+}
+
+/// Nobody reads it, and it holds nothing that is not released; but without it nothing opens.
+#[test]
+fn the_newest_archived_segment_is_restored() {
+    let (from, to) = env("TWAL_SEED").map_or((0, 130), |seed| (seed, seed + 1));
+    let (mut restored, mut states) = (0, 0);
+    for seed in from..to {
+        let past = Past::live(seed);
+        let Some((file, seal)) = archived::newest_archived(&past) else { continue };
+        let mut rng = Rng::new(!seed);
+        for again in 0..20 {
+            let damages = archived::draw(file, seal, u64::from(past.machine.options.block_size), &mut rng);
+            let case = rng.next();
+            let judged = archived::restore(&past, &damages, (file, seal), case);
+            let failed = |text| -> u64 { panic!("TWAL_SEED={seed} fails at {again}: {}\n>>> {text}", told(&damages)) };
+            judged.map_or_else(failed, |()| 0);
+            restored += 1;
+            if again < 2 {
+                let machine = past.machine.fork(case);
+                damages.iter().for_each(|damage| damage.apply(&past, &machine));
+                // What cannot be read is judged above.
+                if let [damage] = &damages[..] {
+                    let crashed = repairs::crashes(&past, damage, &machine, (false, case));
+                    states += crashed.unwrap_or_else(failed);
+                }
+            }
+        }
+    }
+    println!("{restored} restored, {states} crash states");
+    assert!(to - from == 1 || (restored > 300 && states > 100), "only {restored} restored, {states} crash states");
+}
+
+/// The alarm rings: what a library would show that is broken so.
+#[test]
+fn canaries_are_caught() {
+    let harnesses: [(&str, Judge); 3] = [("silent", silent), ("skipped", skipped), ("repaired", repaired)];
+    let pasts = || {
+        (0..200)
+            .map(Past::live)
+            .filter(|past| past.holes.is_empty() && past.acked() > 8 && past.first_seq + 8 < past.acked())
+    };
+    for (harness, judge) in harnesses {
+        let caught = |what: &str, past: &Past, machine: &Machine, damage: &Damage, word: &str| {
+            let case = Case { past, damage, machine: machine.fork(1), may_shorten: false, seed: 1 };
+            let text = judge(&case, &mut Counts::new()).expect_err(what);
+            assert!(text.contains(word), "{harness}: {what}: {text}");
+        };
+        for mut past in pasts().take(3) {
+            let untouched = Damage::SwapFiles { one: 0, other: 0 };
+            let machine = past.machine.fork(0);
+            let case = Case { past: &past, damage: &untouched, machine: machine.fork(1), may_shorten: false, seed: 1 };
+            judge(&case, &mut Counts::new()).expect("a log that nobody harmed passes");
+            // What cannot be read is taken for the end.
+            let block = u64::from(past.machine.options.block_size);
+            let (file, (newest, content)) = past.files.iter().enumerate().next_back().expect("a log has files");
+            let unreadable = Damage::Unreadable { file, offset: block, len: content.len() as u64 - block };
+            let taken_for_zeros = past.machine.fork(0);
+            taken_for_zeros.disk.overwrite(
+                newest,
+                block,
+                &content[block as usize..].iter().map(|_| 0).collect::<Vec<u8>>(),
+            );
+            if harness != "skipped" && damage::frames(content, block).len() > 3 {
+                caught("an EIO is the end of the log", &past, &taken_for_zeros, &unreadable, "ends in silence");
+            }
+            let given = past.given.clone();
+            let at = past.first_seq as usize + 2;
+            past.given[at].stream ^= 1;
+            let word = "is not what was acknowledged";
+            caught("a record has another stream", &past, &machine, &untouched, word);
+            past.given[at] = given[at].clone();
+            past.given[at].data.push(0);
+            caught("a record is shorter", &past, &machine, &untouched, word);
+            past.given = given.clone();
+            past.given.remove(at);
+            caught("a record comes twice", &past, &machine, &untouched, word);
+            past.given = given;
+            past.given.push(past.given[at].clone());
+            if harness != "skipped" {
+                caught("the last record is missing", &past, &machine, &untouched, "ends in silence");
+            }
+        }
+    }
+}
+
+/// A file is gone, and there is no copy of it; or there is one, but of other bytes.
+#[test]
+fn canary_of_the_backup() {
+    let past = Past::live(1);
+    let untouched = Damage::SwapFiles { one: 0, other: 0 };
+    let crashed = past.machine.fork(1);
+    repairs::nothing_is_gone(&past, &untouched, &past.files, &crashed).expect("everything is there");
+    let (name, content) = past.files.last().expect("a log has files");
+    crashed.disk.remove_file(name);
+    for copy in [None, Some(content.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>())] {
+        if let Some(copy) = copy {
+            twal::disk::Disk::open_dir(crashed.disk.as_ref(), Path::new("backup"), true).expect("is made");
+            crashed.disk.put_file(&format!("backup/{name}"), &copy);
+        }
+        let text = repairs::nothing_is_gone(&past, &untouched, &past.files, &crashed).expect_err("it is gone");
+        assert!(text.contains("neither in the log nor in the backup"), "{text}");
+    }
+    crashed.disk.put_file(&format!("backup/{name}"), content);
+    repairs::nothing_is_gone(&past, &untouched, &past.files, &crashed).expect("its copy is there");
+}
+
+/// Two archived segments, and the only live one is another's file: at no moment of the repair may the newer of the
+/// archived ones pass for the newest segment, because then the older one, which is damaged, would count.
+#[test]
+fn a_repair_beside_a_damaged_elder_may_be_interrupted() {
+    let is = |past: &Past, at: usize, state: &str| past.files[at].0.ends_with(state);
+    let two_elders = |past: &Past| past.files.len() == 3 && is(past, 1, "archived") && is(past, 2, "active");
+    let mut states = 0;
+    for (seed, past) in (0..400).map(|seed| (seed, Past::live(seed))).filter(|(_, past)| two_elders(past)).take(3) {
+        for again in 0..6 {
+            let machine = past.machine.fork(seed);
+            let swapped = Damage::SwapFiles { one: 2, other: 0 };
+            swapped.apply(&past, &machine);
+            let crashed = repairs::crashes(&past, &swapped, &machine, (false, again));
+            states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
+        }
+    }
+    println!("{states} crash states");
+    assert!(states > 200, "only {states} crash states");
 }
 
 /// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.
@@ -220,8 +357,9 @@ fn a_repair_of_the_only_segment_may_be_interrupted() {
     for (seed, past) in (0..).zip(only_one.take(4)) {
         for again in 0..4 {
             let machine = past.machine.fork(seed);
-            machine.disk.flip_bit(&past.files[0].0, 8, 1);
-            let crashed = repairs::crashes(&past, &machine, false, again);
+            let damage = Damage::Flip { file: 0, offset: 8, bit: 1 };
+            damage.apply(&past, &machine);
+            let crashed = repairs::crashes(&past, &damage, &machine, (false, again));
             states += crashed.unwrap_or_else(|text| panic!("past {seed}, {again}: {text}"));
         }
     }

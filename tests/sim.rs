@@ -13,8 +13,14 @@
 mod acts;
 #[path = "sim/between.rs"]
 mod between;
+#[path = "sim/compaction.rs"]
+mod compaction;
+#[path = "sim/compaction_stories.rs"]
+mod compaction_stories;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/kept.rs"]
+mod kept;
 #[path = "sim/model.rs"]
 mod model;
 #[path = "sim/notices.rs"]
@@ -136,6 +142,57 @@ fn a_crash_at_every_step() {
         ],
         faults::every_step_stops,
     );
+}
+
+#[test]
+fn compactions_beside_writers_and_readers() {
+    play(
+        "compactions_beside_writers_and_readers",
+        60,
+        &["segments compacted", "records purged", "readers beside a compaction", "names lost"],
+        compaction::beside_writers_and_readers,
+    );
+}
+
+#[test]
+fn a_compaction_may_be_stopped_at_any_step() {
+    play(
+        "a_compaction_may_be_stopped_at_any_step",
+        8,
+        &["segments compacted", "stops", "names lost", "old file sizes"],
+        compaction::every_step_stops,
+    );
+}
+
+#[test]
+fn every_call_of_a_compaction_may_fail() {
+    play(
+        "every_call_of_a_compaction_may_fail",
+        compaction::case_count(),
+        &["segments compacted", "failed calls"],
+        compaction::every_call_fails,
+    );
+}
+
+#[test]
+fn what_a_compaction_wrote_is_read_back() {
+    play("what_a_compaction_wrote_is_read_back", 24, &[], compaction_stories::lost_writes);
+}
+
+#[test]
+fn a_reader_comes_back_to_a_compacted_log() {
+    play("a_reader_comes_back_to_a_compacted_log", 2, &[], compaction_stories::a_reader_comes_back_late);
+}
+
+#[test]
+fn a_compaction_ends_at_damage() {
+    play("a_compaction_ends_at_damage", 40, &["damage met"], compaction_stories::damage);
+}
+
+#[test]
+fn a_reader_finds_its_place_in_a_compacted_segment() {
+    let story = compaction_stories::a_reader_finds_its_place_in_the_new_file;
+    play("a_reader_finds_its_place_in_a_compacted_segment", 4, &["readers that changed files"], story);
 }
 
 #[test]

@@ -199,6 +199,27 @@ fn a_dsync_write_that_grows_the_file_is_readable_after_a_power_cut() {
 }
 
 #[test]
+fn a_truncated_size_is_old_or_new_until_it_is_flushed() {
+    let (disk, dir, file) = disk_with(1, 4, 1);
+    file.truncate(700).unwrap();
+    assert_eq!((file.size().unwrap(), disk.content("f").unwrap()), (700, vec![1; 700]));
+    let mut buf = sector(9);
+    assert_eq!(file.read_at(&mut buf, 512).unwrap(), 188);
+    assert_eq!(errno(dir.open("f", Access::Read).unwrap().truncate(0)), libc::EBADF);
+    let sizes: BTreeSet<usize> = (0..20)
+        .map(|seed| {
+            let cut = disk.fork(seed);
+            cut.power_cut();
+            cut.content("f").unwrap().len()
+        })
+        .collect();
+    assert_eq!(sizes, BTreeSet::from([700, 2048]));
+    file.sync().unwrap();
+    disk.power_cut();
+    assert_eq!(disk.content("f").unwrap(), vec![1; 700]);
+}
+
+#[test]
 fn a_size_is_old_or_new_after_a_power_cut() {
     let disk = SimDisk::new(1);
     let dir = open(&disk);
@@ -282,6 +303,27 @@ fn a_change_that_stays_without_the_one_it_needs_is_lost_too() {
         dir.rename("new", "old").unwrap();
     });
     assert_eq!(replaced, set(&["new old", "new", "old"]));
+}
+
+#[test]
+fn a_file_that_is_replaced_is_there_until_the_other_is() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        let dir = open(&disk);
+        disk.put_file("old", b"old");
+        disk.put_file("new", b"new");
+        let held = dir.open("old", Access::Read).unwrap();
+        dir.replace("new", "old").unwrap();
+        assert_eq!((disk.names(), disk.content("old")), (vec!["old".to_owned()], Some(b"new".to_vec())));
+        assert_eq!(held.room().unwrap(), 4096, "it lives on for who has it open");
+        assert_eq!(errno(dir.replace("new", "old")), libc::ENOENT);
+        assert_eq!(errno(dir.replace("old", "none")), libc::ENOENT);
+        disk.power_cut();
+        seen.insert((disk.names().join(" "), disk.content("old").unwrap()));
+    }
+    let before = ("new old".to_owned(), b"old".to_vec());
+    assert_eq!(seen, [before, ("old".to_owned(), b"new".to_vec())].into());
 }
 
 #[test]
@@ -724,6 +766,16 @@ fn reads_fail_at_a_place_and_then_succeed() {
     let mut buf = sector(0);
     let mut read = |at| errno(file.read_at(&mut buf, offset(at)));
     assert_eq!([read(0), read(2), read(1), read(0), read(1), read(1)], [0, 0, EIO, 0, EIO, 0]);
+}
+
+#[test]
+fn a_bad_sector_that_is_written_can_be_read() {
+    let (disk, _dir, file) = disk_with(1, 4, 1);
+    disk.fail_reads("f", 600..1600, u64::MAX, EIO);
+    let mut buf = sector(0);
+    file.write_at(&sector(2), offset(2), Durable::No).unwrap();
+    let read: Vec<i32> = (0..4).map(|at| errno(file.read_at(&mut buf, offset(at)))).collect();
+    assert_eq!(read, [0, EIO, 0, EIO]);
 }
 
 #[test]

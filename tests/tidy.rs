@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Who may import whom: only from a lower rank.  `log` is src/log.rs.
-const RANKS: [(&str, u32); 14] = [
+const RANKS: [(&str, u32); 16] = [
     ("base", 0),
     ("format", 1),
     ("mem", 1),
@@ -19,8 +19,10 @@ const RANKS: [(&str, u32); 14] = [
     ("read", 4),
     ("recover", 5),
     ("commit", 5),
+    ("compact", 5),
     ("log", 6),
     ("ship", 6),
+    ("interchange", 6),
     ("txn", 7),
     ("ffi", 8),
     ("bin", 8),

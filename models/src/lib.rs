@@ -13,7 +13,10 @@
 mod base;
 #[path = "../../src/ffi/callers.rs"]
 mod callers;
+#[path = "../../src/disk/latch.rs"]
+mod latch;
 mod mem;
+mod poison;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, Ordering};

@@ -47,4 +47,8 @@ pub struct Counters {
     pub frames_by_appender: Counter,
     pub frames_by_writer: Counter,
     pub corrupted_records: Counter,
+    pub compactions: Counter,
+    pub segments_compacted: Counter,
+    pub records_purged: Counter,
+    pub compaction_bytes_saved: Counter,
 }

@@ -63,7 +63,8 @@ impl Composer {
     /// Makes `block` the segment's seal.
     pub fn seal(&mut self, block: &mut [u8], durable: Durable) {
         block.fill(0);
-        let seal = Seal { record_count: self.records, first_seq: self.header.first_seq, frame_count: self.frames };
+        let (record_count, first_seq) = (self.records, self.header.first_seq);
+        let seal = Seal { record_count, first_seq, frame_count: self.frames, first_seal: None };
         seal.encode(&mut block[FRAME_HEADER_LEN..]);
         self.compose(block, FRAME_HEADER_LEN + SEAL_LEN, (0, 0), FLAG_SEAL, durable);
         self.sealed = true;

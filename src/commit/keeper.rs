@@ -9,7 +9,7 @@ use super::Commit;
 use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
-use crate::segment::spare;
+use crate::segment::{spare, SegmentName, Spare};
 
 /// How far ahead of the tail the first segment's file is kept zeroed, bytes.
 const ZERO_AHEAD: u64 = 8 << 20;
@@ -122,12 +122,7 @@ impl Commit {
     /// Releases sealed segments wholly below `below_seq`, and takes out of the log
     /// what retention no longer keeps; as many as spares are wanted become spares.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
-        self.trim_names(below_seq).inspect_err(|error| {
-            // A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
-            if error.code == Code::Io {
-                self.poison_by(error.clone());
-            }
-        })
+        self.trim_names(below_seq).inspect_err(|error| self.poison_if_names_are_lost(error))
     }
 
     fn trim_names(&self, below_seq: u64) -> Result<()> {
@@ -158,12 +153,31 @@ impl Commit {
         }
         self.directory.keep_room();
         if removed > 0 {
-            // There is room on the device again: an append that was refused may try.
-            self.lock().keeper.spare_failed = None;
+            self.has_room_again();
         }
         self.room.open();
         self.chores.open();
         Ok(())
+    }
+
+    /// There is room on the device again: an append that was refused may try.
+    pub fn has_room_again(&self) {
+        self.lock().keeper.spare_failed = None;
+        self.room.open();
+        self.chores.open();
+    }
+
+    /// A smaller file, written and flushed, takes the place of the sealed segment `name`; see
+    /// [`Directory::replace`](crate::segment::Directory::replace).
+    pub fn replace_sealed(&self, smaller: &Spare, name: SegmentName) -> Result<bool> {
+        self.directory.replace(smaller, name).inspect_err(|error| self.poison_if_names_are_lost(error))
+    }
+
+    /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
+    fn poison_if_names_are_lost(&self, error: &Error) {
+        if error.code == Code::Io {
+            self.poison_by(error.clone());
+        }
     }
 }
 

@@ -100,6 +100,10 @@ pub trait Dir: Send + Sync {
     /// Renames a file; fails with EEXIST rather than replace another.  Durable after [`Dir::sync`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Renames a file over another one, which loses this name: at every moment one of the two has it.
+    /// Durable after [`Dir::sync`].
+    fn replace(&self, from: &str, over: &str) -> io::Result<()>;
+
     /// Keeps a little of the device's room back, so that a rename that needs some
     /// works on a full device.  False: the device is full now.  Where room cannot
     /// be kept for another reason, renames may find the device full.
@@ -132,6 +136,9 @@ pub trait File: Send + Sync {
     /// Bytes in the file.
     fn size(&self) -> io::Result<u64>;
 
+    /// Bytes of the device that the file takes.
+    fn room(&self) -> io::Result<u64>;
+
     /// Names that the file has: a backup may have linked it.
     fn names(&self) -> io::Result<u64>;
 
@@ -148,6 +155,10 @@ pub trait File: Send + Sync {
     /// Takes the device's room for `size` bytes and makes the file that long,
     /// without writing it.
     fn allocate(&self, size: u64) -> io::Result<()>;
+
+    /// Shortens the file to `size` bytes, at any byte; durable after [`File::sync`].
+    /// The end of whoever wrote whole blocks: nothing is written behind it afterwards.
+    fn truncate(&self, size: u64) -> io::Result<()>;
 
     /// First offset from `offset` on that was allocated but never written, or
     /// the file's size if there is none: writes before it change no metadata.

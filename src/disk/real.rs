@@ -217,6 +217,19 @@ impl RealDir {
         room.is_some_and(|room| uninterrupted(|| nix::unistd::ftruncate(&room, 0)).is_ok())
     }
 
+    /// Does `change`, if need be in the room that was kept for names.
+    fn change_name(&self, change: impl Fn() -> nix::Result<()>) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
+        match change() {
+            Err(Errno::ENOSPC | Errno::EDQUOT) if self.give_room() => {
+                change()?;
+                self.keep_room();
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+
     fn rename_once(&self, from: &str, to: &str) -> nix::Result<()> {
         match nix::fcntl::renameat2(&self.fd, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
             // The file system cannot exclude: look first.  The directory's lock
@@ -298,15 +311,16 @@ impl Dir for RealDir {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let _uncancelled = Uncancelled::begin();
-        match self.rename_once(from, to) {
-            Err(Errno::ENOSPC | Errno::EDQUOT) if self.give_room() => {
-                self.rename_once(from, to)?;
-                self.keep_room();
-                Ok(())
+        self.change_name(|| self.rename_once(from, to))
+    }
+
+    fn replace(&self, from: &str, over: &str) -> io::Result<()> {
+        self.change_name(|| {
+            if !self.exists(over)? {
+                return Err(Errno::ENOENT);
             }
-            done => Ok(done?),
-        }
+            nix::fcntl::renameat(&self.fd, from, &self.fd, over)
+        })
     }
 
     fn keep_room(&self) -> bool {
@@ -440,6 +454,13 @@ impl File for RealFile {
         u64::try_from(size).map_err(|_| Errno::EIO.into())
     }
 
+    fn room(&self) -> io::Result<u64> {
+        // Always counted in these, whatever the file system's blocks are: stat(2).
+        const UNIT: u64 = 512;
+        let blocks = nix::sys::stat::fstat(&self.fd)?.st_blocks;
+        u64::try_from(blocks).map_or_else(|_| Err(Errno::EIO.into()), |blocks| Ok(blocks.saturating_mul(UNIT)))
+    }
+
     fn names(&self) -> io::Result<u64> {
         Ok(nix::sys::stat::fstat(&self.fd)?.st_nlink)
     }
@@ -498,6 +519,12 @@ impl File for RealFile {
             Err(Errno::EOPNOTSUPP) => Ok(()),
             done => Ok(done?),
         }
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let _uncancelled = Uncancelled::begin();
+        let len = off_t(size)?;
+        Ok(uninterrupted(|| nix::unistd::ftruncate(&self.fd, len))?)
     }
 
     /// A file system that cannot tell answers the file's size.  That is the

@@ -140,7 +140,8 @@ unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptio
         return Err(Error::new(Code::Inval, "iter_options has unknown flags, or reserved is not 0"));
     }
     let options = taken.known()?;
-    Ok(IterOptions { from_seq: options.from_seq, skip_damaged: options.flags & SKIP_DAMAGED != 0 })
+    let skip_damaged = options.flags & SKIP_DAMAGED != 0;
+    Ok(IterOptions { from_seq: options.from_seq, skip_damaged, hidden: None })
 }
 
 /// Makes a reader as `options` say.
@@ -337,9 +338,9 @@ mod tests {
             // SAFETY: a twal_iter_options, or refused by its size.
             unsafe { iter_options_of(&raw const options) }.map_err(|error| error.code)
         };
-        assert_eq!(of(1, 0, 24), Ok(IterOptions { from_seq: 7, skip_damaged: true }));
-        assert_eq!(of(0, 0, 24), Ok(IterOptions { from_seq: 7, skip_damaged: false }));
-        assert_eq!([of(2, 0, 24), of(0, 1, 24), of(0, 0, 16)], [Err(Code::Inval); 3]);
+        assert_eq!(of(1, 0, 24), Ok(IterOptions { from_seq: 7, skip_damaged: true, hidden: None }));
+        assert_eq!(of(0, 0, 24), Ok(IterOptions { from_seq: 7, ..IterOptions::default() }));
+        assert_eq!([of(2, 0, 24), of(0, 1, 24), of(0, 0, 16)], [const { Err(Code::Inval) }; 3]);
     }
 
     #[test]

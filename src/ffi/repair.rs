@@ -32,6 +32,9 @@ pub enum twal_repair_kind {
     TWAL_REPAIR_ISOLATE = 3,
     /// A new, empty segment is begun.
     TWAL_REPAIR_BEGIN = 4,
+    /// Header and seal of a released segment are written again, as they were;
+    /// no record goes.
+    TWAL_REPAIR_RESTORE = 5,
 }
 
 /// twal_repair_apply(): bits of flags.
@@ -50,7 +53,7 @@ pub struct twal_repair_step {
     pub struct_size: u64,
     /// Index of the segment; 0 if the file is none.
     pub segment: u64,
-    /// Where it is cut, bytes.
+    /// Where it is cut, or first written again, bytes.
     pub offset: u64,
     /// First number that goes, or that the new segment begins with.
     pub first_seq: u64,
@@ -81,6 +84,10 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 /// append them again afterwards.  Nothing is planned where nothing is damaged:
 /// a torn end is cut off by twal_open() itself.
 ///
+/// The newest released segment is no such damage: nobody reads it, but a log
+/// needs its header and its seal to open.  They are made again, if the next
+/// segment's header confirms what is made, and nothing goes.
+///
 /// The log is locked for writing until twal_repair_close(), so that what is
 /// applied is what was planned.
 ///
@@ -97,10 +104,11 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 ///   TWAL_E_LOCKED       the log is open for writing
 ///   TWAL_E_NOTFOUND     there is no log
 ///   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
-///                       damaged, but the newest archived segment is, or the
-///                       names of archived ones are wrong; read the log with
-///                       TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as for
-///                       twal_open()
+///                       damaged, but the newest archived segment is, and what
+///                       is left does not say what its header and seal were; or
+///                       the names of archived ones are wrong; read the log
+///                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
+///                       for twal_open()
 ///   TWAL_E_VERSION      written by a release that this one cannot read
 ///   TWAL_E_PERM         the operating system refuses access
 ///   TWAL_E_IO           the directory could not be read, or an active file not
@@ -180,7 +188,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// failure or a crash, the log does not open until it was planned and repaired
 /// again; nothing is lost by that.
 ///
-/// Afterwards the log opens, and holds exactly what was in front of the damage.
+/// Afterwards the log opens, and holds exactly what was in front of the damage
+/// (all that it held, if only a released segment was restored).
 /// twal_recovery_get() tells what was cut, as long as the log ends in the same
 /// segment.  The numbers that went are given again.
 ///
@@ -284,6 +293,7 @@ fn step_of(step: &Step) -> twal_repair_step {
         StepKind::Drop => twal_repair_kind::TWAL_REPAIR_DROP,
         StepKind::Isolate => twal_repair_kind::TWAL_REPAIR_ISOLATE,
         StepKind::Begin => twal_repair_kind::TWAL_REPAIR_BEGIN,
+        StepKind::Restore => twal_repair_kind::TWAL_REPAIR_RESTORE,
     };
     let mut c = twal_repair_step {
         struct_size: 0,
@@ -319,7 +329,7 @@ mod tests {
         let c = step_of(&step);
         assert_eq!([c.segment, c.offset, c.first_seq, c.last_seq], [1, 2, 3, 4]);
         assert_eq!((c.kind, c.acknowledged, c.file[0], c.file[2]), (3, 1, 97, 0));
-        for (kind, number) in [(StepKind::Cut, 1), (StepKind::Drop, 2), (StepKind::Begin, 4)] {
+        for (kind, number) in [(StepKind::Cut, 1), (StepKind::Drop, 2), (StepKind::Begin, 4), (StepKind::Restore, 5)] {
             assert_eq!(step_of(&Step { kind, ..step.clone() }).kind, number);
         }
     }

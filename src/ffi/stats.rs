@@ -202,6 +202,8 @@ mod tests {
             segment_size: 26,
             ring_size: 27,
             record_size_max: 28,
+            // What has no field in C yet.
+            ..Stats::default()
         };
         let c = stats_of(&stats);
         // SAFETY: a twal_stats begins with 29 u64, all written.

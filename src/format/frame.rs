@@ -10,7 +10,7 @@
 
 use super::{Id, Place};
 use crate::base::bytes::*;
-use crate::base::crc::{crc32c, crc32c_append};
+use crate::base::crc::{crc32c, crc32c_append, crc32c_seed};
 
 /// Bytes in front of a frame's records.
 pub const FRAME_HEADER_LEN: usize = 128;
@@ -159,6 +159,16 @@ impl FrameHeader {
         (get_u32(bytes, AT_CRC), header_crc(place, offset, bytes))
     }
 
+    /// The only place at which the bytes of a header at `offset` verify; None: they are no header's.
+    pub fn place_of(offset: u64, bytes: &[u8]) -> Option<Place> {
+        if bytes.len() < FRAME_HEADER_LEN || get_u32(bytes, AT_MAGIC) != FRAME_MAGIC {
+            return None;
+        }
+        let behind_crc = crc32c_seed(get_u32(bytes, AT_CRC), &bytes[AT_BODY_LEN..FRAME_HEADER_LEN]);
+        let at = crc32c_seed(behind_crc, &bytes[..AT_CRC]);
+        Some(Place { seed: crc32c_seed(at, &offset.to_le_bytes()) })
+    }
+
     /// What no version of this format writes: a checksum made right by hand
     /// must still not lead a reader astray.
     fn is_sound(&self) -> bool {
@@ -202,7 +212,7 @@ impl Chain {
         }
     }
 
-    /// The chain behind `header`.
+    /// The chain behind `header`, as the next frame of the same file continues it.
     pub fn after(header: &FrameHeader, identity: u64) -> Chain {
         Chain {
             epoch: header.epoch,
@@ -211,6 +221,14 @@ impl Chain {
             identity,
             last_seq: header.last_seq(),
         }
+    }
+
+    /// The chain behind a frame with this body, as whatever comes next continues it: behind the seal of a
+    /// compacted segment, what the next segment's header has named since before the compaction.
+    pub fn behind(header: &FrameHeader, identity: u64, body: &[u8]) -> Chain {
+        let after = Chain::after(header, identity);
+        let seal = if header.has(FLAG_SEAL) { Seal::decode(body) } else { None };
+        seal.map_or(after, |seal| seal.end(after, 0).0)
     }
 }
 
@@ -223,26 +241,82 @@ pub struct Seal {
     pub first_seq: u64,
     /// Frames in front of the seal.
     pub frame_count: u64,
+    /// Of a compacted segment: the seal that the next segment's header names.
+    pub first_seal: Option<FirstSeal>,
+}
+
+/// The seal that a segment had before it was ever compacted.  The header of the next segment names it and never
+/// changes, so the seal of a compacted segment stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstSeal {
+    /// Its identity.
+    pub identity: u64,
+    /// Where it was.
+    pub offset: u64,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Id of that epoch.
+    pub epoch_id: Id,
+    /// Its number in that epoch.
+    pub frame_number: u64,
 }
 
 /// Bytes of a seal's body.
 pub const SEAL_LEN: usize = 24;
+/// Bytes of the body of a compacted segment's seal.
+pub const COMPACTED_SEAL_LEN: usize = SEAL_LEN + 48;
 
 impl Seal {
+    /// Bytes of its body.
+    pub fn body_len(&self) -> usize {
+        if self.first_seal.is_some() {
+            COMPACTED_SEAL_LEN
+        } else {
+            SEAL_LEN
+        }
+    }
+
     /// Puts the seal at the front of a frame's body.
     pub fn encode(&self, out: &mut [u8]) {
         put_u64(out, 0, self.record_count);
         put_u64(out, 8, self.first_seq);
         put_u64(out, 16, self.frame_count);
+        if let Some(first) = &self.first_seal {
+            put_u64(out, 24, first.identity);
+            put_u64(out, 32, first.offset);
+            put_u64(out, 40, first.epoch);
+            put_id(out, 48, &first.epoch_id);
+            put_u64(out, 64, first.frame_number);
+        }
     }
 
     /// Reads a seal's body.
     pub fn decode(body: &[u8]) -> Option<Seal> {
-        (body.len() == SEAL_LEN).then(|| Seal {
+        let first_seal = match body.len() {
+            SEAL_LEN => None,
+            COMPACTED_SEAL_LEN => Some(FirstSeal {
+                identity: get_u64(body, 24),
+                offset: get_u64(body, 32),
+                epoch: get_u64(body, 40),
+                epoch_id: get_id(body, 48),
+                frame_number: get_u64(body, 64),
+            }),
+            _ => return None,
+        };
+        Some(Seal {
             record_count: get_u64(body, 0),
             first_seq: get_u64(body, 8),
             frame_count: get_u64(body, 16),
+            first_seal,
         })
+    }
+
+    /// How the segment ends that this seal at `offset`, with `after` behind it, is the end of: what the header
+    /// of the next segment says, chain and offset.
+    pub fn end(&self, after: Chain, offset: u64) -> (Chain, u64) {
+        let Some(first) = &self.first_seal else { return (after, offset) };
+        let &FirstSeal { identity, offset, epoch, epoch_id, frame_number } = first;
+        (Chain { epoch, epoch_id, frame_number, identity, last_seq: after.last_seq }, offset)
     }
 }
 
@@ -327,6 +401,20 @@ mod tests {
         assert_eq!(header().last_seq(), 11);
     }
 
+    /// Log and salt are lost: one header gives back what they were there for.
+    #[test]
+    fn a_header_says_its_place() {
+        let mut bytes = [0; FRAME_HEADER_LEN];
+        header().encode(place(), 8192, &mut bytes);
+        assert_eq!(FrameHeader::place_of(8192, &bytes), Some(place()));
+        assert_ne!(FrameHeader::place_of(4096, &bytes), Some(place()));
+        let salt = place().salt(&[1; 16], [9; 16]);
+        assert_eq!(salt[..12], [9; 12]);
+        assert_eq!(Place::new(&[1; 16], &salt), place());
+        bytes[0] ^= 1;
+        assert_eq!(FrameHeader::place_of(8192, &bytes), None);
+    }
+
     #[test]
     fn verifies_at_its_own_place_only() {
         let mut bytes = [0; FRAME_HEADER_LEN];
@@ -402,10 +490,27 @@ mod tests {
 
     #[test]
     fn a_seal_reads_back() {
-        let seal = Seal { record_count: 5, first_seq: 6, frame_count: 7 };
+        let seal = Seal { record_count: 5, first_seq: 6, frame_count: 7, first_seal: None };
         let mut bytes = [0; SEAL_LEN];
         seal.encode(&mut bytes);
         assert_eq!(Seal::decode(&bytes), Some(seal));
         assert_eq!(Seal::decode(&bytes[1..]), None);
+        assert_eq!(Chain::behind(&header(), 77, &bytes), Chain::after(&header(), 77), "no seal");
+    }
+
+    #[test]
+    fn a_compacted_segment_ends_as_it_did_before() {
+        let first = FirstSeal { identity: 1, offset: 2 << 12, epoch: 3, epoch_id: [4; 16], frame_number: 5 };
+        let seal = Seal { record_count: 6, first_seq: 7, frame_count: 8, first_seal: Some(first) };
+        let mut bytes = [0xff; COMPACTED_SEAL_LEN];
+        seal.encode(&mut bytes);
+        assert_eq!((Seal::decode(&bytes), seal.body_len()), (Some(seal), bytes.len()));
+        for len in 0..COMPACTED_SEAL_LEN {
+            assert_eq!(Seal::decode(&bytes[..len]).is_some(), len == SEAL_LEN, "{len}");
+        }
+        let frame = FrameHeader { flags: FLAG_SEAL, seq_span: 0, record_count: 0, ..header() };
+        let end = Chain { epoch: 3, epoch_id: [4; 16], frame_number: 5, identity: 1, last_seq: 9 };
+        assert_eq!(Chain::behind(&frame, 77, &bytes), end);
+        assert_eq!(seal.end(Chain::after(&frame, 77), 4096), (end, 2 << 12));
     }
 }

@@ -10,6 +10,7 @@
 pub mod frame;
 pub mod record;
 pub mod segment_header;
+pub mod v26;
 
 pub use frame::{Chain, FrameHeader, FRAME_HEADER_LEN};
 pub use record::{RecordHeader, RECORD_HEADER_LEN};
@@ -30,6 +31,16 @@ impl Place {
     /// The place of a file with this salt in this log.
     pub fn new(log_id: &Id, salt: &Id) -> Self {
         Place { seed: crate::base::crc::crc32c_append(crate::base::crc::crc32c(log_id), salt) }
+    }
+
+    /// A salt that makes this place in the log: as much of `random` as can be.  Only 32 bits of a salt are in the
+    /// checksums, so any that has these is as good as the one that was lost.
+    pub fn salt(self, log_id: &Id, random: Id) -> Id {
+        let mut salt = random;
+        let (free, bound) = salt.split_at_mut(12);
+        let before = crate::base::crc::crc32c_append(crate::base::crc::crc32c(log_id), free);
+        bound.copy_from_slice(&crate::base::crc::crc32c_bridge(before, self.seed));
+        salt
     }
 
     /// The checksum to start from at `offset` of the file.

@@ -25,7 +25,7 @@ pub const FIRST_CALLER_KIND: u16 = 0x0100;
 /// Whether this library knows what a record of this type says: the caller's are the caller's matter; of its own,
 /// those of docs/FORMAT.md, Transactions.
 pub fn is_known_kind(kind: u16) -> bool {
-    kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0xF0)
+    kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0x20..=0x22 | 0xF0)
 }
 
 const AT_HEADER_CRC: usize = 0;
@@ -114,6 +114,13 @@ impl RecordHeader {
         put_u64(out, AT_STREAM, self.stream);
         let crc = crc32c(&out[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
         put_u32(out, AT_HEADER_CRC, crc);
+    }
+
+    /// Ends its batch behind the record at the front of `bytes`: the flag goes, everything else stays.
+    pub fn end_batch(bytes: &mut [u8]) {
+        bytes[AT_FLAGS] &= !FLAG_BATCH_CONTINUES;
+        let crc = crc32c(&bytes[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
+        put_u32(bytes, AT_HEADER_CRC, crc);
     }
 
     /// The record at the front of `bytes`: header and payload, both verified.
@@ -209,6 +216,16 @@ mod tests {
             assert_eq!(RecordHeader::decode_header(&bytes).is_err(), bit < RECORD_HEADER_LEN * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
+    }
+
+    #[test]
+    fn a_batch_is_ended_and_nothing_else_changes() {
+        let payload = b"sixteen bytes...";
+        let (header, _) = encoded(payload);
+        let mut bytes = vec![0; record_len(payload.len())];
+        RecordHeader { flags: FLAG_REQUIRED | FLAG_BATCH_CONTINUES, ..header }.encode(payload, &mut bytes);
+        RecordHeader::end_batch(&mut bytes);
+        assert_eq!(bytes, encoded(payload).1);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub const SEGMENT_HEADER_LEN: usize = 512;
 pub const SEGMENT_MAGIC: &[u8; 8] = b"TWALv3.0";
 /// Version of the format.
 pub const FORMAT_VERSION: u32 = 30;
+/// Incompatible feature: numbers are missing from the segment, and its seal stands for an earlier one.
+pub const FEATURE_COMPACTED: u32 = 1;
+/// Blocks of the least that compaction leaves of a segment: header, one frame, seal, one block of room.
+pub const COMPACTED_BLOCKS_MIN: u64 = 4;
 
 const AT_MAGIC: usize = 0;
 const AT_VERSION: usize = AT_MAGIC + 8;
@@ -77,6 +81,17 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// Records were dropped from it since it was sealed.
+    pub fn is_compacted(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// Where the seal of a compacted segment is: one block is left behind it, so that a repair that has to cut
+    /// at the seal leaves room for another one.
+    pub fn compacted_seal_offset(&self) -> u64 {
+        self.segment_size - 2 * u64::from(self.block_size)
+    }
+
     /// What seeds the checksums of this file's frames.
     pub fn place(&self) -> Place {
         Place::new(&self.log_id, &self.salt)
@@ -92,7 +107,7 @@ impl SegmentHeader {
         put_u64(out, AT_PREVIOUS_INDEX, self.index - 1);
         put_u32(out, AT_COMPATIBLE, 0);
         put_u32(out, AT_READ_ONLY_COMPATIBLE, 0);
-        put_u32(out, AT_INCOMPATIBLE, 0);
+        put_u32(out, AT_INCOMPATIBLE, if self.is_compacted() { FEATURE_COMPACTED } else { 0 });
         put_u32(out, AT_BLOCK_SIZE, self.block_size);
         put_u64(out, AT_SEGMENT_SIZE, self.segment_size);
         put_u64(out, AT_FIRST_SEQ, self.first_seq);
@@ -111,6 +126,11 @@ impl SegmentHeader {
         out[AT_RESERVED..SEGMENT_HEADER_LEN].fill(0);
         let crc = header_crc(out);
         put_u32(out, AT_CRC, crc);
+    }
+
+    /// The bytes where the salt is, of a header that may be damaged anywhere.
+    pub fn unverified_salt(bytes: &[u8]) -> Option<Id> {
+        (bytes.len() >= SEGMENT_HEADER_LEN).then(|| get_id(bytes, AT_SALT))
     }
 
     /// Reads a header.  Corrupt: damage; Version: a format that this library
@@ -138,7 +158,7 @@ impl SegmentHeader {
         }
         let (incompatible, read_only) = (get_u32(bytes, AT_INCOMPATIBLE), get_u32(bytes, AT_READ_ONLY_COMPATIBLE));
         let cipher = get_u32(bytes, AT_CIPHER_ID);
-        if incompatible != 0 || (writing && read_only != 0) || cipher != 0 {
+        if incompatible & !FEATURE_COMPACTED != 0 || (writing && read_only != 0) || cipher != 0 {
             return Err(Error::new(
                 Code::Version,
                 format!(
@@ -165,7 +185,10 @@ impl SegmentHeader {
             },
             before_offset: get_u64(bytes, AT_BEFORE_OFFSET),
         };
-        if !header.is_sound() || get_u64(bytes, AT_PREVIOUS_INDEX).checked_add(1) != Some(header.index) {
+        if !header.is_sound()
+            || header.is_compacted() != (incompatible & FEATURE_COMPACTED != 0)
+            || get_u64(bytes, AT_PREVIOUS_INDEX).checked_add(1) != Some(header.index)
+        {
             return Err(corrupt("the segment header contradicts itself".to_owned()));
         }
         Ok(header)
@@ -174,12 +197,14 @@ impl SegmentHeader {
     /// What no version of this format writes.
     fn is_sound(&self) -> bool {
         let block = u64::from(self.block_size);
+        // What is left of a compacted segment may be less than any segment begins with.
+        let size_min = if self.is_compacted() { COMPACTED_BLOCKS_MIN * block } else { SEGMENT_SIZE_MIN };
         self.index >= 1
             && self.first_seq >= 1
             && self.before.last_seq == self.first_seq - 1
             && self.block_size.is_power_of_two()
             && (BLOCK_SIZE_MIN..=BLOCK_SIZE_MAX).contains(&self.block_size)
-            && (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&self.segment_size)
+            && (size_min..=SEGMENT_SIZE_MAX).contains(&self.segment_size)
             && self.segment_size.is_multiple_of(block)
             && self.before_offset.is_multiple_of(block)
     }
@@ -250,11 +275,36 @@ mod tests {
         ] {
             let mut bytes = vec![0; 4096];
             header().encode(&mut bytes);
-            put_u32(&mut bytes, at, 1);
+            put_u32(&mut bytes, at, 2);
             let crc = header_crc(&bytes);
             put_u32(&mut bytes, AT_CRC, crc);
             let expected = if refused { Some(Code::Version) } else { None };
             assert_eq!(SegmentHeader::decode(&bytes, writing).err().map(|error| error.code), expected);
+        }
+    }
+
+    #[test]
+    fn a_compacted_segment_says_so_to_those_who_do_not_know_it() {
+        let compacted = SegmentHeader { generation: 3, segment_size: 4 * 4096, ..header() };
+        let mut bytes = vec![0; 4096];
+        compacted.encode(&mut bytes);
+        assert_eq!(get_u32(&bytes, AT_INCOMPATIBLE), FEATURE_COMPACTED);
+        assert_eq!(SegmentHeader::decode(&bytes, true), Ok(compacted));
+        assert_eq!(compacted.compacted_seal_offset(), 2 * 4096);
+        for wrong in [
+            SegmentHeader { generation: 3, segment_size: 3 * 4096, ..header() },
+            SegmentHeader { generation: 0, segment_size: 4 * 4096, ..header() },
+        ] {
+            wrong.encode(&mut bytes);
+            assert_eq!(SegmentHeader::decode(&bytes, true).map_err(|error| error.code), Err(Code::Corrupt));
+        }
+        // Generation and bit say the same.
+        for (generation, bit) in [(0, FEATURE_COMPACTED), (1, 0)] {
+            SegmentHeader { generation, ..header() }.encode(&mut bytes);
+            put_u32(&mut bytes, AT_INCOMPATIBLE, bit);
+            let crc = header_crc(&bytes);
+            put_u32(&mut bytes, AT_CRC, crc);
+            assert_eq!(SegmentHeader::decode(&bytes, true).map_err(|error| error.code), Err(Code::Corrupt));
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             let bound = if alone { found.end.last_seq } else { found.witnessed.seq };
             let mut report = of_examined(&directory, &found);
             report.last_seq = bound;
-            report.records = (bound + 1).saturating_sub(report.first_seq);
+            report.records = (bound + 1).saturating_sub(report.first_seq + found.purged);
             let config = config.for_log(found.newest.header.block_size)?;
             let log_id = found.log_id;
             let scout = Scout::new(
@@ -108,11 +108,13 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
         directory,
         log_id,
         config,
+        clock: clock.clone(),
         counters,
         report,
         side: Side::Reader(Box::new(reader)),
         closed: AtomicBool::new(false),
         kept: Kept::default(),
+        compacting: Mutex::new(()),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a log tells: records, how it was found, what was counted.
 
+use crate::format::record::{FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::RecordHeader;
 use crate::recover::examine::Examined;
 use crate::segment::{retain, Directory};
 
@@ -20,6 +22,21 @@ pub struct Record<'a> {
     pub batch_continues: bool,
     /// The payload, at an 8-byte aligned address.
     pub data: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The record with this header.
+    pub(super) fn of(header: &RecordHeader, data: &'a [u8]) -> Record<'a> {
+        Record {
+            seq: header.seq,
+            stream: header.stream,
+            timestamp: header.timestamp,
+            kind: header.kind,
+            required: header.flags & FLAG_REQUIRED != 0,
+            batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
+            data,
+        }
+    }
 }
 
 /// How the log ended when it was opened.
@@ -43,7 +60,7 @@ pub struct RecoveryReport {
     pub first_seq: u64,
     /// Newest number.
     pub last_seq: u64,
-    /// Records from first_seq to last_seq.
+    /// Records from first_seq to last_seq; fewer than these numbers where compaction dropped some.
     pub records: u64,
     /// Highest number that a frame or header of the log says was durable.
     pub witnessed_seq: u64,
@@ -99,6 +116,10 @@ pub struct Stats {
     pub refused_nospace: u64,
     pub corrupted_records: u64,
     pub recoveries: u64,
+    pub compactions: u64,
+    pub segments_compacted: u64,
+    pub records_purged: u64,
+    pub compaction_bytes_saved: u64,
     pub poisoned: bool,
     pub engine: &'static str,
     pub engine_reason: String,
@@ -122,7 +143,7 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         created: false,
         first_seq,
         last_seq: found.end.last_seq,
-        records: found.end.last_seq + 1 - first_seq,
+        records: (found.end.last_seq + 1 - first_seq).saturating_sub(found.purged),
         witnessed_seq: found.witnessed.seq,
         segments: live_segments(directory),
         bytes_cut: found.bytes_cut,

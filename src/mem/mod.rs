@@ -12,7 +12,7 @@ pub mod waiting;
 /// What is modelled is made of these: `models/` puts its own here.
 pub(crate) mod atomic {
     pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-    pub use std::sync::{Mutex, MutexGuard};
+    pub use std::sync::{Mutex, MutexGuard, OnceLock};
 }
 
 pub use aligned::AlignedBuf;

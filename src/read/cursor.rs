@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
+use super::hidden::Hidden;
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
 use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
-use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_REQUIRED};
+use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
 use crate::segment::Directory;
 
@@ -38,6 +39,8 @@ pub struct Cursor {
     skipped: Option<Skipped>,
     /// Behind damage, and nothing to go on with was found yet.
     lost: Option<Lost>,
+    /// Records that are left out; None: none is.
+    hidden: Option<Arc<Hidden>>,
 }
 
 /// Where the cursor has lost its way.
@@ -52,7 +55,8 @@ struct Lost {
 /// The frame being read, and where in its body.
 struct Present {
     header: FrameHeader,
-    identity: u64,
+    /// The chain behind it.
+    behind: Chain,
     /// Where the records end; 0 of a frame without any.
     records_end: usize,
     /// Where the present record's payload begins, and the next record.
@@ -93,7 +97,13 @@ impl Cursor {
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame: None, sealed: false, failed, skipped, lost })
+        let (frame, sealed, hidden) = (None, false, None);
+        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame, sealed, failed, skipped, lost, hidden })
+    }
+
+    /// Leaves these records out from here on.
+    pub fn hide(&mut self, hidden: Arc<Hidden>) {
+        self.hidden = (!hidden.is_empty()).then_some(hidden);
     }
 
     /// What was passed over; None: damage stops this cursor.
@@ -154,9 +164,11 @@ impl Cursor {
                 // Damage has been told of already; what else there is now is another matter.
                 .map_err(|error| if skip::is_damage(&error) { lost.error.clone() } else { error })?;
         match onward {
-            Onward::Here(offset, chain) => {
-                self.walker().go_to(offset);
-                self.walker().forget();
+            Onward::Here(opened, offset, chain) => {
+                // A file of its own by now, perhaps: the segment may have been compacted since it was opened.
+                let mut walker = walker_of(&opened)?;
+                walker.go_to(offset);
+                self.walker = Some(walker);
                 self.chain = chain;
             }
             Onward::There(opened) => {
@@ -193,7 +205,7 @@ impl Cursor {
                 return Ok(true);
             }
             if let Some(frame) = self.frame.take() {
-                self.chain = Chain::after(&frame.header, frame.identity);
+                self.chain = frame.behind;
                 self.walker().pass(&frame.header);
                 self.sealed = frame.header.has(FLAG_SEAL);
             }
@@ -219,12 +231,12 @@ impl Cursor {
             }
             let records_end = if frame.has(FLAG_DATA) { body_len(&frame) } else { 0 };
             self.frame = Some(Present {
+                behind: Chain::behind(&frame, identity, self.at().body(&frame)),
                 records_end,
                 payload: 0,
                 next: if frame.last_seq() < self.from_seq { records_end } else { 0 },
                 record: RecordHeader::default(),
                 header: frame,
-                identity,
             });
         }
     }
@@ -272,7 +284,8 @@ impl Cursor {
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
             frame.record = record;
-            if record.seq >= self.from_seq {
+            let hidden = self.hidden.as_ref().is_some_and(|hidden| hidden.hides(&record));
+            if record.seq >= self.from_seq && !hidden {
                 return Ok(true);
             }
         }
@@ -284,6 +297,24 @@ impl Cursor {
         let frame = self.frame.as_ref().expect("advance went to a record");
         let len = crate::base::bytes::usize_of(u64::from(frame.record.len));
         (frame.record, &self.at().body(&frame.header)[frame.payload..frame.payload + len])
+    }
+
+    /// Whether more records of the same batch will be delivered: of those that follow in it, some may be hidden.
+    pub fn batch_continues(&self) -> bool {
+        let frame = self.frame.as_ref().expect("advance went to a record");
+        let (mut record, mut next) = (frame.record, frame.next);
+        while record.flags & FLAG_BATCH_CONTINUES != 0 {
+            let Some(hidden) = &self.hidden else { return true };
+            // What is damaged shows when it is its turn.
+            let Some(rest) = self.at().body(&frame.header).get(next..frame.records_end) else { return true };
+            let Ok(follower) = RecordHeader::decode_header(rest) else { return true };
+            if !hidden.hides(&follower) {
+                return true;
+            }
+            next += record_len(crate::base::bytes::usize_of(u64::from(follower.len)));
+            record = follower;
+        }
+        false
     }
 
     fn next_segment(&mut self) -> Result<()> {

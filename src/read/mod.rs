@@ -4,7 +4,9 @@
 pub mod ahead;
 pub mod cursor;
 pub mod followers;
+pub mod hidden;
 pub mod scout;
+pub mod sealed;
 pub mod segment;
 pub mod skip;
 pub mod stream;
@@ -12,6 +14,7 @@ pub mod walk;
 pub mod witness;
 
 pub use cursor::Cursor;
+pub use hidden::Hidden;
 pub use skip::Skipped;
 pub use walk::{Look, Walker};
 pub use witness::Witnessed;

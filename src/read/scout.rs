@@ -136,8 +136,8 @@ impl Scout {
             match self.walker.look() {
                 Look::Whole(frame, identity) if self.chain.continues_in(&frame) => {
                     let offset = self.walker.offset();
+                    self.chain = Chain::behind(&frame, identity, self.walker.body(&frame));
                     self.walker.pass(&frame);
-                    self.chain = Chain::after(&frame, identity);
                     self.witnessed.pass(&frame, offset, self.walker.offset(), self.chain);
                     self.sealed = frame.has(FLAG_SEAL);
                 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::segment::{open_to_read, OpenSegment};
 use super::stream::{Glimpse, Stream};
-use super::{followers, Walker};
+use super::{followers, sealed, Walker};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, Id};
@@ -59,7 +59,7 @@ pub fn is_damage(error: &Error) -> bool {
 /// Where to go on.
 pub enum Onward {
     /// In the same segment: at this offset a frame continues this.
-    Here(u64, Chain),
+    Here(Box<OpenSegment>, u64, Chain),
     /// In a later one.
     There(Box<OpenSegment>),
     /// Nowhere yet.
@@ -77,8 +77,8 @@ pub fn onward(
 ) -> Result<Onward> {
     directory.scan()?;
     if let Some(walker) = walker {
-        if let Some((offset, chain)) = in_segment(directory, log_id, walker, chain, bound)? {
-            return Ok(Onward::Here(offset, chain));
+        if let Some(here) = in_segment(directory, log_id, walker, chain, bound)? {
+            return Ok(here);
         }
     }
     for name in directory.segments().iter().filter(|name| name.index > index) {
@@ -102,17 +102,17 @@ fn in_segment(
     walker: &Walker,
     chain: &Chain,
     bound: u64,
-) -> Result<Option<(u64, Chain)>> {
+) -> Result<Option<Onward>> {
     let Ok(opened) = open_to_read(directory, walker.index(), log_id) else { return Ok(None) };
     let header = opened.header;
     let block = u64::from(header.block_size);
     let next = super::segment::open(directory, walker.index() + 1, Access::Read).ok();
-    // Behind its seal a segment holds what it held in an earlier life.
-    let end = next
-        .map_or(header.segment_size, |next| next.header.before_offset.saturating_add(block))
-        .min(header.segment_size);
     let mut stream = Stream::new(Arc::clone(&opened.file), &header)?;
-    let mut at = walker.offset();
+    // Behind its seal a segment holds what it held in an earlier life.
+    let seal = next.map(|next| sealed::seal_offset(&header, &next.header, |at| stream.header_at(at).ok().flatten()));
+    let end = seal.map_or(header.segment_size, |seal| seal.saturating_add(block)).min(header.segment_size);
+    // The segment may have been compacted since it was opened: then an offset means nothing.
+    let mut at = if walker.reads(&header) { walker.offset() } else { block };
     while at + block <= end {
         // What cannot be read is passed over as well.
         if let Ok(Some(frame)) = stream.header_at(at) {
@@ -123,7 +123,7 @@ fn in_segment(
             if later {
                 match stream.look(at) {
                     Glimpse::Whole(frame, _, body) if body.bad.is_empty() => {
-                        return Ok(Some((at, Chain::before(&frame))))
+                        return Ok(Some(Onward::Here(Box::new(opened), at, Chain::before(&frame))))
                     }
                     _ => {}
                 }

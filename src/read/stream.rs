@@ -10,7 +10,7 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
-use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL, SEAL_LEN};
+use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{record_len, BadRecord};
 use crate::format::{FrameHeader, Place, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::mem::AlignedBuf;
@@ -173,8 +173,8 @@ impl Stream {
             if let Some(records) = &mut records {
                 records.feed(at, bytes, &mut found);
             }
-            if header.has(FLAG_SEAL) && at == from && bytes.len() >= SEAL_LEN {
-                found.seal = Seal::decode(&bytes[..bytes.len().min(usize_of(u64::from(header.body_len)))]);
+            if header.has(FLAG_SEAL) && at == from {
+                found.seal = Seal::decode(bytes);
             }
             at += len_u64(bytes.len());
         }

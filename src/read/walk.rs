@@ -119,6 +119,11 @@ impl Walker {
         (self.piece, self.in_a_row) = (before.piece.min(self.half), before.in_a_row);
     }
 
+    /// Whether it reads this very file, not another one that is segment of the same index.
+    pub fn reads(&self, header: &SegmentHeader) -> bool {
+        self.index == header.index && self.place == header.place() && self.segment_size == header.segment_size
+    }
+
     /// Index of the segment.
     pub fn index(&self) -> u64 {
         self.index

@@ -2,22 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::options::Config;
-use crate::base::{random, Error, Result};
+use crate::base::{random, Result};
 use crate::disk::Durable;
 use crate::format::{Chain, SegmentHeader};
-use crate::mem::AlignedBuf;
 use crate::read::segment::OpenSegment;
-use crate::segment::{spare, Directory, SegmentName, Spare, State};
-
-/// The header's block, as it is written.
-pub fn header_block(header: &SegmentHeader) -> Result<AlignedBuf> {
-    let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
-    header.encode(&mut block);
-    Ok(block)
-}
+use crate::segment::{spare, Directory, SegmentName, State};
 
 /// Makes the first segment of a new log.  Until the last step there is no log,
 /// only a spare; a crash before it leaves nothing that would be taken for one.
@@ -39,15 +30,7 @@ pub fn first_segment(directory: &Directory, config: &Config, clock: &Clock) -> R
     let zeroed = crate::base::limits::ZERO_AT_OPEN;
     let spare = spare::prepare(directory, config.segment_size, zeroed, clock)?;
     let name = SegmentName { index: 1, first_seq: 1, state: State::Active };
-    publish(directory, &spare, name, &header_block(&header)?)?;
+    spare.write_header(&header, Durable::Yes)?;
+    directory.publish(&spare, name)?;
     Ok(OpenSegment { name, file: Arc::clone(&spare.file), header })
-}
-
-/// Gives a spare its header and its name, both durable.
-fn publish(directory: &Directory, spare: &Spare, name: SegmentName, header: &[u8]) -> Result<()> {
-    spare
-        .file
-        .write_at(header, 0, Durable::Yes)
-        .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(name.index))?;
-    directory.publish(spare, name)
 }

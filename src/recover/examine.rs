@@ -8,12 +8,13 @@ use crate::disk::Access;
 use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
+use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
 use crate::read::walk::READ_AHEAD;
 use crate::read::{Look, Walker, Witnessed};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
-use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
+use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
 
 /// What was found.
 pub struct Examined {
@@ -39,6 +40,8 @@ pub struct Examined {
     pub torn: bool,
     /// Bytes from the end to the end of what was cut.
     pub bytes_cut: u64,
+    /// Numbers up to the end that belong to no record, because compaction dropped it; archived segments not counted.
+    pub purged: u64,
     /// The newest segment's last cut mark: the first number that a repair cut, and what it says.
     pub cut: Option<(u64, Cut)>,
 }
@@ -50,17 +53,6 @@ pub struct Damage {
     pub error: Error,
     /// Everything up to here can be read.
     pub last_good_seq: u64,
-}
-
-/// Where a walk through a segment had to stop.
-#[derive(Debug, Clone)]
-pub struct Stopped {
-    /// What is there, and where.
-    pub error: Error,
-    /// How the frames in front of it end.
-    pub end: Chain,
-    /// Offset behind the last of them.
-    pub offset: u64,
 }
 
 impl From<Stopped> for Damage {
@@ -87,8 +79,9 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
         return Err(Damage { error: Error::new(Code::Corrupt, text), last_good_seq });
     }
     let bad_name = retain::check(names).err();
-    let from = names.iter().rposition(|name| name.state == crate::segment::State::Archived).unwrap_or(0);
+    let from = names.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
     let mut segments: Vec<OpenSegment> = Vec::new();
+    let mut purged = 0;
     for (at, name) in names.iter().enumerate().skip(from) {
         let newest = at + 1 == names.len();
         let named_bad = bad_name.as_ref().filter(|(bad, _)| bad == name && !(newest && is_lost_newer(name)));
@@ -97,13 +90,18 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
             None => open_next(directory, name, segments.last(), if newest { asked.access } else { Access::Read }),
         };
         let damaged = |error| Damage { error, last_good_seq: name.first_seq - 1 };
-        segments.push(opened.map_err(damaged)?);
+        let (opened, purged_before) = opened.map_err(damaged)?;
+        if segments.last().is_some_and(|before| before.name.state != State::Archived) {
+            purged += purged_before;
+        }
+        segments.push(opened);
     }
     if asked.verify {
         verify_all(&segments)?;
     }
     let newest = segments.pop().expect("a listing has a segment");
-    let examined = examine_tail(newest)?;
+    let mut examined = examine_tail(newest)?;
+    examined.purged += purged;
     match bad_name {
         None => Ok(examined),
         Some((name, text)) => Err(Damage {
@@ -124,55 +122,61 @@ pub fn unknown_name(name: &str) -> String {
 /// The one fault of names that leaves every file in its place: the newest is
 /// missing.  All that is there can be read.
 pub fn is_lost_newer(newest: &SegmentName) -> bool {
-    newest.state != crate::segment::State::Active
+    newest.state != State::Active
 }
 
-/// Opens a segment and checks that it continues the one before.
+/// Opens a segment and checks that it continues the one before.  Also says how many numbers of that one belong
+/// to no record.
 pub fn open_next(
     directory: &Directory,
     name: &SegmentName,
     before: Option<&OpenSegment>,
     access: Access,
-) -> Result<OpenSegment> {
+) -> Result<(OpenSegment, u64)> {
     let opened = segment::open(directory, name.index, access)?;
     let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).in_segment(name.index));
     match before {
         None if name.index == 1 && opened.header.before != Chain::default() => {
-            return wrong("the first segment names one before it")
+            wrong("the first segment names one before it")
         }
-        None => {}
+        None => Ok((opened, 0)),
         Some(before) => {
             if opened.header.log_id != before.header.log_id {
                 return wrong("the segment is of another log");
             }
-            check_seal(before, &opened.header)?;
+            let seal = check_seal(before, &opened.header)?;
+            let purged = opened.header.first_seq - before.header.first_seq - seal.record_count;
+            Ok((opened, purged))
         }
     }
-    Ok(opened)
 }
 
-/// The segment before ends in the very seal that `header` names.
-pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<()> {
+/// The segment before ends in the very seal that `header` names, or in one that stands for it.
+pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> {
     let index = before.header.index;
     let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
-    if header.before_offset >= before.header.segment_size {
+    let block = crate::base::bytes::usize_of(u64::from(before.header.block_size));
+    let mut walker = Walker::new(before.file.clone(), &before.header, u64::from(before.header.block_size), block)?;
+    let offset = sealed::seal_offset(&before.header, header, |at| {
+        walker.go_to(at);
+        walker.look_at_header().ok().flatten()
+    });
+    if offset >= before.header.segment_size {
         return wrong("the next segment names a seal behind the end of this one");
     }
-    let block = crate::base::bytes::usize_of(u64::from(before.header.block_size));
-    let mut walker = Walker::new(before.file.clone(), &before.header, header.before_offset, block)?;
+    walker.go_to(offset);
     match walker.look() {
-        Look::Whole(frame, identity) if frame.has(FLAG_SEAL) && Chain::after(&frame, identity) == header.before => {
-            let seal = Seal::decode(walker.body(&frame));
-            let records = header.first_seq - before.header.first_seq;
-            let agrees = |seal: &Seal| {
-                let counted =
-                    seal.record_count == records || (before.header.generation > 0 && seal.record_count < records);
-                seal.first_seq == before.header.first_seq && counted
-            };
-            if !seal.as_ref().is_some_and(agrees) {
+        Look::Whole(frame, identity) if frame.has(FLAG_SEAL) => {
+            let Some(seal) = Seal::decode(walker.body(&frame)) else { return wrong("the segment's seal says nothing") };
+            if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
+                return wrong("the segment does not end in the seal that the next one names");
+            }
+            let numbers = header.first_seq - before.header.first_seq;
+            let counted = seal.record_count == numbers || (before.header.is_compacted() && seal.record_count < numbers);
+            if seal.first_seq != before.header.first_seq || !counted {
                 return wrong("the segment's seal contradicts its header");
             }
-            Ok(())
+            Ok(seal)
         }
         Look::Unreadable(error) => Err(error),
         _ => wrong("the segment does not end in the seal that the next one names"),
@@ -197,56 +201,7 @@ fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
 }
 
 fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
-    walk_to_seal(segment).map(drop).map_err(Damage::from)
-}
-
-/// Walks one sealed segment from header to seal; no frame may be missing.  How
-/// it ends, and the offset behind the seal.
-pub fn walk_to_seal(segment: &OpenSegment) -> Result<(Chain, u64), Stopped> {
-    let header = &segment.header;
-    let (mut end, mut records) = (header.before, 0);
-    let block = u64::from(header.block_size);
-    let mut walker = Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|error| Stopped {
-        error,
-        end,
-        offset: block,
-    })?;
-    loop {
-        let offset = walker.offset();
-        let error = match walker.look() {
-            Look::Whole(frame, identity) if end.continues_in(&frame) => {
-                match crate::read::cursor::check_records(&frame, walker.body(&frame)) {
-                    Err(error) => error.at(header.index, offset),
-                    Ok(()) if frame.has(FLAG_SEAL) && !seals(walker.body(&frame), header, records) => {
-                        Error::new(Code::Corrupt, "the segment's seal contradicts what it ends")
-                            .at(header.index, offset)
-                    }
-                    Ok(()) => {
-                        records += u64::from(frame.record_count);
-                        end = Chain::after(&frame, identity);
-                        walker.pass(&frame);
-                        if frame.has(FLAG_SEAL) {
-                            return Ok((end, walker.offset()));
-                        }
-                        continue;
-                    }
-                }
-            }
-            Look::Unreadable(error) => error,
-            _ => rot(header.index, offset, &end),
-        };
-        return Err(Stopped { error, end, offset });
-    }
-}
-
-/// The seal says what was counted.
-fn seals(body: &[u8], header: &SegmentHeader, records: u64) -> bool {
-    Seal::decode(body).is_some_and(|seal| seal.first_seq == header.first_seq && seal.record_count == records)
-}
-
-/// The error for acknowledged data that is damaged.
-pub fn rot(index: u64, offset: u64, last: &Chain) -> Error {
-    Error::new(Code::Corrupt, "a frame that was acknowledged is damaged").at(index, offset).about_seq(last.last_seq + 1)
+    sealed::walk(segment, &mut |_, _| Ok(())).map(drop).map_err(Damage::from)
 }
 
 /// Walks the newest segment to the log's end.
@@ -267,6 +222,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
         epoch_max: header.before.epoch,
         torn: false,
         bytes_cut: 0,
+        purged: 0,
         cut: None,
     };
     while !found.sealed {
@@ -276,8 +232,8 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
                 let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.body(frame))).flatten();
+                found.end = Chain::behind(frame, *identity, walker.body(frame));
                 walker.pass(frame);
-                found.end = Chain::after(frame, *identity);
                 found.end_offset = walker.offset();
                 found.witnessed.pass(frame, offset, found.end_offset, found.end);
                 found.epoch_max = found.epoch_max.max(frame.epoch);
@@ -323,6 +279,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
         found.epoch_max = found.epoch_max.max(followers.epoch_max).max(epoch_of(&look));
         break;
     }
+    found.purged = (found.end.last_seq + 1 - header.first_seq).saturating_sub(found.records_in_newest);
     Ok(found)
 }
 

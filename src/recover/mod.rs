@@ -7,5 +7,6 @@ pub mod finding;
 pub mod open;
 pub mod plan;
 pub mod repair;
+pub mod restore;
 pub mod verdict;
 pub mod verify;

@@ -122,6 +122,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
             epoch_max: 0,
             torn: false,
             bytes_cut: 0,
+            purged: 0,
             cut: None,
         },
         created: true,

@@ -13,15 +13,19 @@
 //!    one was lost
 //! D  a file that is named as if it were    isolate it; nothing of the log's is lost
 //!    twal's
-//! E  the newest archived segment           none: nothing that can be read is
-//!                                          damaged, and cutting would drop it
+//! E  the newest archived segment's header  make both again (`restore.rs`); if that
+//!    or seal                               cannot be, none: nothing that can be
+//!                                          read is damaged, and to cut would drop it
 //! ```
+//!
+//! E comes beside A to C, which are then meant of what is behind it.
 //!
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
-use super::examine::{self, Examined, Stopped};
+use super::examine::{self, Examined};
 use super::finding::Acknowledged;
+use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
 use crate::base::limits::BLOCK_SIZE_DEFAULT;
 use crate::base::options::Config;
@@ -29,9 +33,13 @@ use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_SEAL};
 use crate::format::{Chain, SegmentHeader};
+use crate::read::sealed::{self, SealedEnd, Stopped};
 use crate::read::segment::OpenSegment;
-use crate::read::stream::Stream;
+use crate::read::skip::is_damage;
+use crate::read::stream::{Body, Glimpse, Stream};
+use crate::read::walk::READ_AHEAD;
 use crate::read::{followers, segment};
+use crate::read::{Look, Walker};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
 
@@ -46,6 +54,8 @@ pub enum StepKind {
     Isolate,
     /// A new, empty segment is begun.
     Begin,
+    /// Header and seal are written again, as they were; nothing goes.
+    Restore,
 }
 
 /// One step of a plan.  Each file that is changed or goes is copied first.
@@ -57,7 +67,7 @@ pub struct Step {
     pub file: String,
     /// Its segment's index; 0 if it is none.
     pub segment: u64,
-    /// Of a cut, where.
+    /// Of a cut, where; of a restoration, the first block that is written.
     pub offset: u64,
     /// First and last number that goes, as far as can be known; last below first: none.
     pub first_seq: u64,
@@ -102,6 +112,8 @@ pub struct Plan {
     pub damage: Option<Error>,
     /// None: no records go.
     pub end: Option<End>,
+    /// Blocks that are written again before anything else changes.
+    pub restored: Option<Restored>,
     /// An earlier repair was interrupted.
     pub unfinished: bool,
 }
@@ -122,7 +134,7 @@ struct Found {
 pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result<Plan> {
     let names = &listing.segments;
     let unfinished = listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR);
-    let mut plan = Plan { steps: Vec::new(), damage: None, end: None, unfinished };
+    let mut plan = Plan { steps: Vec::new(), damage: None, end: None, restored: None, unfinished };
     for unknown in listing.unknown.iter().filter(|name| *name != UNFINISHED_REPAIR) {
         let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
         plan.damage.get_or_insert(Error::new(Code::Corrupt, text));
@@ -139,15 +151,22 @@ pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result
     if names.is_empty() && !unfinished {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
-    let Some(found) = first_damage(directory, names)? else { return Ok(plan) };
-    let error = found.error.clone();
-    plan_end(directory, names, found, config, &mut plan)?;
-    plan.damage = Some(error);
+    let (restored, found) = first_damage(directory, names)?;
+    let error = restored.as_ref().map(|restored| &restored.error).or(found.as_ref().map(|found| &found.error)).cloned();
+    if let Some(restored) = restored {
+        plan.steps.push(restored.step());
+        plan.restored = Some(restored);
+    }
+    if let Some(found) = found {
+        plan_end(directory, names, found, config, &mut plan)?;
+    }
+    plan.damage = error.or(plan.damage);
     Ok(plan)
 }
 
-/// Walks the log until something is not as it should be.
-fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<Found>> {
+/// Walks the log until something is not as it should be; the newest archived segment is passed over if it can be
+/// restored.
+fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<Restored>, Option<Found>)> {
     let live = retain::first_live(names);
     let mut wrong = retain::complaints(names);
     if names.last().is_some_and(examine::is_lost_newer) {
@@ -161,8 +180,22 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         return Err(beyond_repair(&Error::new(Code::Corrupt, text.clone()).in_segment(name.index)));
     }
     let mut before: Option<OpenSegment> = None;
-    let stop = |error: Error, at, before: Option<OpenSegment>, chain| {
-        Ok(Some(Found { error, at, before, here: None, chain, offset: 0 }))
+    let mut restored: Option<Restored> = None;
+    let restore = |error: Error| -> Result<Restored> {
+        let said = |name: &&SegmentName| wrong.iter().any(|(bad, _)| bad == *name);
+        match names.get(live).filter(|next| !said(next)) {
+            Some(next) => restore::restore(directory, names, &names[from], next, &error)?,
+            None => None,
+        }
+        .ok_or_else(|| beyond_repair(&error))
+    };
+    let found = |error: Error, at, before: Option<OpenSegment>, chain| Found {
+        error,
+        at,
+        before,
+        here: None,
+        chain,
+        offset: 0,
     };
     let mut chain = Chain::default();
     for (at, name) in names.iter().enumerate().skip(from) {
@@ -171,13 +204,18 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         let opened = match said {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
             // What may only be read by this release is not repaired by it either.
-            None => examine::open_next(directory, name, None, Access::Write),
+            None => examine::open_next(directory, name, None, Access::Write).map(|(opened, _)| opened),
         };
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) if !is_damage(&error) => return Err(error),
-            Err(error) if at < live => return Err(beyond_repair(&error)),
-            Err(error) => return stop(error, at, before, chain),
+            Err(error) if at < live => {
+                chain = restored.insert(restore(error)?).chain;
+                continue;
+            }
+            // It was whole when it spoke for the one before.
+            Err(error) if at == live && restored.is_some() => return Err(beyond_repair(&error)),
+            Err(error) => return Ok((restored, Some(found(error, at, before, chain)))),
         };
         let header = opened.header;
         let follows = before.as_ref().is_none_or(|before| {
@@ -185,10 +223,10 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         });
         if before.is_some() && (!follows || header.before != chain) {
             let error = Error::new(Code::Corrupt, "the segment does not continue the one before it");
-            return stop(error.in_segment(name.index), at, before, chain);
+            return Ok((restored, Some(found(error.in_segment(name.index), at, before, chain))));
         }
         if let Some(Err(error)) = before.as_ref().map(|before| examine::check_seal(before, &header)) {
-            return if is_damage(&error) { stop(error, at, before, chain) } else { Err(error) };
+            return if is_damage(&error) { Ok((restored, Some(found(error, at, before, chain)))) } else { Err(error) };
         }
         let walked = match newest && !examine::is_lost_newer(name) {
             true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
@@ -198,28 +236,36 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<Option<F
         match walked {
             Ok((end, _)) => chain = end,
             Err(stopped) if !is_damage(&stopped.error) => return Err(stopped.error),
-            Err(stopped) if at < live => return Err(beyond_repair(&stopped.error)),
+            Err(stopped) if at < live => {
+                chain = restored.insert(restore(stopped.error)?).chain;
+                continue;
+            }
             Err(Stopped { error, end, offset }) => {
-                return Ok(Some(Found { error, at, before, here: Some(opened), chain: end, offset }));
+                let found = Found { error, at, before, here: Some(opened), chain: end, offset };
+                return Ok((restored, Some(found)));
             }
         }
         before = Some(opened);
     }
-    match names.last() {
+    let found = match names.last() {
         // Only after a repair that was interrupted.
-        None => stop(Error::new(Code::Corrupt, "a repair removed every segment and was interrupted"), 0, None, chain),
+        None => {
+            let error = Error::new(Code::Corrupt, "a repair removed every segment and was interrupted");
+            Some(found(error, 0, None, chain))
+        }
         Some(newest) if examine::is_lost_newer(newest) => {
             let error = Error::new(Code::Corrupt, "the newest segment is not active: a newer one was lost");
-            stop(error.in_segment(newest.index), names.len(), before, chain)
+            Some(found(error.in_segment(newest.index), names.len(), before, chain))
         }
-        Some(_) => Ok(None),
-    }
+        Some(_) => None,
+    };
+    Ok((restored, found))
 }
 
 /// A newest segment that is not active may end without a seal: then it is cut there.
 fn walk(opened: &OpenSegment, newest: bool) -> Result<(Chain, u64), Stopped> {
     if !newest {
-        return examine::walk_to_seal(opened);
+        return walk_to_seal(opened);
     }
     let Examined { end, end_offset, sealed, .. } = examine::examine_tail(opened.clone())?;
     if sealed {
@@ -242,21 +288,22 @@ fn archived_end(
             let seen = examine::check_seal(opened, &next.header);
             let offset = next.header.before_offset;
             let end = next.header.before;
-            seen.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+            seen.map(|_| (end, offset)).map_err(|error| Stopped { error, end, offset })
         }
         // The next one cannot say it.
-        _ => examine::walk_to_seal(opened),
+        _ => walk_to_seal(opened),
     }
 }
 
-fn is_damage(error: &Error) -> bool {
-    matches!(error.code, Code::Corrupt | Code::Io)
+fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
+    let SealedEnd { chain, offset, .. } = sealed::walk(opened, &mut |_, _| Ok(()))?;
+    Ok((chain, offset))
 }
 
 fn beyond_repair(error: &Error) -> Error {
     let text = format!(
         "nothing that can be read is damaged, but the newest archived segment is, and without it the log does not open: \
-         {}; read the log and write it anew",
+         {}; and what is left does not say what its header and seal were: read the log and write it anew",
         error.text
     );
     Error { code: Code::Unsupported, ..Error::new(Code::Unsupported, text).at(error.segment, error.offset) }
@@ -270,7 +317,14 @@ fn plan_end(
     config: &Config,
     plan: &mut Plan,
 ) -> Result<()> {
-    let Found { error, at, before, here, chain, offset } = found;
+    let Found { error, at, before, here, mut chain, mut offset } = found;
+    if let Some(here) = &here {
+        // Behind the cut's mark a seal has to fit.  No record reaches into the last two blocks: what is there is a mark.
+        let last = here.header.segment_size - 2 * u64::from(here.header.block_size);
+        if offset > last {
+            (chain, offset) = (chain_before(here, last)?, last);
+        }
+    }
     let first_seq = chain.last_seq + 1;
     let mut lost = Lost { epoch: chain.epoch, ..Lost::default() };
     let behind = if here.is_some() { at + 1 } else { at };
@@ -294,7 +348,7 @@ fn plan_end(
         let next_first = names.get(at + 1).map_or(0, |next| next.first_seq);
         let before = lost.last_seq;
         // What cannot be opened says nothing.
-        if let Ok(opened) = examine::open_next(directory, name, None, Access::Read) {
+        if let Ok((opened, _)) = examine::open_next(directory, name, None, Access::Read) {
             lost.look(&opened, &chain, u64::from(opened.header.block_size))?;
         }
         let last_seq = lost.last_seq.max(next_first.saturating_sub(1)).max(before);
@@ -339,6 +393,23 @@ fn plan_end(
     Ok(())
 }
 
+/// How the frames of `opened` in front of `offset` end, where one begins.
+fn chain_before(opened: &OpenSegment, offset: u64) -> Result<Chain> {
+    let mut chain = opened.header.before;
+    let block = u64::from(opened.header.block_size);
+    let mut walker = Walker::new(opened.file.clone(), &opened.header, block, READ_AHEAD)?;
+    while walker.offset() < offset {
+        let Look::Whole(frame, identity) = walker.look() else { break };
+        chain = Chain::after(&frame, identity);
+        walker.pass(&frame);
+    }
+    if walker.offset() != offset {
+        let error = Error::new(Code::Corrupt, "no frame begins where the segment's last mark was");
+        return Err(error.at(opened.header.index, offset));
+    }
+    Ok(chain)
+}
+
 /// The header of a segment behind `before`; without one, of the very first.
 fn begun(
     directory: &Directory,
@@ -357,6 +428,8 @@ fn begun(
             first_seq: chain.last_seq + 1,
             before: chain,
             before_offset,
+            generation: 0,
+            segment_size: size_of_new(&before.header, config)?,
             ..before.header
         });
     }
@@ -364,7 +437,7 @@ fn begun(
     let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
     let fresh = crate::base::random::id()?;
     let (log_id, history_id, block_size, segment_size) = match known {
-        Some(header) => (header.log_id, header.history_id, header.block_size, header.segment_size),
+        Some(header) => (header.log_id, header.history_id, header.block_size, size_of_new(&header, config)?),
         None => {
             let block = match config.block_size_asked {
                 0 => BLOCK_SIZE_DEFAULT.max(directory.facts().block_align),
@@ -388,16 +461,26 @@ fn begun(
     })
 }
 
-/// Where the seal of `before` is, behind which `chain` begins.
+/// As large as this one, unless compaction made it smaller.
+fn size_of_new(header: &SegmentHeader, config: &Config) -> Result<u64> {
+    if header.is_compacted() {
+        return Ok(config.clone().for_log(header.block_size)?.segment_size);
+    }
+    Ok(header.segment_size)
+}
+
+/// What a new segment's header says of the place of the seal of `before`, behind which `chain` begins.
 fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
     let block = u64::from(before.header.block_size);
     let mut stream = Stream::new(before.file.clone(), &before.header)?;
     let mut at = block;
     while at + block <= before.header.segment_size {
-        if let Ok(Some(frame)) = stream.header_at(at) {
-            let here = (frame.epoch, frame.epoch_id, frame.frame_number);
-            if frame.has(FLAG_SEAL) && here == (chain.epoch, chain.epoch_id, chain.frame_number) {
-                return Ok(at);
+        if matches!(stream.header_at(at), Ok(Some(frame)) if frame.has(FLAG_SEAL)) {
+            if let Glimpse::Whole(frame, identity, Body { seal: Some(seal), .. }) = stream.look(at) {
+                let (end, offset) = seal.end(Chain::after(&frame, identity), at);
+                if end == *chain {
+                    return Ok(offset);
+                }
             }
         }
         at += block;

@@ -6,13 +6,15 @@
 //!   2. A file whose name no log has: whatever happens from now on, the log does
 //!      not open until this repair is done or another one has been.  Without it a
 //!      log of which only the newest files were removed would look whole.
-//!   3. The cut mark; a segment to be begun gets its header and the mark while
-//!      it is still a spare.
+//!   3. What is restored; zeros over blocks behind the cut that cannot be read,
+//!      and the cut mark; a segment to be begun gets its header and the mark
+//!      while it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
 //!
 //! A repair after a crash in between plans anew from what is there, and comes
-//! to the same end: what is behind the first damage is all that was changed.
+//! to the same end: what is behind the first damage is all that was changed, and
+//! what was restored.
 
 use std::sync::Arc;
 
@@ -26,7 +28,6 @@ use crate::disk::{Access, Durable, File};
 use crate::format::frame::{Cut, CUT_LEN, FLAG_CUT};
 use crate::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
-use crate::recover::create::header_block;
 use crate::segment::directory::lock_for_writing;
 use crate::segment::{spare, Directory, SegmentName, Spare, State};
 
@@ -56,9 +57,15 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     };
     let copied = copy_all(directory, &plan.steps, backup)?;
     directory.begin_repair()?;
+    if let Some(restored) = &plan.restored {
+        let file = directory.open_file(&restored.name.to_string(), Access::Write)?;
+        lock_for_writing(file.as_ref(), &restored.name, clock)?;
+        restored.write(file.as_ref())?;
+    }
     if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
         let file = directory.open_file(&name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), name, clock)?;
+        clear_unreadable(file.as_ref(), header, *offset)?;
         write_mark(file.as_ref(), header, *offset, end, clock)?;
     }
     let going = || plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate));
@@ -66,11 +73,12 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
         // Before the others go: their headers are all that still says which log this is.
         let file = name.to_string();
-        for step in going().filter(|step| step.file == file) {
-            directory.drop_file(&step.file)?;
-            directory.sync()?;
+        if going().any(|step| step.file == file) {
+            // In one step: without a newest segment the archived one in front of it would pass for that.
+            directory.publish_over(&spare, name)?;
+        } else {
+            directory.publish(&spare, name)?;
         }
-        directory.publish(&spare, name)?;
         for step in going().filter(|step| step.file != file) {
             directory.drop_file(&step.file)?;
         }
@@ -92,12 +100,30 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<Spa
     let Newest::Begun(header) = &end.newest else { return Ok(None) };
     let header = SegmentHeader { created_ns: clock.wall_ns(), ..*header };
     let spare = spare::prepare(directory, header.segment_size, ZERO_AT_OPEN, clock)?;
-    spare
-        .file
-        .write_at(&header_block(&header)?, 0, Durable::Yes)
-        .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(header.index))?;
+    spare.write_header(&header, Durable::Yes)?;
     write_mark(spare.file.as_ref(), &header, u64::from(header.block_size), end, clock)?;
     Ok(Some(spare))
+}
+
+/// Zeros where nothing can be read from the cut on: opening reads all that is behind the mark, and a block that
+/// does not come would refuse the log again.  What is there goes in any case.
+fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Result<()> {
+    let block_size = usize_of(u64::from(header.block_size));
+    let mut piece = AlignedBuf::zeroed(PIECE)?;
+    let zeros = AlignedBuf::zeroed(block_size)?;
+    for at in (from..header.segment_size).step_by(PIECE) {
+        let len = PIECE.min(usize_of(header.segment_size - at));
+        if file.read_at(&mut piece[..len], at).is_ok() {
+            continue;
+        }
+        for at in (at..at + len_u64(len)).step_by(block_size) {
+            if file.read_at(&mut piece[..block_size], at).is_err() {
+                file.write_at(&zeros, at, Durable::No)
+                    .map_err(|error| Error::os("cannot write over what cannot be read", &error).at(header.index, at))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes the cut mark, durably: everything behind it is of an older epoch.

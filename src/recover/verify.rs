@@ -21,7 +21,7 @@ use crate::format::frame::FLAG_SEAL;
 use crate::format::record::BadRecord;
 use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
-use crate::read::{followers, segment, Witnessed};
+use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State};
 
@@ -144,6 +144,8 @@ struct Walk {
     newest: bool,
     /// What the next segment says of this one's end.
     next: Option<SegmentHeader>,
+    /// Where this one's seal is by that.
+    seal_at: Option<u64>,
     offset: u64,
     chain: Chain,
     witnessed: Witnessed,
@@ -163,6 +165,8 @@ struct Behind {
     /// Where to go on.
     next: Option<(u64, FrameHeader)>,
     says_durable: bool,
+    /// The first block that cannot be read: it may have been either.
+    unreadable: Option<(u64, Error)>,
 }
 
 impl Verifier<'_, '_> {
@@ -277,7 +281,7 @@ impl Verifier<'_, '_> {
                 ..Finding::new(Kind::Chain, name.to_string(), "the segment does not continue the one before it")
             })?;
         }
-        let stream = match Stream::new(Arc::clone(&opened.file) as Arc<dyn File>, &header) {
+        let mut stream = match Stream::new(Arc::clone(&opened.file) as Arc<dyn File>, &header) {
             Ok(stream) => stream,
             Err(error) => {
                 self.good = false;
@@ -286,12 +290,15 @@ impl Verifier<'_, '_> {
         };
         let next = self.directory.segment(name.index + 1);
         let next = next.and_then(|next| segment::open(self.directory, next.index, Access::Read).ok());
+        let next = next.map(|next| next.header).filter(|next| next.log_id == header.log_id);
+        let seal_at = next.map(|next| sealed::seal_offset(&header, &next, |at| stream.header_at(at).ok().flatten()));
         let mut walk = Walk {
             name: opened.name,
             header,
             stream,
             newest,
-            next: next.map(|next| next.header).filter(|next| next.log_id == header.log_id),
+            next,
+            seal_at,
             offset: u64::from(header.block_size),
             chain: header.before,
             witnessed: Witnessed::by_header(&header),
@@ -313,7 +320,7 @@ impl Verifier<'_, '_> {
                     let offset = walk.offset;
                     let ends = self.take(walk, frame, *identity, body)?;
                     if ends {
-                        self.chain = Some((walk.chain, offset));
+                        self.chain = Some(body.seal.map_or((walk.chain, offset), |seal| seal.end(walk.chain, offset)));
                         return Ok(());
                     }
                 }
@@ -389,7 +396,7 @@ impl Verifier<'_, '_> {
         let is_next = matches!(glimpse, Glimpse::Whole(frame, ..) if walk.chain.continues_in(frame));
         let may_be_end = walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk);
         let unreadable = matches!(glimpse, Glimpse::Unreadable(_));
-        if may_be_end && !unreadable {
+        if may_be_end && !unreadable && behind.unreadable.is_none() {
             let spot = spot_of(glimpse, &walk.chain);
             return self.end(walk, spot, behind.next.is_some()).map(|()| false);
         }
@@ -400,6 +407,14 @@ impl Verifier<'_, '_> {
             return Ok(true);
         }
         self.good = false;
+        if let Some((offset, error)) = behind.unreadable.as_ref().filter(|_| may_be_end && !unreadable) {
+            // Nobody knows whether the log ends here.
+            let found =
+                Finding::of(Kind::Unreadable, walk.name.to_string(), &error.clone().at(walk.header.index, *offset));
+            let seq = walk.chain.last_seq + 1;
+            self.tell(&Finding { acknowledged: Acknowledged::Unknown, seq, ..found })?;
+            return Ok(false);
+        }
         let acknowledged = if may_be_end { Acknowledged::Unknown } else { Acknowledged::Yes };
         self.damage(walk, glimpse, &behind, acknowledged)?;
         walk.whole = None;
@@ -469,7 +484,7 @@ impl Verifier<'_, '_> {
             acknowledged,
             ..Finding::new(kind, walk.name.to_string(), text)
         };
-        let is_seal = walk.next.is_some_and(|next| next.before_offset == walk.offset);
+        let is_seal = walk.seal_at == Some(walk.offset);
         match glimpse {
             Glimpse::Unreadable(error) => {
                 self.tell(&Finding { os_errno: error.os_errno, ..base(Kind::Unreadable, error.text.clone()) })
@@ -577,7 +592,7 @@ impl Walk {
         let block = u64::from(self.header.block_size);
         let spot = self.offset;
         // Behind its seal a segment holds what it held in an earlier life.
-        let end = self.next.map_or(self.header.segment_size, |next| next.before_offset.saturating_add(block));
+        let end = self.seal_at.map_or(self.header.segment_size, |seal| seal.saturating_add(block));
         let end = end.min(self.header.segment_size);
         let mut behind = Behind { says_durable: !self.newest, ..Behind::default() };
         let says = |frame: &FrameHeader, last: &Chain| frame.durable_seq > last.last_seq || frame.durable_end > spot;
@@ -594,15 +609,16 @@ impl Walk {
             }
         }
         while at + block <= end && !(behind.says_durable && behind.next.is_some()) {
-            // What cannot be read says nothing.
-            if let Ok(Some(frame)) = self.stream.header_at(at) {
-                if followers::follows(&self.chain, &frame) {
+            match self.stream.header_at(at) {
+                Ok(Some(frame)) if followers::follows(&self.chain, &frame) => {
                     behind.next = behind.next.or(Some((at, frame)));
                     if says(&frame, &self.chain) {
                         behind.says_durable = true;
                         self.witness = Some((at, frame));
                     }
                 }
+                Ok(_) => {}
+                Err(error) => behind.unreadable = behind.unreadable.or(Some((at, error))),
             }
             at += block;
         }

@@ -215,6 +215,18 @@ impl Directory {
         self.sync()
     }
 
+    /// A spare, written and flushed, takes the place of the sealed segment `name`, whose file lives on for those
+    /// who have it open.  False: that segment is no longer there under this name.
+    pub fn replace(&self, spare: &Spare, name: SegmentName) -> Result<bool> {
+        let _names = lock(&self.names);
+        if self.segment(name.index) != Some(name) || name.state != State::Sealed {
+            return Ok(false);
+        }
+        self.rename_over(&spare.name, &name.to_string()).map_err(|error| error.in_segment(name.index))?;
+        self.sync()?;
+        Ok(true)
+    }
+
     /// Sealed segments wholly below `below_seq` become archived.  Returns how many.
     pub fn archive(&self, below_seq: u64) -> Result<u64> {
         let _names = lock(&self.names);
@@ -303,6 +315,13 @@ impl Directory {
         Ok(())
     }
 
+    /// As [`Directory::publish`], where a file that is not the segment has its name.
+    pub fn publish_over(&self, spare: &Spare, name: SegmentName) -> Result<()> {
+        let _names = lock(&self.names);
+        self.rename_over(&spare.name, &name.to_string())?;
+        self.sync()
+    }
+
     /// The segment is the newest again.  Durable with the next sync.
     pub fn revive(&self, name: SegmentName) -> Result<()> {
         let _names = lock(&self.names);
@@ -335,6 +354,12 @@ impl Directory {
             segment.state = state;
         }
         Ok(())
+    }
+
+    fn rename_over(&self, from: &str, over: &str) -> Result<()> {
+        self.dir
+            .replace(from, over)
+            .map_err(|error| Error::os(format_args!("cannot rename {from} over {over}"), &error))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {

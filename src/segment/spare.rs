@@ -13,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Durable, File, LockByte, LockKind};
+use crate::format::SegmentHeader;
 use crate::mem::AlignedBuf;
 
 /// A file that can become a segment.
@@ -24,6 +25,17 @@ pub struct Spare {
     pub file: Arc<dyn File>,
     /// Of its life as a segment.  Drawn here: a roll that got no random bytes could not be given up half way.
     pub salt: [u8; 16],
+}
+
+impl Spare {
+    /// Writes the header of the segment that the spare is to become.
+    pub fn write_header(&self, header: &SegmentHeader, durable: Durable) -> Result<()> {
+        let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
+        header.encode(&mut block);
+        self.file
+            .write_at(&block, 0, durable)
+            .map_err(|error| Error::os("cannot write the segment header", &error).in_segment(header.index))
+    }
 }
 
 /// Makes a spare of `size` bytes of which the first `zeroed` are written; the

@@ -1,12 +1,14 @@
-//! The 21 events and the checkpoint as record payloads: docs/FORMAT.md, Transactions.
+//! The events and the checkpoint as record payloads: docs/FORMAT.md, Transactions.
 //!
 //! Bytes are hostile: nothing is taken that is not exactly an event, and every
 //! refusal says which rule was broken.  Whether an event is legal is not asked here.
 
 use super::limits::{DEPENDENCIES_MAX, STEP_PAYLOAD_MAX};
+use super::streams::{StreamEvent, STREAM_EVENTS};
 use super::Family;
 use crate::base::bytes::*;
 use crate::base::{Code, Error};
+use crate::format::v26;
 
 /// Record type of a checkpoint.
 pub const CHECKPOINT: u16 = 0xF0;
@@ -114,6 +116,8 @@ pub enum Event {
     Saga(u64, SagaEvent),
     /// Of the transaction with this id.
     Transaction(u64, TransactionEvent),
+    /// Of the stream with this tag.
+    Stream(u64, StreamEvent),
     /// Of all.
     Checkpoint(Checkpoint),
 }
@@ -140,6 +144,8 @@ pub enum BadEvent {
     Dependencies(u32),
     /// A longer compensation payload than a step may have.
     Payload(usize),
+    /// A longer name than a tombstone may have.
+    Name(usize),
 }
 
 impl From<BadEvent> for Error {
@@ -153,6 +159,7 @@ impl From<BadEvent> for Error {
             BadEvent::Vote(vote) => format!("vote_received has the vote {vote}"),
             BadEvent::Dependencies(count) => format!("step_added has {count} dependencies"),
             BadEvent::Payload(len) => format!("step_added has a payload of {len} bytes"),
+            BadEvent::Name(len) => format!("tombstone has a name of {len} bytes"),
         };
         Error::new(Code::Corrupt, text)
     }
@@ -160,7 +167,8 @@ impl From<BadEvent> for Error {
 
 /// The name of the event with this record type.
 pub fn name_of(kind: u16) -> &'static str {
-    let events = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS).chain(&[(CHECKPOINT, "checkpoint")]);
+    let own = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS);
+    let events = own.chain(&STREAM_EVENTS).chain(&[(CHECKPOINT, "checkpoint")]);
     events.copied().find(|(code, _)| *code == kind).map_or("unknown", |(_, name)| name)
 }
 
@@ -220,6 +228,7 @@ impl Event {
         match self {
             Event::Saga(_, event) => event.kind(),
             Event::Transaction(_, event) => event.kind(),
+            Event::Stream(_, event) => event.kind(),
             Event::Checkpoint(_) => CHECKPOINT,
         }
     }
@@ -229,12 +238,12 @@ impl Event {
         name_of(self.kind())
     }
 
-    /// Which operation; None of a checkpoint.
+    /// Which operation; None of a stream's events and of a checkpoint.
     pub fn operation(&self) -> Option<(Family, u64)> {
         match self {
             Event::Saga(id, _) => Some((Family::Saga, *id)),
             Event::Transaction(id, _) => Some((Family::Transaction, *id)),
-            Event::Checkpoint(_) => None,
+            Event::Stream(..) | Event::Checkpoint(_) => None,
         }
     }
 
@@ -252,6 +261,10 @@ impl Event {
         match self {
             Event::Saga(_, event) => encode_saga(event, out),
             Event::Transaction(_, event) => encode_transaction(event, out),
+            Event::Stream(stream, event) => {
+                out.extend(stream.to_le_bytes());
+                event.encode(out);
+            }
             Event::Checkpoint(checkpoint) => {
                 out.extend(checkpoint.active_sagas.to_le_bytes());
                 out.extend(checkpoint.active_transactions.to_le_bytes());
@@ -272,10 +285,24 @@ impl Event {
         kind
     }
 
+    /// The event that a record of the v2.6 layout holds: in the short form, and none that came later.
+    pub fn decode_short(kind: u8, payload: &[u8]) -> Result<Event, BadEvent> {
+        let expected = v26::payload_len(kind);
+        let (kind, len) = (u16::from(kind), payload.len());
+        match expected.map(|expected| usize_of(expected.into())) {
+            Some(expected) if expected == len => Event::decode(kind, payload),
+            Some(expected) => Err(BadEvent::Length { kind, len, expected }),
+            None => Err(BadEvent::Kind(kind)),
+        }
+    }
+
     /// The event that a record holds.  The two short forms of the v2.6 layout are events too.
     pub fn decode(kind: u16, payload: &[u8]) -> Result<Event, BadEvent> {
         if name_of(kind) == "unknown" {
             return Err(BadEvent::Kind(kind));
+        }
+        if let Some(decoded) = StreamEvent::decode(kind, payload) {
+            return decoded.map(|(stream, event)| Event::Stream(stream, event));
         }
         check_len(kind, payload)?;
         if kind == CHECKPOINT {

@@ -4,6 +4,7 @@
 //!
 //! * [`event`]: the events and the checkpoint as record payloads.
 //! * [`saga`], [`two_phase`]: what each event does to one operation, and when it is refused.
+//! * [`streams`]: what is dropped of streams, and how far something outside was applied.
 //! * [`table`]: all operations that are not finished; the same `apply` live and in replay.
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
@@ -13,9 +14,11 @@
 //!
 //! * [`manager`]: checks, appends, applies; recovery and checkpoints.
 //! * [`resume`]: carries a recovery's plan out.
+//! * [`interchange`]: the same events in files of the v2.6 layout.
 #![forbid(unsafe_code)]
 
 pub mod event;
+pub mod interchange;
 pub mod limits;
 pub mod manager;
 pub mod plan;
@@ -23,6 +26,7 @@ pub mod refusal;
 pub mod resume;
 pub mod saga;
 pub mod snapshot;
+pub mod streams;
 pub mod table;
 pub mod token;
 pub mod two_phase;
@@ -33,6 +37,7 @@ pub use plan::{Action, Rebuild, State, Unfinished};
 pub use refusal::{Reason, Refusal};
 pub use resume::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};
 pub use saga::{Saga, SagaState, StepStatus};
+pub use streams::{Applied, Purge, StreamEvent, Streams, Tombstone};
 pub use table::{Status, Table};
 pub use token::{Direction, Token};
 pub use two_phase::{Participant, Transaction, TransactionState};

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::event::{BadEvent, Event, Name};
+use super::event::{operation_of, BadEvent, Event, Name};
 use super::snapshot::BadSnapshot;
 use super::{Family, Refusal, Rules, Saga, SagaState, Table, Transaction, TransactionState};
 use crate::base::{Code, Error};
@@ -220,9 +220,30 @@ impl Rebuild {
     /// Takes a record of twal's own type.  A record that is not taken isolates its operation and
     /// nothing else; the caller decides whether it goes on (an import) or stops (a log).
     pub fn record(&mut self, seq: u64, kind: u16, payload: &[u8]) -> Result<(), Rejected> {
-        let taken = match Event::decode(kind, payload) {
+        self.decoded(seq, kind, payload, Event::decode(kind, payload))
+    }
+
+    /// The same of a record of the v2.6 layout.
+    pub fn record_short(&mut self, seq: u64, kind: u8, payload: &[u8]) -> Result<(), Rejected> {
+        self.decoded(seq, kind.into(), payload, Event::decode_short(kind, payload))
+    }
+
+    fn decoded(
+        &mut self,
+        seq: u64,
+        kind: u16,
+        payload: &[u8],
+        decoded: Result<Event, BadEvent>,
+    ) -> Result<(), Rejected> {
+        let taken = match decoded {
             Ok(event) => self.event(seq, &event),
-            Err(bad) => Err(Rejected::Event(bad)),
+            Err(bad) => {
+                // Something happened to the operation, and nobody can say what.
+                if let Some((family, id)) = operation_of(kind, payload).filter(|(_, id)| *id > 0) {
+                    self.isolate(family, id, seq);
+                }
+                Err(Rejected::Event(bad))
+            }
         };
         if let Err(rejected) = taken {
             self.rejected_count += 1;
@@ -255,8 +276,7 @@ impl Rebuild {
         }
         self.table.apply(seq, event, self.rules).map_err(|refusal| {
             if let Some((family, id)) = event.operation() {
-                self.isolated.insert((family, id), seq);
-                self.table.raise_highest(family, id); // an id that was seen is never handed out again
+                self.isolate(family, id, seq);
             }
             Rejected::Refused(refusal)
         })?;
@@ -264,8 +284,18 @@ impl Rebuild {
         Ok(())
     }
 
+    fn isolate(&mut self, family: Family, id: u64, seq: u64) {
+        self.isolated.entry((family, id)).or_insert(seq);
+        self.table.raise_highest(family, id); // an id that was seen is never handed out again
+    }
+
+    /// Whether the events of an operation are passed over.
+    pub fn is_isolated(&self, operation: (Family, u64)) -> bool {
+        self.isolated.contains_key(&operation)
+    }
+
     /// Operations whose events are passed over, with the number of the first that was not legal.
-    pub fn isolated(&self) -> impl Iterator<Item = ((Family, u64), u64)> + '_ {
+    pub fn isolated(&self) -> impl ExactSizeIterator<Item = ((Family, u64), u64)> + '_ {
         self.isolated.iter().map(|(operation, seq)| (*operation, *seq))
     }
 

@@ -26,7 +26,7 @@ pub enum Reason {
     Level,
     /// Not every step, or vote, that this needs is there.
     Incomplete,
-    /// One of the limits of an operation.
+    /// One of the limits of an operation, or of a name.
     Limit,
     /// The table is full: something must finish first.
     Full,
@@ -45,7 +45,7 @@ impl Reason {
             Reason::Decided => "the outcome is there already",
             Reason::Level => "another level is not done",
             Reason::Incomplete => "not everything that this needs is there",
-            Reason::Limit => "a limit of the operation",
+            Reason::Limit => "a limit",
             Reason::Full => "the table of operations is full",
         }
     }
@@ -54,7 +54,7 @@ impl Reason {
 /// An event that was refused; nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Kind of the operation; None of a checkpoint.
+    /// Kind of the operation; None: the event is of none.
     pub family: Option<Family>,
     /// Which operation.
     pub id: u64,
@@ -74,7 +74,7 @@ impl From<Refusal> for Error {
             _ => Code::State,
         };
         let Refusal { id, state, event, reason, .. } = refusal;
-        let family = refusal.family.map_or("table", Family::name);
-        Error::new(code, format!("{family} {id} is {state}, {event} is refused: {}", reason.text()))
+        let about = refusal.family.map(|family| format!("{} {id} is {state}, ", Family::name(family)));
+        Error::new(code, format!("{}{event} is refused: {}", about.unwrap_or_default(), reason.text()))
     }
 }

@@ -6,7 +6,7 @@
 use super::event::{get_name, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
 use super::limits::COMMITTED_KEPT;
 use super::saga::SagaStep;
-use super::{Participant, Rules, Saga, SagaState, StepStatus, Table, Transaction, TransactionState};
+use super::{Participant, Rules, Saga, SagaState, StepStatus, Streams, Table, Transaction, TransactionState};
 use crate::base::bytes::*;
 use crate::base::{Code, Error};
 
@@ -14,7 +14,7 @@ use crate::base::{Code, Error};
 pub const VERSION: u32 = 1;
 
 /// Bytes of an empty table's state.
-pub const HEADER_LEN: usize = 32;
+pub const HEADER_LEN: usize = 48;
 /// Bytes of a saga without its steps.
 const SAGA_LEN: usize = 64;
 /// Bytes of a step without dependencies and payload.
@@ -41,6 +41,8 @@ pub enum BadSnapshot {
     Saga(u64),
     /// A transaction whose votes do not fit its state.
     Transaction(u64),
+    /// Streams do not rise, or are dropped by what is younger than the state.
+    Stream(u64),
 }
 
 impl From<BadSnapshot> for Error {
@@ -54,7 +56,7 @@ impl From<BadSnapshot> for Error {
     }
 }
 
-/// How many bytes an event adds to the state.
+/// How many bytes an event of an operation adds to the state.
 pub fn growth(event: &Event) -> usize {
     match event {
         Event::Saga(_, SagaEvent::Created { .. }) => SAGA_LEN,
@@ -85,6 +87,7 @@ pub fn len_of(table: &Table) -> usize {
     HEADER_LEN
         + table.sagas.values().map(saga_len).sum::<usize>()
         + table.transactions.values().chain(remembered).map(transaction_len).sum::<usize>()
+        + table.streams.len()
 }
 
 impl Table {
@@ -96,9 +99,12 @@ impl Table {
         out.extend(self.saga_highest.to_le_bytes());
         out.extend(self.transaction_highest.to_le_bytes());
         out.extend(self.through_seq.to_le_bytes());
+        self.streams.put_counts(&mut out);
+        out.extend([0; 4]);
         self.sagas.iter().for_each(|(id, saga)| put_saga(*id, saga, &mut out));
         self.transactions.iter().for_each(|(id, transaction)| put_transaction(*id, transaction, &mut out));
         self.committed.iter().for_each(|(id, transaction)| put_transaction(*id, transaction, &mut out));
+        self.streams.put(&mut out);
         assert_eq!(out.len(), self.state_len, "the table counts what its checkpoint takes");
         Checkpoint {
             active_sagas: len_u64(self.sagas.len()),
@@ -125,6 +131,8 @@ impl Table {
             state_len: checkpoint.state.len(),
             ..Table::new()
         };
+        let stream_counts = [bytes.u32()?, bytes.u32()?, bytes.u32()?];
+        bytes.zeros(4)?;
         // A count that is too high runs into the end; nothing is taken in advance for it.
         for _ in 0..checkpoint.active_sagas {
             let (id, saga) = get_saga(&mut bytes)?;
@@ -149,6 +157,7 @@ impl Table {
             }
             table.committed.push_back((id, transaction));
         }
+        table.streams = Streams::get(stream_counts, table.through_seq, &mut bytes)?;
         if bytes.0.is_empty() {
             Ok(table)
         } else {
@@ -327,16 +336,16 @@ fn transaction_of_number(number: u8) -> Option<TransactionState> {
 }
 
 /// Bytes that are read from the front; what is not there is [`BadSnapshot::Length`].
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], BadSnapshot> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], BadSnapshot> {
         let (front, rest) = self.0.split_at_checked(len).ok_or(BadSnapshot::Length)?;
         self.0 = rest;
         Ok(front)
     }
 
-    fn u8(&mut self) -> Result<u8, BadSnapshot> {
+    pub(super) fn u8(&mut self) -> Result<u8, BadSnapshot> {
         Ok(self.take(1)?[0])
     }
 
@@ -344,8 +353,12 @@ impl<'a> Bytes<'a> {
         Ok(get_u32(self.take(4)?, 0))
     }
 
-    fn u64(&mut self) -> Result<u64, BadSnapshot> {
+    pub(super) fn u64(&mut self) -> Result<u64, BadSnapshot> {
         Ok(get_u64(self.take(8)?, 0))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, BadSnapshot> {
+        Ok(get_i64(self.take(8)?, 0))
     }
 
     fn number<T>(&mut self, meaning: impl Fn(u8) -> Option<T>) -> Result<T, BadSnapshot> {
@@ -353,7 +366,7 @@ impl<'a> Bytes<'a> {
         meaning(number).ok_or(BadSnapshot::Number(number))
     }
 
-    fn zeros(&mut self, len: usize) -> Result<(), BadSnapshot> {
+    pub(super) fn zeros(&mut self, len: usize) -> Result<(), BadSnapshot> {
         match self.take(len)?.iter().find(|byte| **byte != 0) {
             Some(other) => Err(BadSnapshot::Number(*other)),
             None => Ok(()),

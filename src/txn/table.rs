@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::event::{Event, SagaEvent, TransactionEvent};
 use super::limits::COMMITTED_KEPT;
 use super::snapshot;
-use super::{Family, Reason, Refusal, Rules, Saga, SagaState, Transaction, TransactionState};
+use super::{Family, Reason, Refusal, Rules, Saga, SagaState, Streams, Transaction, TransactionState};
 
 /// What is known of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Table {
     pub(super) transactions: BTreeMap<u64, Transaction>,
     /// The last committed ones, in the order in which they committed.
     pub(super) committed: VecDeque<(u64, Transaction)>,
+    /// What stands of streams.
+    pub(super) streams: Streams,
     /// Highest id so far; 0: none.
     pub(super) saga_highest: u64,
     pub(super) transaction_highest: u64,
@@ -54,6 +56,7 @@ impl Default for Table {
             sagas: BTreeMap::new(),
             transactions: BTreeMap::new(),
             committed: VecDeque::new(),
+            streams: Streams::default(),
             saga_highest: 0,
             transaction_highest: 0,
             through_seq: 0,
@@ -91,6 +94,11 @@ impl Table {
     /// How many committed transactions are remembered.
     pub fn remembered(&self) -> usize {
         self.committed.len()
+    }
+
+    /// Tombstones, purges and applied markers.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     fn committed(&self, id: u64) -> Option<&Transaction> {
@@ -170,9 +178,9 @@ impl Table {
     /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
     pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
-        let grows = events.iter().map(snapshot::growth).sum::<usize>();
+        let grows = events.iter().map(|event| self.growth(event)).sum::<usize>();
         let over = self.state_len + grows > state_max;
-        if let Some(event) = events.iter().find(|event| over && snapshot::growth(event) > 0) {
+        if let Some(event) = events.iter().find(|event| over && self.growth(event) > 0) {
             return Err(self.refusal(event, Reason::Full));
         }
         if let [event] = events {
@@ -180,6 +188,14 @@ impl Table {
         }
         let mut scratch = self.excerpt(events);
         events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))
+    }
+
+    /// How many bytes an event adds to the state, at most.
+    pub(super) fn growth(&self, event: &Event) -> usize {
+        match event {
+            Event::Stream(stream, happened) => self.streams.growth(*stream, happened),
+            event => snapshot::growth(event),
+        }
     }
 
     /// A table of those operations only that the events are about.
@@ -218,6 +234,7 @@ impl Table {
                 Some(transaction) => transaction.check(happened, rules),
                 None => Err(self.absent(Family::Transaction, *id)),
             },
+            Event::Stream(_, happened) => happened.check(),
             Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
         };
         checked.map_err(|reason| self.refusal(event, reason))
@@ -244,6 +261,10 @@ impl Table {
                 }
             }
             Event::Transaction(id, happened) => self.apply_transaction(seq, *id, happened, rules),
+            Event::Stream(stream, happened) => {
+                let (before, now) = self.streams.apply(seq, *stream, happened);
+                self.state_len = self.state_len - before + now;
+            }
             Event::Checkpoint(_) => {}
         }
         self.state_len += snapshot::growth(event);

@@ -8,16 +8,57 @@ use super::rng::Rng;
 /// One thing that is done to one file, or to two.
 #[derive(Debug, Clone)]
 pub enum Damage {
-    Flip { file: usize, offset: u64, bit: u8 },
-    Write { file: usize, offset: u64, bytes: Vec<u8> },
-    SwapBlocks { file: usize, one: u64, other: u64 },
-    RepeatBlock { file: usize, from: u64, to: u64 },
-    Truncate { file: usize, size: u64 },
-    OlderBlocks { file: usize, older: usize, from: u64, to: u64 },
-    OlderFile { file: usize, older: usize },
-    SwapFiles { one: usize, other: usize },
-    CopyFile { from: usize, to: usize },
-    Remove { file: usize },
+    Flip {
+        file: usize,
+        offset: u64,
+        bit: u8,
+    },
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    SwapBlocks {
+        file: usize,
+        one: u64,
+        other: u64,
+    },
+    RepeatBlock {
+        file: usize,
+        from: u64,
+        to: u64,
+    },
+    Truncate {
+        file: usize,
+        size: u64,
+    },
+    OlderBlocks {
+        file: usize,
+        older: usize,
+        from: u64,
+        to: u64,
+    },
+    OlderFile {
+        file: usize,
+        older: usize,
+    },
+    SwapFiles {
+        one: usize,
+        other: usize,
+    },
+    CopyFile {
+        from: usize,
+        to: usize,
+    },
+    Remove {
+        file: usize,
+    },
+    /// The device gives back an error in the place of the bytes.
+    Unreadable {
+        file: usize,
+        offset: u64,
+        len: u64,
+    },
 }
 
 /// A frame of a file, as docs/FORMAT.md has it.
@@ -32,6 +73,11 @@ pub struct Frame {
 
 fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
     (0..len).rev().fold(0, |number, byte| number << 8 | u64::from(bytes[at + byte]))
+}
+
+/// How often a file's segment was compacted.
+fn generation(content: &[u8]) -> u64 {
+    number(content, 136, 8)
 }
 
 /// The frames of a file from its first to the last one that continues; what lies behind was cut.
@@ -91,7 +137,7 @@ impl Damage {
         let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1).next_multiple_of(block);
         let anywhere = |rng: &mut Rng| rng.below(used.max(block));
         let in_block = |rng: &mut Rng| rng.below((used / block).max(1)) * block;
-        match rng.below(20) {
+        match rng.below(23) {
             0..=5 => {
                 let places = places(content, block);
                 let offset = places[rng.below(places.len() as u64) as usize];
@@ -128,11 +174,26 @@ impl Damage {
                     let to = (from + block * rng.within(1, 8)).min(content.len() as u64);
                     Damage::OlderBlocks { file, older, from, to }
                 }
-                Some(older) => Damage::OlderFile { file, older },
+                // An earlier generation is whole, and nothing tells: docs/FORMAT.md, "Limits".
+                Some(older) if generation(&past.older[older].1) == generation(content) => {
+                    Damage::OlderFile { file, older }
+                }
+                Some(_) => Damage::Remove { file },
                 None => Damage::Remove { file },
             },
             17 => Damage::SwapFiles { one: file, other: rng.below(count) as usize },
             18 => Damage::CopyFile { from: rng.below(count) as usize, to: file },
+            19..=21 => {
+                let places = places(content, block);
+                let offset = match rng.below(4) {
+                    0 => in_block(rng),
+                    // Behind the end too: nobody knows what is there.
+                    1 => rng.below(content.len() as u64),
+                    _ => places[rng.below(places.len() as u64) as usize],
+                };
+                let len = rng.pick(&[1, 512, block, 3 * block, 20 * block]);
+                Damage::Unreadable { file, offset, len: len.min(content.len() as u64 - offset) }
+            }
             _ => Damage::Remove { file },
         }
     }
@@ -171,25 +232,54 @@ impl Damage {
             Damage::CopyFile { from, to } if from == to => {}
             Damage::CopyFile { from, to } => disk.copy_file(name(*from), name(*to)),
             Damage::Remove { file } => disk.remove_file(name(*file)),
+            Damage::Unreadable { file, offset, len } => {
+                disk.fail_reads(name(*file), *offset..*offset + *len, u64::MAX, libc::EIO);
+            }
+        }
+    }
+
+    /// `content` of the file `name` as far as it can be read: in blocks, the others are zeros.
+    pub fn readable(&self, past: &Past, name: &str, mut content: Vec<u8>) -> Vec<u8> {
+        if let Some(range) = self.unreadable(past, name) {
+            let end = (range.end as usize).min(content.len());
+            content[(range.start as usize).min(end)..end].fill(0);
+        }
+        content
+    }
+
+    /// The blocks of the file `name` that cannot be read.
+    fn unreadable(&self, past: &Past, name: &str) -> Option<Range<u64>> {
+        let block = u64::from(past.machine.options.block_size);
+        match self {
+            Damage::Unreadable { file, offset, len } if past.files[*file].0 == name => {
+                Some(offset / block * block..(offset + len).next_multiple_of(block))
+            }
+            _ => None,
         }
     }
 
     /// The numbers in sealed files that are as they were.
-    pub fn untouched(past: &Past, machine: &Machine) -> Vec<Range<u64>> {
+    pub fn untouched(&self, past: &Past, machine: &Machine) -> Vec<Range<u64>> {
         let first_seq = |name: &str| name[22..42].parse::<u64>().expect("a segment's name");
         let same = |pair: &&[(String, Vec<u8>)]| {
-            pair[0].0.ends_with(".sealed") && machine.disk.content(&pair[0].0).as_ref() == Some(&pair[0].1)
+            pair[0].0.ends_with(".sealed")
+                && machine.disk.content(&pair[0].0).as_ref() == Some(&pair[0].1)
+                && self.unreadable(past, &pair[0].0).is_none()
         };
         past.files.windows(2).filter(same).map(|pair| first_seq(&pair[0].0)..first_seq(&pair[1].0)).collect()
     }
 
     /// Up to which number the headers that are still there say that all was durable.
-    pub fn witnessed(past: &Past, machine: &Machine) -> u64 {
+    pub fn witnessed(&self, past: &Past, machine: &Machine) -> u64 {
         let block = u64::from(past.machine.options.block_size);
         let (newest, before) = past.files.last().expect("a log has files");
         let Some(now) = machine.disk.content(newest) else { return 0 };
-        let intact =
-            |from: usize, len: usize| now.len() >= from + len && now[from..from + len] == before[from..from + len];
+        let bad = self.unreadable(past, newest).unwrap_or(0..0);
+        let intact = |from: usize, len: usize| {
+            now.len() >= from + len
+                && now[from..from + len] == before[from..from + len]
+                && !((from as u64) < bad.end && bad.start < (from + len) as u64)
+        };
         let whole = now.len() == before.len() && intact(0, 512);
         let frames = frames(before, block).into_iter().filter(|frame| intact(frame.offset as usize, 128));
         if whole {

@@ -39,13 +39,17 @@ pub fn read_all(past: &Past, iter: &mut Iter) -> Verdict<(Vec<u64>, Option<Error
             Ok(None) => return Ok((seqs, None)),
             Err(error) => return Ok((seqs, Some(error))),
             Ok(Some(record)) => {
+                let there = !past.holes.contains(&record.seq);
+                require!(there, "record {} was let go, and is there again", record.seq);
                 let read = Given {
                     data: record.data.to_vec(),
                     stream: record.stream,
                     batch_continues: record.batch_continues,
                 };
                 let given = usize::try_from(record.seq - 1).ok().and_then(|at| past.given.get(at));
-                require!(given == Some(&read), "record {} is not what was acknowledged", record.seq);
+                let continues = past.batch_continues(record.seq);
+                let given = given.map(|given| Given { batch_continues: continues, ..given.clone() });
+                require!(given.as_ref() == Some(&read), "record {} is not what was acknowledged", record.seq);
                 require!(seqs.last().is_none_or(|last| *last < record.seq), "record {} comes again", record.seq);
                 seqs.push(record.seq);
             }
@@ -60,7 +64,7 @@ pub fn read_log(past: &Past, log: &Log) -> Verdict<Seen> {
         Ok(mut iter) => read_all(past, &mut iter)?,
         Err(error) => (Vec::new(), Some(error)),
     };
-    for (at, seq) in (first_seq..).zip(&seqs) {
+    for (at, seq) in (first_seq..).filter(|at| !past.holes.contains(at)).zip(&seqs) {
         require!(at == *seq, "record {seq} is where {at} belongs");
     }
     Ok(Seen { seqs, error, first_seq })
@@ -79,7 +83,8 @@ pub fn nothing_silent(past: &Past, seen: &Seen, may_shorten: bool) -> Verdict {
         return is_damage(error);
     }
     require!(seen.first_seq == past.first_seq, "begins at {}, not at {}", seen.first_seq, past.first_seq);
-    require!(may_shorten || seen.last() == past.acked(), "ends in silence at {} of {}", seen.last(), past.acked());
+    let last = past.last_there(past.first_seq, past.acked());
+    require!(may_shorten || seen.last() == last, "ends in silence at {} of {last}", seen.last());
     Ok(())
 }
 
@@ -87,7 +92,7 @@ pub fn nothing_silent(past: &Past, seen: &Seen, may_shorten: bool) -> Verdict {
 /// `untouched` are numbers in files that nobody touched.
 pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u64>]) -> Verdict<u64> {
     let first_seq = log.first_seq();
-    let mut iter = match log.iter_with(IterOptions { from_seq: 0, skip_damaged: true }) {
+    let mut iter = match log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }) {
         Ok(iter) => iter,
         Err(error) => return is_damage(&error).map(|()| 0),
     };
@@ -97,19 +102,23 @@ pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u
         return Ok(iter.skipped().spots);
     }
     let there = |seq: u64| seqs.binary_search(&seq).is_ok();
-    for (given, seq) in past.given.iter().zip(1u64..).filter(|(given, seq)| given.batch_continues && *seq >= first_seq)
-    {
-        require!(there(seq) == there(seq + 1), "a batch in part: {seq} and {} ({})", seq + 1, given.data.len());
+    for seq in (first_seq..=past.acked()).filter(|seq| !past.holes.contains(seq) && past.batch_continues(*seq)) {
+        let next = (seq + 1..).find(|next| !past.holes.contains(next)).expect("the batch continues");
+        require!(there(seq) == there(next), "a batch in part: {seq} and {next}");
     }
-    for seq in untouched.iter().flat_map(Clone::clone) {
+    for seq in untouched.iter().flat_map(Clone::clone).filter(|seq| !past.holes.contains(seq)) {
         require!(there(seq), "record {seq} is in a file that nobody touched, and was not delivered");
     }
     let skipped = iter.skipped();
     let (delivered, last) = (seqs.len() as u64, seqs.last().copied().unwrap_or(first_seq - 1));
-    let end = first_seq - 1 + delivered + skipped.records;
-    require!(end >= last, "{delivered} from {first_seq} to {last}, and {skipped:?}");
+    // Of the holes, those in a frame that is damaged are counted as missing, the others are not.
+    let (end, holes) = (first_seq - 1 + delivered + skipped.records, past.holes_between(first_seq, past.acked()));
     require!(
-        end >= least && end <= past.acked(),
+        end + past.holes_between(first_seq, last) >= last,
+        "{delivered} from {first_seq} to {last}, and {skipped:?}"
+    );
+    require!(
+        end + holes >= least && end <= past.acked(),
         "ends at {end}, witnessed is {least} of {}: {skipped:?}",
         past.acked()
     );

@@ -1,5 +1,6 @@
 //! A log with a past, and the plain list of what was acknowledged in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::{Keep, SimDisk};
-use twal::{Entry, How, Log, Options};
+use twal::{CompactOptions, Entry, How, Log, Options};
 
 use super::rng::Rng;
 
@@ -24,6 +25,8 @@ pub struct Past {
     pub machine: Machine,
     /// Record `seq` is at `seq - 1`; all of them were acknowledged.
     pub given: Vec<Given>,
+    /// Numbers whose records were let go by a compaction.
+    pub holes: BTreeSet<u64>,
     /// The log begins here.
     pub first_seq: u64,
     /// What files held at some moments before.
@@ -57,7 +60,6 @@ impl Machine {
         let clock = Clock::simulated();
         clock.pass(Duration::from_nanos(self.clock.now_ns()));
         let disk = self.disk.fork(seed).with_clock(clock.clone());
-        disk.clear_faults();
         disk.set_keep(Keep::Everything);
         disk.kill();
         Machine { disk, clock, options: self.options.clone() }
@@ -82,12 +84,23 @@ impl Past {
             ..Options::default()
         };
         let machine = Machine { disk, clock, options };
-        let mut past = Past { machine, given: Vec::new(), first_seq: 1, older: Vec::new(), files: Vec::new() };
+        let mut past = Past {
+            machine,
+            given: Vec::new(),
+            holes: BTreeSet::new(),
+            first_seq: 1,
+            older: Vec::new(),
+            files: Vec::new(),
+        };
+        let compacts = !seed.is_multiple_of(3);
         for life in 0..rng.within(1, 3) {
             let log = past.machine.open().expect("a log that nobody harmed opens");
             assert_eq!(log.last_seq(), past.given.len() as u64, "life {life}");
             for _ in 0..rng.within(4, 22) {
                 past.step(&log, &mut rng);
+                if compacts && rng.percent(10) {
+                    past.compact(&log, &mut rng);
+                }
             }
             match rng.below(4) {
                 0 => log.close().expect("closes"),
@@ -127,6 +140,47 @@ impl Past {
             _ => self.append(log, rng, SYNC),
         }
         log.tick();
+    }
+
+    /// Lets go of some records of what is sealed.
+    fn compact(&mut self, log: &Log, rng: &mut Rng) {
+        if rng.percent(60) {
+            log.roll().expect("rolls");
+        }
+        self.remember();
+        let stays = rng.below(4);
+        let mut let_go = BTreeSet::new();
+        let options = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let done = log.compact(&options, &mut |candidate| {
+            let keep = candidate.record.stream == stays || (stays > 0 && rng.percent(30));
+            if !keep {
+                let_go.insert(candidate.record.seq);
+            }
+            keep
+        });
+        let done = done.expect("compacts");
+        let mut iter = log.iter(0).expect("a log that nobody harmed is read");
+        while let Some(record) = iter.next_record().expect("reads") {
+            let_go.remove(&record.seq);
+        }
+        assert_eq!(let_go.len() as u64, done.records_purged);
+        self.holes.append(&mut let_go);
+    }
+
+    /// Whether record `seq` says that its batch goes on: one of the same batch is there behind it.
+    pub fn batch_continues(&self, seq: u64) -> bool {
+        let of_batch = (seq..).take_while(|at| self.given.get(*at as usize - 1).is_some_and(|at| at.batch_continues));
+        of_batch.into_iter().any(|at| !self.holes.contains(&(at + 1)))
+    }
+
+    /// How many numbers from `first_seq` to `seq` belong to no record.
+    pub fn holes_between(&self, first_seq: u64, seq: u64) -> u64 {
+        self.holes.iter().filter(|hole| (first_seq..=seq).contains(hole)).count() as u64
+    }
+
+    /// The last record from `first_seq` to `seq`; the number before if there is none.
+    pub fn last_there(&self, first_seq: u64, seq: u64) -> u64 {
+        (first_seq..=seq).rev().find(|seq| !self.holes.contains(seq)).unwrap_or(first_seq - 1)
     }
 
     fn remember(&mut self) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use twal::disk::sim::{Keep, Stop};
 use twal::{Acknowledged, Code, Error, Repair, StepKind};
 
+use super::damage::Damage;
 use super::judge::{is_damage, nothing_silent, read_log, require, Seen, Verdict};
 use super::past::{Machine, Past};
 use super::rng::Rng;
@@ -25,9 +26,9 @@ fn repaired(past: &Past, machine: &Machine) -> Verdict<Seen> {
     let log = machine.open_with(&unverified).map_err(|error| format!("after the repair: {:?} {error}", error.code))?;
     let seen = read_log(past, &log)?;
     require!(seen.error.is_none(), "after the repair reading fails: {:?}", seen.error);
-    require!(seen.seqs.len() as u64 == seen.last() + 1 - seen.first_seq, "a gap after the repair");
-    let ends_whole = past.given.get((seen.last().max(1) - 1) as usize).is_none_or(|given| !given.batch_continues);
-    require!(seen.last() == 0 || ends_whole, "the repaired log ends inside a batch");
+    let there = seen.last() + 1 - seen.first_seq - past.holes_between(seen.first_seq, seen.last());
+    require!(seen.seqs.len() as u64 == there, "a gap after the repair");
+    require!(seen.last() == 0 || !past.batch_continues(seen.last()), "the repaired log ends inside a batch");
     Ok(seen)
 }
 
@@ -40,7 +41,12 @@ fn is_kept(machine: &Machine, file: &str, content: &[u8]) -> bool {
 }
 
 /// Repairs a copy of `machine` and judges it.  None: nothing was to be done, or it was beyond repair.
-pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<Option<Seen>> {
+pub fn repair(
+    past: &Past,
+    damage: &Damage,
+    machine: &Machine,
+    (may_shorten, seed): (bool, u64),
+) -> Verdict<Option<Seen>> {
     let before = machine.fork(seed).open_to_read().ok().map(|reader| read_log(past, &reader)).transpose()?;
     let fork = machine.fork(seed);
     let left = fork.disk.names().iter().any(|name| !name.contains("spare"));
@@ -67,7 +73,8 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
     let is_damaged = repair.damage().is_some_and(|error| is_damage(error).is_ok());
     require!(is_damaged, "a plan without damage");
     let steps = repair.steps().to_vec();
-    let contents: Vec<_> = steps.iter().map(|step| fork.disk.content(&step.file)).collect();
+    let readable = |file: &str| fork.disk.content(file).map(|content| damage.readable(past, file, content));
+    let contents: Vec<_> = steps.iter().map(|step| readable(&step.file)).collect();
     let drops = steps.iter().any(|step| step.acknowledged != Acknowledged::No);
     if drops {
         let names = fork.disk.names();
@@ -81,13 +88,20 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
         let Some(content) = content.filter(|_| step.kind != StepKind::Begin) else { continue };
         require!(is_kept(&fork, &step.file, &content), "no copy of {}", step.file);
     }
+    for step in steps.iter().filter(|step| step.kind == StepKind::Begin) {
+        let begun = fork.disk.content(&step.file).unwrap_or_default();
+        let whole = begun.len() == 64 << 10 && begun[136..144] == [0; 8];
+        require!(whole, "{} begins with {} bytes, and as if it had been compacted", step.file, begun.len());
+    }
+    goes_on(&fork.fork(seed))?;
     let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut |_| true);
     let verified = verified.map_err(|error| format!("verify after the repair: {error}"))?;
     let seen = repaired(past, &fork)?;
-    require!(verified.last_good_seq == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
+    let good = past.last_there(seen.first_seq, verified.last_good_seq);
+    require!(good == seen.last(), "verify: {verified:?}, read up to {}", seen.last());
     if let Some(before) = before {
         require!(
-            seen.last() >= before.last().min(seen.first_seq + before.seqs.len() as u64 - 1),
+            seen.last() >= before.last().min(seen.first_seq + before.last() - before.first_seq),
             "before the repair {} could be read, now {}",
             before.last(),
             seen.last()
@@ -96,8 +110,29 @@ pub fn repair(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> V
     Ok(Some(seen))
 }
 
+/// The log is written on, over the end of the segment that was cut or begun, and read.
+fn goes_on(machine: &Machine) -> Verdict {
+    let options = twal::Options { verify: false, ..machine.options.clone() };
+    let failed = |what: &str, error: Error| format!("{what} after the repair: {:?} {error}", error.code);
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let entry = twal::Entry { data: &[1; 700], stream: 0, timestamp: None, kind: 0x0100, required: false };
+    for _ in 0..2 {
+        log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+        log.roll().map_err(|error| failed("roll", error))?;
+    }
+    let last = log.append(&entry, twal::How::default()).map_err(|error| failed("append", error))?;
+    log.close().map_err(|error| failed("close", error))?;
+    let log = machine.open_with(&options).map_err(|error| failed("open", error))?;
+    let (mut iter, mut read) = (log.iter(0).map_err(|error| failed("reading", error))?, 0);
+    while let Some(record) = iter.next_record().map_err(|error| failed("reading", error))? {
+        read = record.seq;
+    }
+    require!(read == last, "after the repair {last} was appended, {read} is the last");
+    Ok(())
+}
+
 /// Stops a repair at every step, in every way, and looks; then repairs again.
-pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> Verdict<u64> {
+pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, seed): (bool, u64)) -> Verdict<u64> {
     let dry = machine.fork(seed);
     if !plan(&dry).is_ok_and(|repair| !repair.steps().is_empty()) {
         return Ok(0);
@@ -106,6 +141,8 @@ pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> 
     apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
     let last = repaired(past, &dry.fork(seed))?.last();
     let steps = dry.disk.steps() - from;
+    let there = |(name, _): &'_ (String, Vec<u8>)| Some((name.clone(), machine.disk.content(name)?));
+    let files: Vec<(String, Vec<u8>)> = past.files.iter().filter_map(there).collect();
     let (mut states, mut rng) = (0, Rng::new(seed));
     for at in 0..steps {
         // Each of them in its turn; many seeds make all of them.
@@ -126,25 +163,32 @@ pub fn crashes(past: &Past, machine: &Machine, may_shorten: bool, seed: u64) -> 
         fork.disk.land_late_writes();
         states += 1;
         let what = format!("stopped at {at} of {steps} by {stop:?}, {keep:?}");
-        after_a_crash(past, machine, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
+        nothing_is_gone(past, damage, &files, &fork).map_err(|text| format!("{what}: {text}"))?;
+        after_a_crash(past, damage, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
     }
     Ok(states)
 }
 
-fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
-    // What was there is there still, or its copy is.
-    for (name, _) in &past.files {
-        let Some(content) = before.disk.content(name) else { continue };
-        let stays = crashed.disk.content(name).is_some_and(|now| now == content);
+/// What was there is there still, or its copy is.
+pub fn nothing_is_gone(past: &Past, damage: &Damage, files: &[(String, Vec<u8>)], crashed: &Machine) -> Verdict {
+    for (name, content) in files {
+        let stays = crashed.disk.content(name).is_some_and(|now| now == *content);
         // A segment that is cut may be under its new name.
-        require!(stays || is_kept(crashed, name, &content), "{name} is neither in the log nor in the backup");
+        let copy = damage.readable(past, name, content.clone());
+        require!(stays || is_kept(crashed, name, &copy), "{name} is neither in the log nor in the backup");
     }
+    Ok(())
+}
+
+fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
     let fork = crashed.fork(last);
     match fork.open() {
         Err(error) => is_damage(&error)?,
         Ok(log) => {
             let seen = read_log(past, &log)?;
-            let done = seen.error.is_none() && seen.last() == last && log.report().repaired_seq == last + 1;
+            let repaired_seq = log.report().repaired_seq;
+            let ends = repaired_seq > 0 && past.last_there(seen.first_seq, repaired_seq - 1) == last;
+            let done = seen.error.is_none() && seen.last() == last && ends;
             if !done {
                 nothing_silent(past, &seen, may_shorten)?;
             }
@@ -152,6 +196,8 @@ fn after_a_crash(past: &Past, before: &Machine, crashed: &Machine, (may_shorten,
     }
     apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
     let seen = repaired(past, crashed)?;
-    require!(seen.last() == last, "the second repair ends at {}, the first at {last}", seen.last());
+    // What could not be read may be read once more.
+    let more = matches!(damage, Damage::Unreadable { .. }) && seen.last() > last;
+    require!(seen.last() == last || more, "the second repair ends at {}, the first at {last}", seen.last());
     Ok(())
 }

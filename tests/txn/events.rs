@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use twal::txn::event::{operation_of, CHECKPOINT, SAGA_EVENTS, TRANSACTION_EVENTS};
-use twal::txn::snapshot::BadSnapshot;
+use twal::txn::snapshot::{BadSnapshot, HEADER_LEN};
+use twal::txn::streams::STREAM_EVENTS;
 use twal::txn::{BadEvent, Checkpoint, Event, Rules, SagaEvent, Step, Table};
 
-use super::{name, saga, transaction};
+use super::{applied, name, purge, saga, tombstone, transaction};
 
 const SAGA_WORDS: &str = "N +3:1,2 E s1 f1 C u1 x1 D U A";
 const TRANSACTION_WORDS: &str = "N +1 P v1 C D A B R S";
@@ -19,11 +20,12 @@ fn hex(bytes: &[u8]) -> String {
 fn one_of_each() -> Vec<Event> {
     let id = 0x0102_0304_0506_0708;
     let mut events = [saga(id, SAGA_WORDS), transaction(id, TRANSACTION_WORDS)].concat();
+    events.extend([tombstone(id, 0x1122, b"users"), purge(id, -2, 9, 0x3344), applied(id, 0x55, 0x66)]);
     events.push(Event::Checkpoint(table().checkpoint()));
     events
 }
 
-/// One operation in every state that is kept.
+/// One operation in every state that is kept, and of each event of streams.
 fn table() -> Table {
     let sagas = ["N +1 +2:1", "N +1 +2:1 E s1", "N +1 +2 +3 E s1 f3", "N +1 +2 +3 +4:1 E s1 f2 s3 C u1 x3"];
     let votes = "N +1 +2 P v1 v2";
@@ -32,7 +34,10 @@ fn table() -> Table {
     let sagas = (1..).zip(sagas).flat_map(|(id, words)| saga(id, words));
     let transactions = (1..).zip(transactions.into_iter().chain(others));
     let mut table = Table::new();
-    for (seq, event) in (1..).zip(sagas.chain(transactions.flat_map(|(id, words)| transaction(id, words)))) {
+    let streams =
+        [tombstone(1, 5, b"users"), tombstone(9, 6, b""), purge(5, -3, 4, 77), applied(3, 1, 2), applied(4, 3, 4)];
+    let operations = sagas.chain(transactions.flat_map(|(id, words)| transaction(id, words)));
+    for (seq, event) in (1..).zip(operations.chain(streams)) {
         table.apply(seq, &event, Rules::Strict).unwrap();
     }
     table
@@ -52,7 +57,8 @@ fn types_names_and_lengths_are_as_documented() {
     let events: BTreeMap<u16, Event> = one_of_each().into_iter().map(|event| (event.kind(), event)).collect();
     let rows = documented();
     let codes: Vec<_> = rows.iter().map(|row| u16::from_str_radix(&row[0][2..], 16).unwrap()).collect();
-    let coded = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS).map(|(code, _)| *code).chain([CHECKPOINT]);
+    let coded = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS).chain(&STREAM_EVENTS);
+    let coded = coded.map(|(code, _)| *code).chain([CHECKPOINT]);
     assert_eq!(codes, coded.collect::<Vec<_>>());
     assert_eq!(codes, events.keys().copied().collect::<Vec<_>>(), "this test has one of each");
     // What a reader goes on over although it is marked required.
@@ -69,6 +75,7 @@ fn types_names_and_lengths_are_as_documented() {
         let width = |field: &str| match field.rsplit(' ').next() {
             Some("name") => 32,
             Some("u32") => 4,
+            Some("u64" | "i64") => 8,
             Some("u8") => 1,
             _ => panic!("{field}"),
         };
@@ -106,6 +113,9 @@ fn the_bytes_are_these() {
         id.to_owned(),
         id.to_owned(),
         id.to_owned(),
+        format!("{id}22110000000000007573657273"),
+        format!("{id}feffffffffffffff094433000000000000"),
+        format!("{id}55000000000000006600000000000000"),
     ];
     let mut payload = Vec::new();
     for (event, expected) in one_of_each().iter().zip(expected) {
@@ -113,17 +123,22 @@ fn the_bytes_are_these() {
         assert_eq!(hex(&payload), expected, "{}", event.name());
     }
     let mut table = Table::new();
-    for (seq, event) in (1..).zip([saga(2, "N +1 +3:1 E f1"), transaction(4, "N +1 P n1")].concat()) {
+    let streams = vec![tombstone(7, 99, b"abc"), purge(6, -2, 3, 5), applied(8, 1, 2)];
+    for (seq, event) in (1..).zip([saga(2, "N +1 +3:1 E f1"), transaction(4, "N +1 P n1"), streams].concat()) {
         table.apply(seq, &event, Rules::Strict).unwrap();
     }
     Event::Checkpoint(table.checkpoint()).encode(&mut payload);
     let expected = [
-        "0100000000000000 0100000000000000 01000000 00000000 0200000000000000 0400000000000000 0900000000000000",
+        "0100000000000000 0100000000000000 01000000 00000000 0200000000000000 0400000000000000 0c00000000000000",
+        "01000000 01000000 01000000 00000000",
         &format!("0200000000000000 0100000000000000 0500000000000000 {coordinator} 02 000000 02000000"),
         "01000000 05 02 0000 63000000 04000000 00000000 756e646f",
         "03000000 05 00 0100 00000000 04000000 00000000 01000000 756e646f",
         &format!("0400000000000000 0600000000000000 0900000000000000 {coordinator} 03 00 0000 01000000"),
         &format!("{shard} {node} 02"),
+        "0700000000000000 0a00000000000000 03 00000000000000 616263",
+        "0600000000000000 0b00000000000000 feffffffffffffff 0500000000000000 03 00000000000000",
+        "0800000000000000 0c00000000000000 0100000000000000 0200000000000000",
     ];
     assert_eq!(hex(&payload), expected.concat().replace(' ', ""));
 }
@@ -141,14 +156,14 @@ fn what_is_encoded_decodes_and_nothing_shorter_or_longer() {
             let short_form = matches!((kind, len), (0x02, 13) | (CHECKPOINT, 16));
             match decoded {
                 Ok(other) => assert!(
-                    short_form || matches!(kind, 0x02 | CHECKPOINT) && other != event,
+                    short_form || matches!(kind, 0x02 | 0x20 | CHECKPOINT) && other != event,
                     "{} of {len} bytes",
                     event.name()
                 ),
                 Err(bad) => assert!(matches!(bad, BadEvent::Length { .. }), "{} of {len}: {bad:?}", event.name()),
             }
         }
-        if !matches!(kind, 0x02 | CHECKPOINT) {
+        if !matches!(kind, 0x02 | 0x20 | CHECKPOINT) {
             payload.push(0);
             let (len, expected) = (payload.len(), payload.len() - 1);
             assert_eq!(Event::decode(kind, &payload), Err(BadEvent::Length { kind, len, expected }));
@@ -191,6 +206,9 @@ fn hostile_events_are_refused_for_what_is_wrong() {
         payload[..8].fill(0);
         assert_eq!(Event::decode(kind, &payload), Err(BadEvent::ZeroId(kind)));
     }
+    let named = |len: usize| Event::decode(0x20, &vec![1; 16 + len]);
+    assert!(named(255).is_ok());
+    assert_eq!(named(256), Err(BadEvent::Name(256)));
     let step = |count: u32, rest: usize| {
         let mut bytes = vec![1; 13];
         bytes.extend(count.to_le_bytes());
@@ -236,14 +254,33 @@ fn hostile_checkpoints_are_refused() {
     assert_eq!(with(&|bad| bad.state[0] = 2), Err(BadSnapshot::Version(2)));
     assert_eq!(with(&|bad| bad.state[5] = 2), Err(BadSnapshot::Count));
     assert_eq!(with(&|bad| bad.state[8] = 3), Err(BadSnapshot::Id(4)), "above the highest");
-    assert_eq!(with(&|bad| bad.state[32..40].fill(0)), Err(BadSnapshot::Id(0)));
-    assert_eq!(with(&|bad| bad.state[32] = 9), Err(BadSnapshot::Id(9)));
+    let first = HEADER_LEN;
+    assert_eq!(with(&|bad| bad.state[first..first + 8].fill(0)), Err(BadSnapshot::Id(0)));
+    assert_eq!(with(&|bad| bad.state[first] = 9), Err(BadSnapshot::Id(9)));
     assert_eq!(with(&|bad| bad.state[24] = 3), Err(BadSnapshot::Saga(2)), "events behind the last one applied");
-    assert_eq!(with(&|bad| bad.state[32 + 56] = 4), Err(BadSnapshot::Number(4)), "no state");
-    assert_eq!(with(&|bad| bad.state[32 + 57] = 1), Err(BadSnapshot::Number(1)), "reserved");
-    assert_eq!(with(&|bad| bad.state[32 + 64 + 5] = 1), Err(BadSnapshot::Saga(1)), "created, and a step succeeded");
+    assert_eq!(with(&|bad| bad.state[first + 56] = 4), Err(BadSnapshot::Number(4)), "no state");
+    assert_eq!(with(&|bad| bad.state[first + 57] = 1), Err(BadSnapshot::Number(1)), "reserved");
+    assert_eq!(with(&|bad| bad.state[first + 64 + 5] = 1), Err(BadSnapshot::Saga(1)), "created, and a step succeeded");
+    // Where the streams' parts lie: two tombstones, a purge, two applied markers.
+    let applied = good.state.len() - 2 * 32;
+    let purge = applied - 40;
+    let tombstones = purge - (24 + 5) - 24;
+    assert_eq!(with(&|bad| bad.state[44] = 1), Err(BadSnapshot::Number(1)), "reserved");
+    assert_eq!(with(&|bad| bad.state[tombstones + 29] = 1), Err(BadSnapshot::Stream(1)), "the stream is there twice");
+    assert_eq!(with(&|bad| bad.state[tombstones + 15] = 1), Err(BadSnapshot::Stream(1)), "drops what comes later");
+    assert_eq!(with(&|bad| bad.state[tombstones + 17] = 1), Err(BadSnapshot::Number(1)), "reserved");
+    assert_eq!(with(&|bad| bad.state[purge + 15] = 1), Err(BadSnapshot::Stream(5)), "younger than the state");
+    assert_eq!(with(&|bad| bad.state[purge + 33] = 1), Err(BadSnapshot::Number(1)), "reserved");
+    assert_eq!(with(&|bad| bad.state[applied + 32] = 3), Err(BadSnapshot::Stream(3)), "the stream is there twice");
+    assert_eq!(with(&|bad| bad.state[applied + 15] = 1), Err(BadSnapshot::Stream(3)), "younger than the state");
+    for (count, there) in [(32, 2), (36, 1), (40, 2)] {
+        for other in (0..=255).filter(|other| *other != there) {
+            assert!(with(&|bad| bad.state[count] = other).is_err(), "{other} of {there} at {count}");
+        }
+        assert!(with(&|bad| bad.state[count..count + 4].fill(255)).is_err());
+    }
     // Where the transactions' parts lie: the last one is committed, the second last rolls back.
-    let last = good.state.len() - (64 + 2 * 65);
+    let last = tombstones - (64 + 2 * 65);
     assert_eq!(good.state[last..last + 8], 6u64.to_le_bytes());
     assert_eq!(
         with(&|bad| bad.state[last + 64 + 64] = 0),

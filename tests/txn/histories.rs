@@ -12,23 +12,35 @@ use twal::txn::{Action, Event, Family, Rebuild, Rules, Table};
 use super::{saga, transaction};
 
 /// SplitMix64.
-struct Rng(u64);
+pub struct Rng(pub u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
+}
+
+/// From TWAL_SEED, or from a seed that is printed.
+pub fn seeded() -> Rng {
+    let seed = match std::env::var("TWAL_SEED") {
+        Ok(seed) => seed.parse().expect("TWAL_SEED is a number"),
+        Err(_) => {
+            u64::from(std::process::id()) << 20 | u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_micros())
+        }
+    };
+    println!("TWAL_SEED={seed}");
+    Rng(seed)
 }
 
 const SAGA: [&str; 24] = [
@@ -65,7 +77,7 @@ fn history(rng: &mut Rng, len: usize) -> Vec<(Event, &'static str)> {
                 let id = table.next_id(Family::Transaction).unwrap().saturating_sub(*id).max(1);
                 Event::Transaction(id, happened.clone())
             }
-            Event::Checkpoint(_) => unreachable!(),
+            Event::Stream(..) | Event::Checkpoint(_) => unreachable!(),
         };
         let before = table.clone();
         let checked = table.check(std::slice::from_ref(&event), Rules::Strict, STATE_BYTES_DEFAULT);
@@ -99,7 +111,7 @@ fn action_of(family: Family, words: &[&str]) -> Option<Action> {
     }
 }
 
-fn record(rebuild: &mut Rebuild, seq: u64, event: &Event) {
+pub fn record(rebuild: &mut Rebuild, seq: u64, event: &Event) {
     let mut payload = Vec::new();
     let kind = event.encode(&mut payload);
     rebuild.record(seq, kind, &payload).unwrap_or_else(|rejected| panic!("seq {seq}: {rejected:?}"));
@@ -107,14 +119,7 @@ fn record(rebuild: &mut Rebuild, seq: u64, event: &Event) {
 
 #[test]
 fn a_crash_anywhere_leaves_the_right_table_and_plan() {
-    let seed = match std::env::var("TWAL_SEED") {
-        Ok(seed) => seed.parse().expect("TWAL_SEED is a number"),
-        Err(_) => {
-            u64::from(std::process::id()) << 20 | u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_micros())
-        }
-    };
-    println!("TWAL_SEED={seed}");
-    let mut rng = Rng(seed);
+    let mut rng = seeded();
     let mut seen = BTreeMap::new();
     for round in 0..60 {
         let history = history(&mut rng, 150);

@@ -2,6 +2,7 @@
 
 use twal::txn::limits::{COMMITTED_KEPT, STATE_BYTES_DEFAULT};
 use twal::txn::plan::{plan, Rejected, REJECTED_KEPT};
+use twal::txn::snapshot::HEADER_LEN;
 use twal::txn::token::{of_shard, of_step};
 use twal::txn::{Action, BadEvent, Direction, Event, Family, Reason, Rebuild, Rules, Status, Table, Unfinished};
 
@@ -148,7 +149,7 @@ fn the_last_committed_can_be_rolled_back_and_no_others() {
     }
     assert_eq!(table.transactions().len(), 0, "none is active");
     assert_eq!(table.transaction_status(2), Status::Finished);
-    assert_eq!(table.state_len(), 32 + COMMITTED_KEPT * (64 + 2 * 65), "bounded");
+    assert_eq!(table.state_len(), HEADER_LEN + COMMITTED_KEPT * (64 + 2 * 65), "bounded");
     assert_eq!(Table::restore(&table.checkpoint()).as_ref(), Ok(&table));
     let refusal = take(&mut table, transaction(1, "R")).unwrap_err();
     assert_eq!((refusal.state, refusal.reason), ("finished", Reason::Finished));
@@ -156,7 +157,7 @@ fn the_last_committed_can_be_rolled_back_and_no_others() {
     assert_eq!(plan(&table)[0].action, Action::TxResumeRollback);
     assert_eq!(table.transaction(2).unwrap().participants().len(), 2, "whom to tell");
     take(&mut table, transaction(2, "S")).unwrap();
-    assert_eq!(table.state_len(), 32 + (COMMITTED_KEPT - 1) * (64 + 2 * 65));
+    assert_eq!(table.state_len(), HEADER_LEN + (COMMITTED_KEPT - 1) * (64 + 2 * 65));
     assert!(take(&mut table, transaction(2, "R")).is_err(), "once");
 }
 

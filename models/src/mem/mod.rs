@@ -6,6 +6,8 @@ pub use gate::Gate;
 pub mod atomic {
     pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     pub use loom::sync::{Mutex, MutexGuard};
+
+    pub use super::once::OnceLock;
 }
 
 pub mod futex {
@@ -33,6 +35,8 @@ pub mod futex {
         SLEEPERS.1.notify_all();
     }
 }
+
+mod once;
 
 #[path = "../../../src/mem/aligned.rs"]
 pub mod aligned;

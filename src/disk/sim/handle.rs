@@ -68,6 +68,10 @@ impl Dir for SimDir {
         self.shared.world().rename(self.id, from, to)
     }
 
+    fn replace(&self, from: &str, over: &str) -> io::Result<()> {
+        self.shared.world().replace(self.id, from, over)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.shared.world().remove(self.id, name)
     }
@@ -138,6 +142,10 @@ impl File for SimFile {
         self.shared.world().look(self.id, super::Inode::size)
     }
 
+    fn room(&self) -> io::Result<u64> {
+        self.shared.world().look(self.id, super::Inode::room)
+    }
+
     fn names(&self) -> io::Result<u64> {
         self.shared.world().count_names(self.id)
     }
@@ -179,6 +187,10 @@ impl File for SimFile {
 
     fn allocate(&self, size: u64) -> io::Result<()> {
         self.shared.world().allocate(self.id, size)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.shared.world().truncate(self.id, size)
     }
 
     fn written_until(&self, offset: u64) -> io::Result<u64> {

@@ -118,7 +118,7 @@ pub(super) struct Inode {
     dirty: BTreeSet<u64>,
     size: Size,
     size_durable: Size,
-    /// Sizes since the last flush, with the stamp of each; they only grow.
+    /// Sizes since the last flush, with the stamp of each; they grow, and the last may be a truncated one.
     size_pending: Vec<(u64, Size)>,
     /// Extents that were written, bytes; the rest of the room reads as zeros.
     written: Ranges,
@@ -148,6 +148,14 @@ impl Inode {
         if grown != self.size {
             self.size = grown;
             self.size_pending.push((stamp, grown));
+        }
+    }
+
+    /// Ends the file at `bytes`.  What lies behind stays in the sectors, where no read sees it.
+    pub(super) fn shrink(&mut self, bytes: u64, stamp: u64) {
+        if bytes < self.size.bytes {
+            self.size = Size { bytes, room: bytes.next_multiple_of(ROOM_UNIT) };
+            self.size_pending.push((stamp, self.size));
         }
     }
 

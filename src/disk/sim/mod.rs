@@ -25,7 +25,7 @@
 //! that stays but finds the names not as it needs them (its file not under the
 //! old name, the new name taken) is lost too.  So a lost rename leaves the old
 //! name, a lost creation takes the later rename of that file with it, a lost
-//! removal brings the file back, and no file has two names.  Content belongs to
+//! removal brings the file back, a lost replacement leaves both names as they were, and no file has two names.  Content belongs to
 //! the file, not to the name.  [`File::sync`] flushes no name.
 //!
 //! **Lives.**  Everything opened belongs to the life of one process.  When that
@@ -90,7 +90,7 @@ pub enum CallKind {
     Create,
     /// [`Dir::open`].
     Open,
-    /// [`Dir::rename`].
+    /// [`Dir::rename`] and [`Dir::replace`].
     Rename,
     /// [`Dir::remove`].
     Remove,
@@ -102,9 +102,9 @@ pub enum CallKind {
     Write,
     /// [`File::sync`].
     Sync,
-    /// [`File::allocate`].
+    /// [`File::allocate`] and [`File::truncate`].
     Allocate,
-    /// [`File::size`] and [`File::written_until`].
+    /// [`File::size`], [`File::room`] and [`File::written_until`].
     Stat,
     /// Locking and unlocking, of files and directories.
     Lock,
@@ -350,7 +350,8 @@ impl SimDisk {
         self.plan(Some(CallKind::Write), k, errno, true, false);
     }
 
-    /// The next `times` reads of any byte in `range` fail.  Panics without such a file.
+    /// The next `times` reads of any byte in `range` fail; one that is written again is whole.  Panics without such a
+    /// file.
     pub fn fail_reads(&self, name: &str, range: Range<u64>, times: u64, errno: i32) {
         self.world().spoil_reads(name, range, times, errno);
     }

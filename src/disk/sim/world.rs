@@ -30,13 +30,17 @@ pub(super) fn errno<T>(code: i32) -> io::Result<T> {
 enum NameOp {
     Create { name: String, ino: u64 },
     Rename { from: String, to: String, ino: u64 },
+    Replace { from: String, over: String, ino: u64, was: u64 },
     Remove { name: String, ino: u64 },
 }
 
 impl NameOp {
     fn ino(&self) -> u64 {
         match self {
-            NameOp::Create { ino, .. } | NameOp::Rename { ino, .. } | NameOp::Remove { ino, .. } => *ino,
+            NameOp::Create { ino, .. }
+            | NameOp::Rename { ino, .. }
+            | NameOp::Replace { ino, .. }
+            | NameOp::Remove { ino, .. } => *ino,
         }
     }
 
@@ -50,6 +54,12 @@ impl NameOp {
                 if names.get(from) == Some(ino) && !names.contains_key(to) {
                     names.remove(from);
                     names.insert(to.clone(), *ino);
+                }
+            }
+            NameOp::Replace { from, over, ino, was } => {
+                if names.get(from) == Some(ino) && names.get(over) == Some(was) {
+                    names.remove(from);
+                    names.insert(over.clone(), *ino);
                 }
             }
             NameOp::Remove { name, ino } => {
@@ -422,6 +432,19 @@ impl World {
         })
     }
 
+    pub(super) fn replace(&mut self, dir: u64, from: &str, over: &str) -> io::Result<()> {
+        self.in_dir(dir, CallKind::Rename, &format!("{from} -> {over}"), |world| {
+            let names = &world.names(dir).visible;
+            let found = names.get(from).copied().zip(names.get(over).copied());
+            let Some((ino, was)) = found else { return errno(libc::ENOENT) };
+            over.clone_into(&mut world.inode(ino).label);
+            let stamp = world.fresh();
+            let (from, over) = (from.to_owned(), over.to_owned());
+            world.change_names(dir, stamp, NameOp::Replace { from, over, ino, was });
+            Ok(())
+        })
+    }
+
     pub(super) fn remove(&mut self, dir: u64, name: &str) -> io::Result<()> {
         self.in_dir(dir, CallKind::Remove, name, |world| {
             let Some(ino) = world.names(dir).visible.get(name).copied() else { return errno(libc::ENOENT) };
@@ -619,6 +642,9 @@ impl World {
         if durable {
             inode.size_durable_at_least(unit_end);
         }
+        for (index, _) in unit {
+            self.heal(ino, &(index * SECTOR..(index + 1) * SECTOR));
+        }
     }
 
     /// Takes a part of a write out of `flight` and leaves the rest there: any units, or
@@ -691,16 +717,29 @@ impl World {
     }
 
     pub(super) fn allocate(&mut self, file: u64, size: u64) -> io::Result<()> {
+        self.resize(file, |world, ino, stamp| {
+            world.take_room(ino, size)?;
+            world.inode(ino).grow(size, stamp);
+            Ok(())
+        })
+    }
+
+    pub(super) fn truncate(&mut self, file: u64, size: u64) -> io::Result<()> {
+        self.resize(file, |world, ino, stamp| {
+            world.inode(ino).shrink(size, stamp);
+            Ok(())
+        })
+    }
+
+    fn resize(&mut self, file: u64, change: impl FnOnce(&mut World, u64, u64) -> io::Result<()>) -> io::Result<()> {
         let name = self.label(file);
         self.call(CallKind::Allocate, self.files.contains_key(&file), &name, |world| {
             let OpenFile { ino, access } = world.files[&file].clone();
             if access != Access::Write {
                 return errno(libc::EBADF);
             }
-            world.take_room(ino, size)?;
             let stamp = world.fresh();
-            world.inode(ino).grow(size, stamp);
-            Ok(())
+            change(world, ino, stamp)
         })
     }
 

@@ -4,7 +4,7 @@ use super::{Manager, State};
 use crate::base::{Code, Error, Result};
 use crate::commit::Entry;
 use crate::txn::event::Event;
-use crate::txn::snapshot::{growth, HEADER_LEN};
+use crate::txn::snapshot::HEADER_LEN;
 use crate::txn::{Family, Reason, Rules};
 
 /// What a call appended.
@@ -108,7 +108,7 @@ impl Manager {
 
     fn admit(&self, state: &mut State, events: &[Event]) -> Result<()> {
         let max = self.inner.state_max;
-        let grows: usize = events.iter().map(growth).sum();
+        let grows: usize = events.iter().map(|event| state.table.growth(event)).sum();
         if grows > max - HEADER_LEN {
             let text = format!("{grows} bytes of state; all operations together may have {max}");
             return Err(Error::new(Code::TooBig, text));
@@ -133,9 +133,12 @@ impl Manager {
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
                 Some((Family::Transaction, _)) => counted.transaction_events.one(),
-                None => state.since_checkpoint = 0,
+                None => {}
             }
-            state.since_checkpoint += u64::from(event.operation().is_some());
+            state.since_checkpoint = match event {
+                Event::Checkpoint(_) => 0,
+                _ => state.since_checkpoint + 1,
+            };
             last_seq = seq;
         }
         last_seq

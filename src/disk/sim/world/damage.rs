@@ -43,6 +43,24 @@ impl World {
         self.bad_places.push(BadPlace { ino, range, left: times, errno });
     }
 
+    /// A sector that is written again can be read again: drives put another in its place.
+    pub(super) fn heal(&mut self, ino: u64, written: &Range<u64>) {
+        if self.bad_places.is_empty() {
+            return;
+        }
+        for bad in std::mem::take(&mut self.bad_places) {
+            let Range { start, end } = bad.range;
+            let in_front = start..end.min(written.start);
+            let behind = start.max(written.end)..end;
+            if bad.ino != ino || (in_front.end == end || behind.start == start) {
+                self.bad_places.push(bad);
+                continue;
+            }
+            let parts = [in_front, behind].into_iter().filter(|range| !range.is_empty());
+            self.bad_places.extend(parts.map(|range| BadPlace { range, ..bad.clone() }));
+        }
+    }
+
     pub(in crate::disk::sim) fn forget_faults(&mut self) {
         self.faults.clear();
         self.bad_places.clear();

@@ -1,0 +1,100 @@
+//! All of a segment that is complete, from its header to its seal: every frame
+//! and record of it verified, and none missing.
+
+use super::cursor::check_records;
+use super::segment::OpenSegment;
+use super::walk::READ_AHEAD;
+use super::{Look, Walker};
+use crate::base::{Code, Error, Result};
+use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::{Chain, FrameHeader, SegmentHeader};
+
+/// How such a segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedEnd {
+    /// What the next segment's header says of it: how the frames end,
+    pub chain: Chain,
+    /// and where the seal is, or was before the segment was compacted.
+    pub before_offset: u64,
+    /// Offset behind the seal.
+    pub offset: u64,
+    /// Records in the segment.
+    pub records: u64,
+}
+
+/// Where a walk through a segment had to stop.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// What is there, and where.
+    pub error: Error,
+    /// How the frames in front of it end.
+    pub end: Chain,
+    /// Offset behind the last of them.
+    pub offset: u64,
+}
+
+/// Walks `segment`; `each` is given every frame with its body, the seal too, and may end the walk.
+pub fn walk(
+    segment: &OpenSegment,
+    each: &mut dyn FnMut(&FrameHeader, &[u8]) -> Result<()>,
+) -> Result<SealedEnd, Stopped> {
+    let header = &segment.header;
+    let (mut end, mut records) = (header.before, 0);
+    let block = u64::from(header.block_size);
+    let stopped = |error, end, offset| Stopped { error, end, offset };
+    let mut walker =
+        Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|e| stopped(e, end, block))?;
+    loop {
+        let offset = walker.offset();
+        let (frame, identity) = match walker.look() {
+            Look::Whole(frame, identity) if end.continues_in(&frame) => (frame, identity),
+            Look::Unreadable(error) => return Err(stopped(error, end, offset)),
+            _ => return Err(stopped(rot(header.index, offset, &end), end, offset)),
+        };
+        let body = walker.body(&frame);
+        check_records(&frame, body).map_err(|error| stopped(error.at(header.index, offset), end, offset))?;
+        let seal = if frame.has(FLAG_SEAL) { Some(Seal::decode(body)) } else { None };
+        if seal.is_some_and(|seal| !agrees(seal.as_ref(), header, records)) {
+            let error = Error::new(Code::Corrupt, "the segment's seal contradicts what it ends");
+            return Err(stopped(error.at(header.index, offset), end, offset));
+        }
+        each(&frame, body).map_err(|error| stopped(error, end, offset))?;
+        records += u64::from(frame.record_count);
+        end = Chain::after(&frame, identity);
+        walker.pass(&frame);
+        if let Some(seal) = seal.flatten() {
+            let (chain, before_offset) = seal.end(end, offset);
+            return Ok(SealedEnd { chain, before_offset, offset: walker.offset(), records });
+        }
+    }
+}
+
+/// The seal says what was counted.
+fn agrees(seal: Option<&Seal>, header: &SegmentHeader, records: u64) -> bool {
+    seal.is_some_and(|seal| seal.first_seq == header.first_seq && seal.record_count == records)
+}
+
+/// The error for acknowledged data that is damaged.
+pub fn rot(index: u64, offset: u64, last: &Chain) -> Error {
+    Error::new(Code::Corrupt, "a frame that was acknowledged is damaged").at(index, offset).about_seq(last.last_seq + 1)
+}
+
+/// Offset of the seal of the segment with this header, which has a successor: `frame_at` says which verified
+/// header is at an offset.
+pub fn seal_offset(
+    header: &SegmentHeader,
+    next: &SegmentHeader,
+    frame_at: impl FnOnce(u64) -> Option<FrameHeader>,
+) -> u64 {
+    let named = next.before_offset;
+    // The next header names the seal that was there before the segment was compacted; but one that a repair cut
+    // and revived got a new seal, which is named again.
+    let is_named = |frame: FrameHeader| {
+        let last = (next.before.epoch, next.before.epoch_id, next.before.frame_number);
+        frame.has(FLAG_SEAL) && (frame.epoch, frame.epoch_id, frame.frame_number) == last
+    };
+    if !header.is_compacted() || (named < header.segment_size && frame_at(named).is_some_and(is_named)) {
+        return named;
+    }
+    header.compacted_seal_offset()
+}

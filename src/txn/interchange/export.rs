@@ -1,0 +1,159 @@
+//! A log's events as files of the v2.6 layout.
+//!
+//! The layout holds less than a log.  What it cannot hold is refused, or, if so
+//! told, left out and counted: never dropped in silence.  Records keep their
+//! numbers and timestamps.
+
+use std::collections::BTreeSet;
+
+use crate::base::{Code, Error, Result};
+use crate::format::record::FIRST_CALLER_KIND;
+use crate::interchange::{Writer, Written};
+use crate::log::{Iter, Record};
+
+use super::super::{Checkpoint, Event, Family, SagaEvent, Table, TransactionEvent};
+use super::replay::at;
+
+/// What an export wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// The files.
+    pub written: Written,
+    /// What they could not hold.
+    pub left_out: LeftOut,
+}
+
+/// What was left out, because the layout cannot hold it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Records of the program's own types.
+    pub program: u64,
+    /// Tombstones, purges and applied markers, and checkpoints that hold some.
+    pub streams: u64,
+    /// Steps that were written without their dependencies and compensation payload.
+    pub steps: u64,
+    /// Records that were written without the tag of their stream.
+    pub tags: u64,
+    /// Records of operations whose beginning is not there to export.
+    pub headless: u64,
+    /// Those operations.
+    pub headless_operations: u64,
+}
+
+/// Writes everything that `iter` still delivers.
+///
+/// # Errors
+/// Unsupported: the layout cannot hold a record, and nothing is to be left out.  As the reader and the writer.
+/// Then no file is there.
+pub fn export(iter: &mut Iter, writer: Writer, leave_out: bool) -> Result<Exported> {
+    let mut run = Run { writer, leave_out, left_out: LeftOut::default(), begun: [None; 2], headless: BTreeSet::new() };
+    while let Some(record) = iter.next_record()? {
+        run.take(&record)?;
+    }
+    run.left_out.headless_operations = crate::base::bytes::len_u64(run.headless.len());
+    Ok(Exported { written: run.writer.finish()?, left_out: run.left_out })
+}
+
+struct Run {
+    writer: Writer,
+    leave_out: bool,
+    left_out: LeftOut,
+    /// The first id of a saga and of a transaction whose `created` was met: ids rise, so all above it are whole.
+    begun: [Option<u64>; 2],
+    /// Operations that were begun before.
+    headless: BTreeSet<(Family, u64)>,
+}
+
+impl Run {
+    fn take(&mut self, record: &Record<'_>) -> Result<()> {
+        if record.kind >= FIRST_CALLER_KIND {
+            self.lose(record, "a record of the program")?;
+            self.left_out.program += 1;
+            return Ok(());
+        }
+        let decoded = Event::decode(record.kind, record.data);
+        let event = decoded.map_err(|bad| Error::from(bad).about_seq(record.seq))?;
+        match &event {
+            Event::Stream(..) => {
+                self.lose(record, "what is said of a stream")?;
+                self.left_out.streams += 1;
+                return Ok(());
+            }
+            Event::Checkpoint(checkpoint) => self.check_whole(record, checkpoint)?,
+            Event::Saga(..) | Event::Transaction(..) => {
+                if !self.is_whole(record, &event)? {
+                    return Ok(());
+                }
+            }
+        }
+        if record.stream != 0 {
+            self.lose(record, "the tag of a stream")?;
+            self.left_out.tags += 1;
+        }
+        if let Event::Saga(_, SagaEvent::StepAdded(step)) = &event {
+            if !step.depends_on.is_empty() || !step.payload.is_empty() {
+                self.lose(record, "what a step depends on, and its payload")?;
+                self.left_out.steps += 1;
+            }
+        }
+        let mut payload = Vec::new();
+        let kind = event.encode_short(&mut payload);
+        let kind = u8::try_from(kind).expect("the layout's events are below 0x0100");
+        self.writer.append(kind, record.seq, record.timestamp, &payload)
+    }
+
+    /// Refuses, unless told to leave out.
+    fn lose(&self, record: &Record<'_>, what: &str) -> Result<()> {
+        if self.leave_out {
+            return Ok(());
+        }
+        Err(Error::new(Code::Unsupported, format!("the v2.6 layout cannot hold {what}")).about_seq(record.seq))
+    }
+
+    /// Whether the beginning of the event's operation was met; if not, the record is lost.
+    fn is_whole(&mut self, record: &Record<'_>, event: &Event) -> Result<bool> {
+        let Some((family, id)) = event.operation() else { return Ok(true) };
+        let begins = matches!(
+            event,
+            Event::Saga(_, SagaEvent::Created { .. }) | Event::Transaction(_, TransactionEvent::Created { .. })
+        );
+        if begins {
+            self.begun[at(family)].get_or_insert(id);
+        }
+        let whole = self.was_begun(family, id);
+        if !whole {
+            self.lose_operation(record, family, id)?;
+            self.left_out.headless += 1;
+        }
+        Ok(whole)
+    }
+
+    fn was_begun(&self, family: Family, id: u64) -> bool {
+        self.begun[at(family)].is_some_and(|first| first <= id)
+    }
+
+    fn lose_operation(&mut self, record: &Record<'_>, family: Family, id: u64) -> Result<()> {
+        self.lose(record, &format!("{} {id} without its beginning", family.name()))?;
+        self.headless.insert((family, id));
+        Ok(())
+    }
+
+    /// A checkpoint may be all that is left of an operation: its records may have been released.
+    fn check_whole(&mut self, record: &Record<'_>, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.state.is_empty() {
+            return Ok(());
+        }
+        let table = Table::restore(checkpoint).map_err(|bad| Error::from(bad).about_seq(record.seq))?;
+        let sagas = table.sagas().map(|(id, _)| (Family::Saga, id));
+        for (family, id) in sagas.chain(table.transactions().map(|(id, _)| (Family::Transaction, id))) {
+            if !self.was_begun(family, id) {
+                self.lose_operation(record, family, id)?;
+            }
+        }
+        if !table.streams().is_empty() {
+            self.lose(record, "what is said of a stream")?;
+            self.left_out.streams += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Files of the v2.6 layout into a log.
+//!
+//! They are read twice: once to the end, before anything is appended, so that
+//! files that are refused leave the log as it was; and once to append.  What
+//! contradicts itself is left out, its whole operation with it.
+//!
+//! A log's own replay is strict, so what the original did not write is added:
+//! `abort_start` before its bare `abort_complete`, `compensation_start` before its
+//! bare `compensation_succeeded`.  Ids stay: they name things outside.
+
+use crate::base::{Code, Error, Result};
+use crate::interchange::{Reader, Record};
+
+use super::super::{Event, Family, Rules, SagaEvent, Table, TransactionEvent};
+use super::replay::{at, replay, Replayed};
+
+/// Events of one batch.
+const BATCH: usize = 256;
+
+/// Where events go: an open log, with the table of its operations.
+pub trait Sink {
+    /// The highest id of this kind so far; 0: none.
+    fn highest(&self, family: Family) -> u64;
+
+    /// Appends the events as one batch and returns the first one's number.
+    ///
+    /// # Errors
+    /// As an append.  What was appended before stays.
+    fn append(&mut self, events: &[Imported]) -> Result<u64>;
+
+    /// Makes everything that was appended durable.
+    ///
+    /// # Errors
+    /// As a sync.
+    fn sync(&mut self) -> Result<()>;
+}
+
+/// An event, to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// What happened.
+    pub event: Event,
+    /// The timestamp of the file's record.
+    pub timestamp: i64,
+}
+
+/// What was imported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Import {
+    /// What the files hold.
+    pub replayed: Replayed,
+    /// Events appended that the files hold.
+    pub imported: u64,
+    /// Events appended that the original left out.
+    pub added: u64,
+    /// Records left out: of operations that contradict themselves, or no events.  Checkpoints are not counted.
+    pub left_out: u64,
+    /// Number of the first event in the log; 0: none.
+    pub first_seq: u64,
+    /// Number of the last.
+    pub last_seq: u64,
+}
+
+/// Imports the files that `open` opens, twice; tells each record's number in the files and in the log to `numbers`.
+///
+/// # Errors
+/// As [`replay`].  Exists: an id in the files is not above the log's highest.  Then nothing was appended.
+/// As [`Sink::append`] and [`Sink::sync`]; State: the files have changed meanwhile.  Then what was appended before stays.
+pub fn import(
+    open: &dyn Fn() -> Result<Reader>,
+    state_max: usize,
+    sink: &mut dyn Sink,
+    numbers: &mut dyn FnMut(u64, u64),
+) -> Result<Import> {
+    let replayed = replay(&mut open()?, state_max)?;
+    for family in [Family::Saga, Family::Transaction] {
+        let highest = sink.highest(family);
+        if let Some(id) = replayed.lowest[at(family)].filter(|id| *id <= highest) {
+            let text = format!("{} {id} is in the files: the log's highest is {highest}", family.name());
+            return Err(Error::new(Code::Exists, text));
+        }
+    }
+    let mut reader = open()?;
+    let mut run = Run {
+        table: Table::new(),
+        batch: Vec::new(),
+        old: Vec::new(),
+        sink,
+        numbers,
+        import: Import { replayed, ..Import::default() },
+    };
+    while let Some(record) = reader.next_record()? {
+        run.take(&record)?;
+    }
+    if reader.summary() != &run.import.replayed.summary {
+        return Err(Error::new(Code::State, "the files have changed while they were imported"));
+    }
+    run.flush()?;
+    run.sink.sync()?;
+    Ok(run.import)
+}
+
+/// The second reading.
+struct Run<'a> {
+    /// As the log's own will be.
+    table: Table,
+    batch: Vec<Imported>,
+    /// The number in the files of each event of the batch; None: it was added.
+    old: Vec<Option<u64>>,
+    sink: &'a mut dyn Sink,
+    numbers: &'a mut dyn FnMut(u64, u64),
+    import: Import,
+}
+
+impl Run<'_> {
+    fn take(&mut self, record: &Record<'_>) -> Result<()> {
+        let event = match Event::decode_short(record.kind, record.payload) {
+            Ok(Event::Checkpoint(_)) => return Ok(()), // its counts are the original's, and said of its log
+            Ok(event) if !self.is_isolated(&event) => event,
+            _ => {
+                self.import.left_out += 1;
+                return Ok(());
+            }
+        };
+        if let Some(missing) = self.missing(&event) {
+            self.push(record, missing, None)?;
+        }
+        self.push(record, event, Some(record.seq))
+    }
+
+    fn is_isolated(&self, event: &Event) -> bool {
+        let isolated = &self.import.replayed.isolated;
+        event.operation().is_some_and(|operation| isolated.binary_search(&operation).is_ok())
+    }
+
+    /// What the original left out before this event, if it is one of those.
+    fn missing(&self, event: &Event) -> Option<Event> {
+        let missing = match event {
+            Event::Transaction(id, TransactionEvent::AbortComplete) => {
+                Event::Transaction(*id, TransactionEvent::AbortStart)
+            }
+            Event::Saga(id, SagaEvent::CompensationSucceeded { .. }) => Event::Saga(*id, SagaEvent::CompensationStart),
+            _ => return None,
+        };
+        let strict = self.table.check(std::slice::from_ref(event), Rules::Strict, usize::MAX);
+        strict.is_err().then_some(missing)
+    }
+
+    fn push(&mut self, record: &Record<'_>, event: Event, old: Option<u64>) -> Result<()> {
+        self.table.apply(record.seq, &event, Rules::Strict).map_err(|refusal| {
+            let text = format!("the files have changed while they were imported: {}", Error::from(refusal).text);
+            Error::new(Code::State, text).at(record.spot.file, record.spot.offset).about_seq(record.seq)
+        })?;
+        self.batch.push(Imported { event, timestamp: record.timestamp });
+        self.old.push(old);
+        if self.batch.len() == BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let first = self.sink.append(&self.batch)?;
+        let import = &mut self.import;
+        if import.first_seq == 0 {
+            import.first_seq = first;
+        }
+        for (seq, old) in (first..).zip(self.old.drain(..)) {
+            import.last_seq = seq;
+            match old {
+                Some(old) => {
+                    import.imported += 1;
+                    (self.numbers)(old, seq);
+                }
+                None => import.added += 1,
+            }
+        }
+        self.batch.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! What is said of streams: tombstones, purges and applied markers.
+//!
+//! Records of a stream are the program's; what is here only says which of them
+//! have left replay, and how far something outside was applied.  Always legal in
+//! any order: the highest tombstone and the latest purge time of a stream win, of
+//! applied markers the last one.
+//!
+//! A tombstone and a purge drop nothing that is written behind them, whatever
+//! number or time they name: a stream that is used again begins anew.
+
+use std::collections::BTreeMap;
+
+use super::event::BadEvent;
+use super::limits::STREAM_NAME_MAX;
+use super::snapshot::{BadSnapshot, Bytes};
+use super::Reason;
+use crate::base::bytes::*;
+use crate::read::Hidden;
+
+/// Record type of each event and its name, rising.
+pub const STREAM_EVENTS: [(u16, &str); 3] = [(TOMBSTONE, "tombstone"), (PURGE, "purge"), (APPLIED, "applied")];
+const TOMBSTONE: u16 = 0x20;
+const PURGE: u16 = 0x21;
+const APPLIED: u16 = 0x22;
+
+const AT_BODY: usize = 8; // behind the stream
+/// Bytes of a tombstone without its name.
+const TOMBSTONE_LEN: usize = AT_BODY + 8;
+const PURGE_LEN: usize = AT_BODY + 17;
+const APPLIED_LEN: usize = AT_BODY + 16;
+
+/// Bytes of each in the table's state; of a tombstone without its name.
+const TOMBSTONE_STATE: usize = 24;
+const PURGE_STATE: usize = 40;
+const APPLIED_STATE: usize = 32;
+
+/// What happens to a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// Its records with a lower number leave replay.
+    Tombstone(Tombstone),
+    /// Its records with a lower timestamp leave replay.
+    Purge(Purge),
+    /// Something outside was applied up to here.
+    Applied(Applied),
+}
+
+/// The program dropped what a stream held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Records with a lower number are dropped.
+    pub below_seq: u64,
+    /// What the program calls the stream; not interpreted.
+    pub name: Vec<u8>,
+}
+
+/// The program dropped what a stream held from before a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge {
+    /// Records with a lower timestamp are dropped.
+    pub before: i64,
+    /// The program's, not interpreted.
+    pub tag: u8,
+    /// How many records the program says it purged.
+    pub purged: u64,
+}
+
+/// Names something external as applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The other side's epoch.
+    pub epoch: u64,
+    /// The place in it.
+    pub position: u64,
+}
+
+impl StreamEvent {
+    /// The record type.
+    pub fn kind(&self) -> u16 {
+        match self {
+            StreamEvent::Tombstone(_) => TOMBSTONE,
+            StreamEvent::Purge(_) => PURGE,
+            StreamEvent::Applied(_) => APPLIED,
+        }
+    }
+
+    /// Whether it can be a record.
+    pub(super) fn check(&self) -> Result<(), Reason> {
+        match self {
+            StreamEvent::Tombstone(tombstone) if tombstone.name.len() > STREAM_NAME_MAX => Err(Reason::Limit),
+            _ => Ok(()),
+        }
+    }
+
+    /// The payload behind the stream.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            StreamEvent::Tombstone(Tombstone { below_seq, name }) => {
+                out.extend(below_seq.to_le_bytes());
+                out.extend(name);
+            }
+            StreamEvent::Purge(Purge { before, tag, purged }) => {
+                out.extend(before.to_le_bytes());
+                out.push(*tag);
+                out.extend(purged.to_le_bytes());
+            }
+            StreamEvent::Applied(Applied { epoch, position }) => {
+                out.extend(epoch.to_le_bytes());
+                out.extend(position.to_le_bytes());
+            }
+        }
+    }
+
+    /// Stream and event of a payload; None: the type is none of these.
+    pub(super) fn decode(kind: u16, payload: &[u8]) -> Option<Result<(u64, StreamEvent), BadEvent>> {
+        let expected = match kind {
+            TOMBSTONE => TOMBSTONE_LEN,
+            PURGE => PURGE_LEN,
+            APPLIED => APPLIED_LEN,
+            _ => return None,
+        };
+        let len = payload.len();
+        if len < expected || len > expected && kind != TOMBSTONE {
+            return Some(Err(BadEvent::Length { kind, len, expected }));
+        }
+        if len > expected + STREAM_NAME_MAX {
+            return Some(Err(BadEvent::Name(len - expected)));
+        }
+        let event = match kind {
+            TOMBSTONE => StreamEvent::Tombstone(Tombstone {
+                below_seq: get_u64(payload, AT_BODY),
+                name: payload[TOMBSTONE_LEN..].to_vec(),
+            }),
+            PURGE => StreamEvent::Purge(Purge {
+                before: get_i64(payload, AT_BODY),
+                tag: payload[AT_BODY + 8],
+                purged: get_u64(payload, AT_BODY + 9),
+            }),
+            _ => StreamEvent::Applied(Applied {
+                epoch: get_u64(payload, AT_BODY),
+                position: get_u64(payload, AT_BODY + 8),
+            }),
+        };
+        Some(Ok((get_u64(payload, 0), event)))
+    }
+}
+
+/// What stands of all streams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Streams {
+    tombstones: BTreeMap<u64, Tombstone>,
+    /// With the number of the record: it drops nothing behind it.
+    purges: BTreeMap<u64, (u64, Purge)>,
+    applied: BTreeMap<u64, (u64, Applied)>,
+}
+
+impl Streams {
+    /// The tombstones, by stream.  `below_seq` is at most the tombstone's own number.
+    pub fn tombstones(&self) -> impl ExactSizeIterator<Item = (u64, &Tombstone)> {
+        self.tombstones.iter().map(|(stream, tombstone)| (*stream, tombstone))
+    }
+
+    /// The purges, by stream, each with the number of its record.
+    pub fn purges(&self) -> impl ExactSizeIterator<Item = (u64, u64, &Purge)> {
+        self.purges.iter().map(|(stream, (seq, purge))| (*stream, *seq, purge))
+    }
+
+    /// The last applied markers, by stream, each with the number of its record.
+    pub fn applied(&self) -> impl ExactSizeIterator<Item = (u64, u64, &Applied)> {
+        self.applied.iter().map(|(stream, (seq, applied))| (*stream, *seq, applied))
+    }
+
+    /// The tombstone of a stream.
+    pub fn tombstone(&self, stream: u64) -> Option<&Tombstone> {
+        self.tombstones.get(&stream)
+    }
+
+    /// The purge of a stream.
+    pub fn purge(&self, stream: u64) -> Option<&Purge> {
+        self.purges.get(&stream).map(|(_, purge)| purge)
+    }
+
+    /// The last applied marker of a stream.
+    pub fn applied_to(&self, stream: u64) -> Option<&Applied> {
+        self.applied.get(&stream).map(|(_, applied)| applied)
+    }
+
+    /// Whether nothing is said of any stream.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The filter that leaves out what is dropped.
+    pub fn hidden(&self) -> Hidden {
+        let mut hidden = Hidden::new();
+        self.tombstones.iter().for_each(|(stream, tombstone)| hidden.hide_below(*stream, tombstone.below_seq));
+        self.purges.iter().for_each(|(stream, (seq, purge))| hidden.hide_before(*stream, purge.before, *seq));
+        hidden
+    }
+
+    /// Bytes that an event of `stream` takes in the state.
+    fn len_of(event: &StreamEvent) -> usize {
+        match event {
+            StreamEvent::Tombstone(tombstone) => TOMBSTONE_STATE + tombstone.name.len(),
+            StreamEvent::Purge(_) => PURGE_STATE,
+            StreamEvent::Applied(_) => APPLIED_STATE,
+        }
+    }
+
+    /// Bytes in the state of what an event of `stream` may replace.
+    fn len_before(&self, stream: u64, event: &StreamEvent) -> usize {
+        match event {
+            StreamEvent::Tombstone(_) => {
+                self.tombstones.get(&stream).map_or(0, |tombstone| TOMBSTONE_STATE + tombstone.name.len())
+            }
+            StreamEvent::Purge(_) if self.purges.contains_key(&stream) => PURGE_STATE,
+            StreamEvent::Applied(_) if self.applied.contains_key(&stream) => APPLIED_STATE,
+            StreamEvent::Purge(_) | StreamEvent::Applied(_) => 0,
+        }
+    }
+
+    /// How many bytes an event adds to the state, at most.
+    pub(super) fn growth(&self, stream: u64, event: &StreamEvent) -> usize {
+        Self::len_of(event).saturating_sub(self.len_before(stream, event))
+    }
+
+    /// Takes an event with number `seq`.  Returns the bytes of what it replaced in the state, and of what is there now.
+    pub(super) fn apply(&mut self, seq: u64, stream: u64, event: &StreamEvent) -> (usize, usize) {
+        let before = self.len_before(stream, event);
+        match event {
+            StreamEvent::Tombstone(tombstone) => {
+                let below_seq = tombstone.below_seq.min(seq);
+                if self.tombstones.get(&stream).is_none_or(|old| old.below_seq <= below_seq) {
+                    self.tombstones.insert(stream, Tombstone { below_seq, ..tombstone.clone() });
+                }
+            }
+            StreamEvent::Purge(purge) => {
+                if self.purges.get(&stream).is_none_or(|(_, old)| old.before <= purge.before) {
+                    self.purges.insert(stream, (seq, *purge));
+                }
+            }
+            StreamEvent::Applied(applied) => drop(self.applied.insert(stream, (seq, *applied))),
+        }
+        (before, self.len_before(stream, event))
+    }
+
+    /// Bytes of all in the state.
+    pub(super) fn len(&self) -> usize {
+        self.tombstones.values().map(|tombstone| TOMBSTONE_STATE + tombstone.name.len()).sum::<usize>()
+            + self.purges.len() * PURGE_STATE
+            + self.applied.len() * APPLIED_STATE
+    }
+
+    /// The three counts, as the state's head has them.
+    pub(super) fn put_counts(&self, out: &mut Vec<u8>) {
+        for count in [self.tombstones.len(), self.purges.len(), self.applied.len()] {
+            out.extend(u32::try_from(count).expect("the state's bytes are bounded").to_le_bytes());
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        for (stream, tombstone) in &self.tombstones {
+            out.extend(stream.to_le_bytes());
+            out.extend(tombstone.below_seq.to_le_bytes());
+            out.push(u8::try_from(tombstone.name.len()).expect("check keeps a name short"));
+            out.extend([0; 7]);
+            out.extend(&tombstone.name);
+        }
+        for (stream, (seq, purge)) in &self.purges {
+            out.extend(stream.to_le_bytes());
+            out.extend(seq.to_le_bytes());
+            out.extend(purge.before.to_le_bytes());
+            out.extend(purge.purged.to_le_bytes());
+            out.push(purge.tag);
+            out.extend([0; 7]);
+        }
+        for (stream, (seq, applied)) in &self.applied {
+            out.extend(stream.to_le_bytes());
+            out.extend(seq.to_le_bytes());
+            out.extend(applied.epoch.to_le_bytes());
+            out.extend(applied.position.to_le_bytes());
+        }
+    }
+
+    /// What `put` wrote, of a state whose events have numbers up to `through_seq`.
+    pub(super) fn get(counts: [u32; 3], through_seq: u64, bytes: &mut Bytes) -> Result<Streams, BadSnapshot> {
+        let mut streams = Streams::default();
+        // Counts that are too high run into the end; nothing is taken in advance for them.
+        for _ in 0..counts[0] {
+            let (stream, below_seq) = (bytes.u64()?, bytes.u64()?);
+            let len = bytes.u8()?;
+            bytes.zeros(7)?;
+            let name = bytes.take(len.into())?.to_vec();
+            check(&streams.tombstones, stream, below_seq <= through_seq)?;
+            streams.tombstones.insert(stream, Tombstone { below_seq, name });
+        }
+        for _ in 0..counts[1] {
+            let (stream, seq, before, purged) = (bytes.u64()?, bytes.u64()?, bytes.i64()?, bytes.u64()?);
+            let tag = bytes.u8()?;
+            bytes.zeros(7)?;
+            check(&streams.purges, stream, seq <= through_seq)?;
+            streams.purges.insert(stream, (seq, Purge { before, tag, purged }));
+        }
+        for _ in 0..counts[2] {
+            let (stream, seq, epoch, position) = (bytes.u64()?, bytes.u64()?, bytes.u64()?, bytes.u64()?);
+            check(&streams.applied, stream, seq <= through_seq)?;
+            streams.applied.insert(stream, (seq, Applied { epoch, position }));
+        }
+        Ok(streams)
+    }
+}
+
+/// Streams rise, and nothing is younger than the state.
+fn check<T>(before: &BTreeMap<u64, T>, stream: u64, in_state: bool) -> Result<(), BadSnapshot> {
+    let rises = before.keys().next_back().is_none_or(|before| *before < stream);
+    (rises && in_state).then_some(()).ok_or(BadSnapshot::Stream(stream))
+}
