@@ -75,7 +75,8 @@ tsan)
 valgrind)
     command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
     wrapper=(valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite
-             --errors-for-leak-kinds=definite --trace-children=no --fair-sched=try)
+             --errors-for-leak-kinds=definite --trace-children=no --fair-sched=try
+             --suppressions="$here/valgrind.supp")
     # It does not know every operation of io_uring.
     export TWAL_TEST_ENGINE=${TWAL_TEST_ENGINE:-blocking}
     ;;
