@@ -349,6 +349,33 @@ fn a_repair_beside_a_damaged_elder_may_be_interrupted() {
     assert!(states > 200, "only {states} crash states");
 }
 
+/// The only segment left is an archived one whose elders were removed, and it is damaged: made the newest, it would be
+/// a log whose beginning is missing.
+#[test]
+fn a_repair_leaves_a_log_that_opens_or_says_that_it_cannot() {
+    let mut refused = 0;
+    for seed in 0..600 {
+        let past = Past::live(seed);
+        let Some((file, seal)) = archived::newest_archived(&past) else { continue };
+        if past.files[0].0.contains("0000000000000001-") || file + 2 != past.files.len() {
+            continue;
+        }
+        let machine = past.machine.fork(seed);
+        Damage::Flip { file, offset: seal + 130, bit: 1 }.apply(&past, &machine);
+        machine.disk.remove_file(&past.files[file + 1].0);
+        match repairs::plan(&machine) {
+            Err(error) if error.code == twal::Code::Unsupported => refused += 1,
+            Err(error) => panic!("seed {seed}: no plan: {error}"),
+            Ok(mut repair) => {
+                repair.apply(Path::new("backup"), true).unwrap();
+                drop(repair);
+                machine.open().unwrap_or_else(|error| panic!("seed {seed}: after the repair: {error}"));
+            }
+        }
+    }
+    assert!(refused > 0, "no such log was met");
+}
+
 /// Nothing but the sign of an unfinished repair tells a log whose only segment is being replaced from a new directory.
 #[test]
 fn a_repair_of_the_only_segment_may_be_interrupted() {

@@ -161,7 +161,31 @@ pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result
         plan_end(directory, names, found, config, &mut plan)?;
     }
     plan.damage = error.or(plan.damage);
+    // An archived segment that becomes the newest one no longer says that its elders were given back.
+    if let Err((name, text)) = retain::check(&names_behind(names, &plan)) {
+        let text = format!("what a repair could leave is no log, because {text}: read the log and write it anew");
+        return Err(Error::new(Code::Unsupported, text).in_segment(name.index));
+    }
     Ok(plan)
+}
+
+/// The names that the plan leaves.
+fn names_behind(names: &[SegmentName], plan: &Plan) -> Vec<SegmentName> {
+    let goes = |name: &SegmentName| {
+        let file = name.to_string();
+        plan.steps.iter().any(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate) && step.file == file)
+    };
+    let mut left: Vec<SegmentName> = names.iter().filter(|name| !goes(name)).copied().collect();
+    match plan.end.as_ref().map(|end| &end.newest) {
+        Some(Newest::Kept { name, .. }) => {
+            left.iter_mut().filter(|other| *other == name).for_each(|kept| kept.state = State::Active);
+        }
+        Some(Newest::Begun(header)) => {
+            left.push(SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active });
+        }
+        None => {}
+    }
+    left
 }
 
 /// Walks the log until something is not as it should be; the newest archived segment is passed over if it can be
