@@ -1,7 +1,7 @@
 //! Goal: every line of the table "unfinished operation → action", the report's fields, the tokens.
 
 use twal::txn::limits::{COMMITTED_KEPT, STATE_BYTES_DEFAULT};
-use twal::txn::plan::{plan, Rejected, REJECTED_KEPT};
+use twal::txn::plan::{next_after, plan, Rejected, REJECTED_KEPT};
 use twal::txn::snapshot::HEADER_LEN;
 use twal::txn::token::{of_shard, of_step};
 use twal::txn::{Action, BadEvent, Direction, Event, Family, Reason, Rebuild, Rules, Status, Table, Unfinished};
@@ -57,6 +57,23 @@ fn every_unfinished_transaction_has_its_action() {
     for words in TRANSACTIONS_FINISHED {
         assert!(plan(&table_of(&transaction(3, words))).is_empty(), "{words}: finished");
     }
+}
+
+/// One by one, whatever the one before was: the same as all at once.
+#[test]
+fn what_comes_after_each_is_what_the_plan_says() {
+    let events = [saga(2, "N"), saga(5, "N +1 E"), transaction(1, "N"), transaction(7, "N +1 P")].concat();
+    let table = table_of(&events);
+    let (mut walked, mut at) = (Vec::new(), (Family::Saga, 0));
+    while let Some(one) = next_after(&table, at) {
+        at = (one.family, one.id);
+        walked.push(one);
+    }
+    assert_eq!(walked, plan(&table));
+    let after = |family, id| next_after(&table, (family, id)).map(|one| (one.family, one.id));
+    assert_eq!(after(Family::Saga, 3), Some((Family::Saga, 5)), "one that is gone");
+    assert_eq!(after(Family::Saga, u64::MAX), Some((Family::Transaction, 1)));
+    assert_eq!(after(Family::Transaction, u64::MAX), None);
 }
 
 #[test]
