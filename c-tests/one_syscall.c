@@ -11,6 +11,7 @@
 
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 
@@ -88,6 +89,9 @@ static void traced(const char *dir, uint32_t engine, const char *name)
         if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
             continue;
         if (info.entry.nr != SYS_getpriority) {
+            /* And it makes itself durable: nothing else comes before the append returns. */
+            if (info.entry.nr == SYS_pwritev2 && marks > 0 && marks <= APPENDS)
+                t_check(info.entry.args[5] & RWF_DSYNC);
             calls++;
             last_nr = (long)info.entry.nr;
             continue;
