@@ -323,8 +323,11 @@ fn read_and_rolled(lines: &Lines) -> Vec<Target> {
     let opened = |how: &str, name: &str| Figure::named(lines.how("open", how, None), name);
     let rolling = |how: &str, name: &str| {
         let line = lines.how("rollover", how, Some(1.0));
-        let note =
-            format!("{} crossings in {} appends", whole(line.number("crossings")), whole(line.number("records")));
+        let note = format!(
+            "{} crossings in {} appends a round",
+            whole(line.number("crossings")),
+            whole(line.number("records"))
+        );
         Figure::named(line, name).noted(note)
     };
     let idle = lines.of("idle").next().unwrap_or(&Json::Null);
