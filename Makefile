@@ -64,7 +64,7 @@ SHELL := /bin/bash
 .SUFFIXES:
 .PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-fuzz check-header \
         check-install check-c check-tsan demo soak soak-kill powerloss fuzz bench bench-report bench-micro \
-        bench-peers clean FORCE
+        bench-peers bench-flushes clean FORCE
 
 all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
 
@@ -86,6 +86,7 @@ help:
 	    bench-report 'docs/BENCHMARKS.md and its plots of what bench measured' \
 	    bench-micro 'speed of the inner parts' \
 	    bench-peers 'builds the others, lists which can run here' \
+	    bench-flushes 'whether twal and the others flush before they acknowledge; needs strace' \
 	    clean 'remove what was made'
 
 # --- build -------------------------------------------------------------------
@@ -332,6 +333,13 @@ bench-peers:
 	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --release --ignore-rust-version --features '$(PEERS_FEATURES)' \
 	    --manifest-path bench/peers/Cargo.toml
 	@'$(TWAL_PEERS)' --list
+
+# By strace, in the directory where bench makes its logs.
+bench-flushes:
+	$(call say,CHECK,flushes before acknowledgements)
+	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --release --manifest-path bench/Cargo.toml
+	@mkdir -p $(BUILD)/bench
+	@sh bench/peers/flushes.sh '$(TWAL_PEERS)' '$(CARGO_TARGET_DIR)/release/twal-bench' '$(abspath $(BUILD))/bench'
 
 clean:
 	$(call say,CLEAN,$(BUILD))

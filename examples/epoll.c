@@ -3,9 +3,16 @@
  *   epoll DIR [CLIENTS [REQUESTS]]
  *
  * A server that waits for nothing but epoll: each request becomes a record,
- * appended without waiting; once a turn of the loop it asks for what was
- * appended to become durable; and the eventfd of the log says when it is.
- * Requests that come while the device is busy share the next flush.
+ * appended without waiting for the device and without waiting for room; once a
+ * turn of the loop it asks for what was appended to become durable; and the
+ * eventfd of the log says when it is.  Requests that come while the device is
+ * busy share the next flush.
+ *
+ * A client has one request under way and is not read from meanwhile.  If the log
+ * has no room for it, the request is held, its client still not read from, and
+ * offered again when something has become durable: a fast client waits, the
+ * server never does.  A client that leaves or sends what is no request is
+ * dropped; nobody else notices.
  *
  * The clients are sockets of a second thread here: each sends a request, waits
  * for the answer, which is the record's number, and sends the next. */
@@ -18,15 +25,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <twal.h>
 
 enum { CLIENTS_MAX = 1000, REQUEST_LEN = 100, EVENTS = 64 };
+/* Room comes back when records become durable, which the eventfd tells; and when
+ * the next segment's file is ready, which nothing tells. */
+enum { RETRY_MS = 5 };
+/* What the process has open beside its clients: the log's files and this and that. */
+enum { OTHER_FDS = 64 };
 
 static int clients = 100, requests = 50;
-static int server_ends[CLIENTS_MAX], client_ends[CLIENTS_MAX];
+static int client_ends[CLIENTS_MAX];
 
 static void check(int ok, const char *what)
 {
@@ -48,44 +61,113 @@ static void check_twal(int code, const char *what)
 
 /* ---- the server ---- */
 
-/* Requests that wait for their record: first in, first durable. */
+/* The server's side of a client; fd is -1 once it is gone.  A record of its may
+ * still be under way then: its number stays in the queue, and nobody is answered. */
 static struct {
-    uint64_t seq;
-    int client;
-} waiting[CLIENTS_MAX];
-static int first_waiting, waiting_count, answered;
+    int fd;
+    char request[REQUEST_LEN];
+} server_ends[CLIENTS_MAX];
+
+/* Clients in the order in which they came; each is in one queue at most once. */
+struct queue {
+    int clients[CLIENTS_MAX];
+    uint64_t seqs[CLIENTS_MAX];
+    int first, count;
+};
+
+/* Appended: first in, first durable.  Held: the log had no room. */
+static struct queue appended, held;
+static int answered, dropped, clients_left;
+
+static void push(struct queue *queue, int client, uint64_t seq)
+{
+    int last = (queue->first + queue->count++) % CLIENTS_MAX;
+    queue->clients[last] = client;
+    queue->seqs[last] = seq;
+}
+
+static int pop(struct queue *queue)
+{
+    int client = queue->clients[queue->first];
+    queue->first = (queue->first + 1) % CLIENTS_MAX;
+    queue->count--;
+    return client;
+}
+
+/* Ends this client only. */
+static void drop(int client)
+{
+    close(server_ends[client].fd); /* which takes it out of the epoll, too */
+    server_ends[client].fd = -1;
+    clients_left--;
+}
+
+/* Wants the next request of this client, and one wake-up for it. */
+static void read_from(int poll, int client, int how)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT };
+    event.data.fd = client;
+    check(epoll_ctl(poll, how, server_ends[client].fd, &event) == 0, "epoll_ctl");
+}
 
 /* Answers whoever's record is durable. */
-static void answer(uint64_t durable)
+static void answer(int poll, uint64_t durable)
 {
-    while (waiting_count > 0 && waiting[first_waiting].seq <= durable) {
-        uint64_t seq = waiting[first_waiting].seq;
-        ssize_t sent = send(server_ends[waiting[first_waiting].client], &seq, sizeof seq, MSG_NOSIGNAL);
-        check(sent == sizeof seq, "send");
-        first_waiting = (first_waiting + 1) % CLIENTS_MAX;
-        waiting_count--;
-        answered++;
+    while (appended.count > 0 && appended.seqs[appended.first] <= durable) {
+        uint64_t seq = appended.seqs[appended.first];
+        int client = pop(&appended);
+        ssize_t sent = send(server_ends[client].fd, &seq, sizeof seq, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent == sizeof seq) {
+            answered++;
+            read_from(poll, client, EPOLL_CTL_MOD);
+        } else {
+            /* It left, or takes no answers. */
+            dropped++;
+            drop(client);
+        }
     }
 }
 
-/* Appends the client's request; it is answered when it is durable. */
-static void take_request(twal_log *log, int client)
+/* Appends the client's request; it is answered when it is durable.  0: there is no room. */
+static int append(twal_log *log, int client)
 {
-    char request[REQUEST_LEN];
-    ssize_t got = recv(server_ends[client], request, sizeof request, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    check(got == sizeof request, "recv");
     twal_entry entry = TWAL_ENTRY_INIT;
-    entry.data = request;
-    entry.len = sizeof request;
+    uint64_t seq;
+    entry.data = server_ends[client].request;
+    entry.len = REQUEST_LEN;
     entry.stream = TWAL_STREAM(0, client);
-    entry.flags = TWAL_APPEND_NO_SYNC;
-    int last = (first_waiting + waiting_count++) % CLIENTS_MAX;
-    waiting[last].client = client;
-    check_twal(twal_append_entry(log, &entry, &waiting[last].seq), "append");
+    entry.flags = TWAL_APPEND_NO_SYNC | TWAL_APPEND_NO_WAIT;
+    int code = twal_append_entry(log, &entry, &seq);
+    if (code == TWAL_E_AGAIN)
+        return 0;
+    check_twal(code, "append");
+    push(&appended, client, seq);
+    return 1;
 }
 
+/* Appends what was held, as far as there is room. */
+static void retry(twal_log *log)
+{
+    while (held.count > 0 && append(log, held.clients[held.first]))
+        pop(&held);
+}
+
+static void take_request(twal_log *log, int poll, int client)
+{
+    /* MSG_TRUNC: the length that was sent, also of what is too long. */
+    ssize_t got = recv(server_ends[client].fd, server_ends[client].request, REQUEST_LEN, MSG_DONTWAIT | MSG_TRUNC);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        read_from(poll, client, EPOLL_CTL_MOD);
+    } else if (got != REQUEST_LEN) {
+        /* 0: it has left in good order.  Else it failed, or this is no request. */
+        dropped += got != 0;
+        drop(client);
+    } else if (held.count > 0 || !append(log, client)) {
+        push(&held, client, 0); /* behind those who were there before */
+    }
+}
+
+/* Until no client is left. */
 static void serve(twal_log *log)
 {
     struct epoll_event events[EVENTS], event = { .events = EPOLLIN };
@@ -94,26 +176,25 @@ static void serve(twal_log *log)
     check_twal(twal_eventfd(log, &durable_fd), "eventfd");
     event.data.fd = -1;
     check(epoll_ctl(poll, EPOLL_CTL_ADD, durable_fd, &event) == 0, "epoll_ctl");
-    for (int client = 0; client < clients; client++) {
-        event.data.fd = client;
-        check(epoll_ctl(poll, EPOLL_CTL_ADD, server_ends[client], &event) == 0, "epoll_ctl");
-    }
-    while (answered < clients * requests) {
-        int count = epoll_wait(poll, events, EVENTS, -1), appended = 0;
+    for (int client = 0; client < clients; client++)
+        read_from(poll, client, EPOLL_CTL_ADD);
+    clients_left = clients;
+    while (clients_left > 0) {
+        int count = epoll_wait(poll, events, EVENTS, held.count > 0 ? RETRY_MS : -1);
         check(count >= 0 || errno == EINTR, "epoll_wait");
         for (int n = 0; n < count; n++) {
             if (events[n].data.fd >= 0) {
-                take_request(log, events[n].data.fd);
-                appended = 1;
+                take_request(log, poll, events[n].data.fd);
             } else {
                 uint64_t rises;
                 /* Read first, ask then: what becomes durable in between makes it readable again. */
                 check(read(durable_fd, &rises, sizeof rises) == sizeof rises || errno == EAGAIN, "read");
-                answer(twal_durable_seq(log));
+                answer(poll, twal_durable_seq(log));
             }
         }
+        retry(log);
         /* Also when a failure of the log woke us: then this fails, and nobody gets a wrong answer. */
-        if (appended || waiting_count > 0)
+        if (appended.count > 0)
             check_twal(twal_sync_async(log, 0, NULL, NULL), "sync");
     }
     close(durable_fd);
@@ -136,7 +217,33 @@ static void *run_clients(void *arg)
             check(recv(client_ends[client], &seq, sizeof seq, MSG_WAITALL) == sizeof seq, "recv");
         }
     }
+    for (int client = 0; client < clients; client++)
+        close(client_ends[client]);
     return NULL;
+}
+
+/* Both ends of every client are open in this process: 1,000 clients are more than
+ * the usual limit of 1,024 descriptors, which may be raised up to the hard one. */
+static void connect_clients(void)
+{
+    struct rlimit limit;
+    rlim_t wanted = 2 * (rlim_t)clients + OTHER_FDS;
+    check(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        check(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+    }
+    if (limit.rlim_cur < wanted) {
+        fprintf(stderr, "epoll: %d clients, both ends here, need %llu file descriptors; the hard limit is %llu\n", clients,
+                (unsigned long long)wanted, (unsigned long long)limit.rlim_max);
+        exit(1);
+    }
+    for (int client = 0; client < clients; client++) {
+        int ends[2];
+        check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
+        server_ends[client].fd = ends[0];
+        client_ends[client] = ends[1];
+    }
 }
 
 int main(int argc, char **argv)
@@ -156,12 +263,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "epoll: from 1 to %d clients, with at least 1 request\n", CLIENTS_MAX);
         return 2;
     }
-    for (int client = 0; client < clients; client++) {
-        int ends[2];
-        check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0, "socketpair");
-        server_ends[client] = ends[0];
-        client_ends[client] = ends[1];
-    }
+    connect_clients();
     check_twal(twal_open(argv[1], NULL, &log), "open");
     check(pthread_create(&thread, NULL, run_clients, NULL) == 0, "pthread_create");
     serve(log);
@@ -170,9 +272,5 @@ int main(int argc, char **argv)
     printf("%d requests of %d clients, each durable before its answer, with %llu flushes\n", answered, clients,
            (unsigned long long)stats.flushes);
     check_twal(twal_close(log), "close");
-    for (int client = 0; client < clients; client++) {
-        close(server_ends[client]);
-        close(client_ends[client]);
-    }
     return 0;
 }

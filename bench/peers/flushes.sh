@@ -1,22 +1,25 @@
 #!/bin/sh
-# Does each peer flush before it acknowledges?  A short sync slice with one thread
+# Do twal and each peer flush before they acknowledge?  A short sync slice with one thread
 # under strace: between its start and its end there must be at least as many
 # flushes, each after a write, as there were appends.
 #
-#   flushes.sh [twal-peers [directory]]
+#   flushes.sh [twal-peers [twal-bench [directory]]]
 #
 # A flush is an fsync or fdatasync that succeeded, or a write with RWF_DSYNC or
 # RWF_SYNC, or to a file opened with O_DSYNC or O_SYNC.  sync_file_range is none: it
-# does not flush the device's cache.  Flushes asked of io_uring would not be seen.
-# Exits with 1 if a peer flushes less; a peer that cannot run here is skipped.
+# does not flush the device's cache.  Flushes asked of io_uring are not seen: of twal it is
+# the blocking engine that is traced.
+# One line each: name, version, appends, flushes seen (and those it counted itself),
+# verdict.  Exits with 1 if one flushes less; a peer that cannot run here is skipped.
 set -u
 
 here=$(dirname "$0")
 peers=${1:-${CARGO_TARGET_DIR:-$here/../../build/cargo}/release/twal-peers}
+bench=${2:-$(dirname "$peers")/twal-bench}
 records=300
 
-if [ ! -x "$peers" ]; then
-    echo "no $peers: make bench-peers, or name the binary" >&2
+if [ ! -x "$bench" ]; then
+    echo "no $bench: make bench-flushes builds it, or name the binary" >&2
     exit 2
 fi
 if ! command -v strace > /dev/null; then
@@ -30,10 +33,10 @@ fi
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
-dir=${2:-$work}
+dir=${3:-$work}
 mkdir -p "$dir" || exit 2
 
-# The slice begins after twal-peers opens clear_refs and ends before it opens
+# The slice begins after twal-peers or twal-bench opens clear_refs and ends before it opens
 # status.  A call that another thread interrupts takes two lines; its result is on
 # the second.
 count() {
@@ -56,33 +59,34 @@ count() {
     ' "$1"
 }
 
+# trace COMMAND...: runs one slice under strace.
 trace() {
     strace -f -y -qq -s 0 -o "$work/trace" \
         -e trace=open,openat,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range \
-        "$peers" "$@" --threads 1 --count "$records" --dir "$dir" > "$work/out" 2> "$work/err" < /dev/null
+        "$@" --threads 1 --count "$records" --dir "$dir" > "$work/out" 2> "$work/err" < /dev/null
 }
 
-# The alarm must ring where nobody waits for a flush.
-trace naive async || { cat "$work/err" >&2; exit 2; }
-read -r flushes ranges <<EOF
+# alarm COMMAND...: where nobody waits for a flush the check must see fewer of them than appends.
+alarm() {
+    trace "$@" || { cat "$work/err" >&2; exit 2; }
+    read -r flushes ranges <<EOF
 $(count "$work/trace")
 EOF
-if [ "$flushes" -eq 0 ] || [ "$flushes" -ge "$records" ]; then
-    echo "appends that do not wait show $flushes flushes: this check does not see what it looks for" >&2
-    exit 2
-fi
+    if [ "$flushes" -eq 0 ] || [ "$flushes" -ge "$records" ]; then
+        echo "appends that do not wait show $flushes flushes: this check does not see what it looks for" >&2
+        exit 2
+    fi
+}
 
 failed=0
-"$peers" --list > "$work/list" || exit 2
-while IFS="$(printf '\t')" read -r peer version reason; do
-    if [ "$version" = - ]; then
-        printf '%-14s skipped: %s\n' "$peer" "$reason"
-        continue
-    fi
-    if ! trace "$peer" sync; then
-        printf '%-14s FAILED to run: %s\n' "$peer" "$(tail -n 1 "$work/err")"
+# check NAME VERSION COMMAND...
+check() {
+    name=$1 version=$2
+    shift 2
+    if ! trace "$@"; then
+        printf '%-14s FAILED to run: %s\n' "$name" "$(tail -n 1 "$work/err")"
         failed=1
-        continue
+        return
     fi
     read -r flushes ranges <<EOF
 $(count "$work/trace")
@@ -94,6 +98,23 @@ EOF
         failed=1
     fi
     printf '%-14s %-8s %s appends, %s flushes after writes (it counted %s), %s sync_file_range: %s\n' \
-        "$peer" "$version" "$records" "$flushes" "$own" "$ranges" "$verdict"
+        "$name" "$version" "$records" "$flushes" "$own" "$ranges" "$verdict"
+}
+
+alarm "$bench" slice async --engine blocking --seconds 600
+check twal - "$bench" slice sync --engine blocking --seconds 600
+
+if [ ! -x "$peers" ]; then
+    echo "peers          skipped: no $peers: make bench-peers"
+    exit $failed
+fi
+alarm "$peers" naive async
+"$peers" --list > "$work/list" || exit 2
+while IFS="$(printf '\t')" read -r peer version reason; do
+    if [ "$version" = - ]; then
+        printf '%-14s skipped: %s\n' "$peer" "$reason"
+        continue
+    fi
+    check "$peer" "$version" "$peers" "$peer" sync
 done < "$work/list"
 exit $failed

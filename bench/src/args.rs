@@ -10,12 +10,13 @@ pub const USAGE: &str = "\
 usage: twal-bench [options]           measure
        twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
-  --workload LIST   of sync, loaded, async, offered, steady, batch1000, replay, open, rollover, idle; default all of them
+  --workload LIST   of sync, loaded, async, offered, steady, fresh, batch1000, replay, open, rollover,
+                    idle, allocations; default all of them
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
-  --pace HOW        offered: spin (default): every record when it is due, on a CPU of the producer's own; sleep: in
-                    small bursts, by a producer that leaves the CPU between them and is late by its sleep
+  --pace LIST       offered: spin: every record when it is due, on a CPU of the producer's own; sleep: in small
+                    bursts, by a producer that leaves the CPU between them and is late by its sleep; default both
   --engines LIST    of auto, uring, blocking; default all three
   --peers PATH      twal-peers, to measure other logs, too
   --peer LIST       only these of them
@@ -37,24 +38,28 @@ pub enum Workload {
     Async,
     Offered,
     Steady,
+    Fresh,
     Batch,
     Replay,
     Open,
     Rollover,
     Idle,
+    Allocations,
 }
 
-const WORKLOADS: [(&str, Workload); 10] = [
+const WORKLOADS: [(&str, Workload); 12] = [
     ("sync", Workload::Sync),
     ("loaded", Workload::Loaded),
     ("async", Workload::Async),
     ("offered", Workload::Offered),
     ("steady", Workload::Steady),
+    ("fresh", Workload::Fresh),
     ("batch1000", Workload::Batch),
     ("replay", Workload::Replay),
     ("open", Workload::Open),
     ("rollover", Workload::Rollover),
     ("idle", Workload::Idle),
+    ("allocations", Workload::Allocations),
 ];
 
 impl Workload {
@@ -80,7 +85,7 @@ pub struct Args {
     pub threads: Vec<usize>,
     pub bytes: Vec<usize>,
     pub rates: Vec<usize>,
-    pub pace: String,
+    pub paces: Vec<String>,
     pub engines: Vec<IoEngine>,
     pub peers: Option<PathBuf>,
     pub only_peers: Option<Vec<String>>,
@@ -104,7 +109,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
         threads: vec![1, 2, 8, 64, 256],
         bytes: vec![128, 1024],
         rates: vec![10_000, 100_000, 300_000, 1_000_000, 3_000_000],
-        pace: "spin".into(),
+        paces: ["spin", "sleep"].map(str::to_owned).to_vec(),
         engines: vec![IoEngine::Auto, IoEngine::Uring, IoEngine::Blocking],
         peers: None,
         only_peers: None,
@@ -144,10 +149,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
             "--threads" => args.threads = list(&value()?, number)?,
             "--bytes" => args.bytes = list(&value()?, record_size)?,
             "--rates" => args.rates = list(&value()?, number)?,
-            "--pace" => {
-                args.pace =
-                    Some(value()?).filter(|how| how == "spin" || how == "sleep").ok_or("--pace is spin or sleep")?
-            }
+            "--pace" => args.paces = list(&value()?, pace)?,
             "--engines" => args.engines = list(&value()?, engine)?,
             "--workload" => args.workloads = workloads(&value()?)?,
             _ => return Err(format!("unknown option {word}")),
@@ -165,6 +167,11 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
 
 pub fn number(word: &str) -> Result<usize, String> {
     word.parse().ok().filter(|n| *n > 0).ok_or(format!("{word} is not a number above 0"))
+}
+
+fn pace(word: &str) -> Result<String, String> {
+    let known = ["spin", "sleep"].contains(&word);
+    known.then(|| word.to_owned()).ok_or(format!("{word}: a pace is spin or sleep"))
 }
 
 fn record_size(word: &str) -> Result<usize, String> {

@@ -4,273 +4,34 @@ use std::fs;
 use std::path::Path;
 
 use crate::json::Json;
-use crate::report::{fixed, grouped, micros};
+use crate::report::{fixed, micros};
 use crate::scene::Failure;
 use crate::svg::{Plot, Series};
-
-/// All lines, with ways to find one.
-struct Lines(Vec<Json>);
-
-impl Lines {
-    fn of<'k, 'a: 'k>(&'a self, kind: &'k str) -> impl Iterator<Item = &'a Json> + 'k {
-        self.0.iter().filter(move |line| line.text("kind") == kind)
-    }
-
-    /// The line of twal's AUTO; Null if it was not measured.
-    fn twal(&self, kind: &str, threads: f64, bytes: f64) -> &Json {
-        self.who(kind, "twal auto", threads, bytes)
-    }
-
-    fn who(&self, kind: &str, who: &str, threads: f64, bytes: f64) -> &Json {
-        let same = |line: &&Json| {
-            line.text("contender") == who && line.number("threads") == threads && line.number("bytes") == bytes
-        };
-        self.of(kind).find(same).unwrap_or(&Json::Null)
-    }
-
-    fn how(&self, kind: &str, how: &str, threads: Option<f64>) -> &Json {
-        let same = |line: &&Json| line.text("how") == how && threads.is_none_or(|n| line.number("threads") == n);
-        self.of(kind).find(same).unwrap_or(&Json::Null)
-    }
-
-    /// Contenders of `kind` that are of `class`, each once, in the order of the lines.
-    fn names(&self, kind: &str, class: &str) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for line in self.of(kind).filter(|line| line.text("class") == class) {
-            if !names.iter().any(|name| name == line.text("contender")) {
-                names.push(line.text("contender").to_owned());
-            }
-        }
-        names
-    }
-}
-
-/// How a measured value stands to its target.
-enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-struct Target {
-    what: &'static str,
-    target: &'static str,
-    value: f64,
-    bound: Bound,
-    shown: fn(f64) -> String,
-}
-
-fn times(value: f64) -> String {
-    fixed(value, 2)
-}
-
-fn milli(us: f64) -> String {
-    format!("{} ms", fixed(us / 1e3, 2))
-}
-
-fn mega_rate(rate: f64) -> String {
-    format!("{} M/s", fixed(rate / 1e6, 2))
-}
-
-fn mebi(kib: f64) -> String {
-    format!("{} MiB", fixed(kib / 1024.0, 1))
-}
-
-fn whole(number: f64) -> String {
-    grouped(number)
-}
-
-fn four(number: f64) -> String {
-    fixed(number, 4)
-}
-
-/// AUTO's rate to that of the better engine.
-fn auto_to_better(lines: &Lines, threads: f64) -> f64 {
-    let rate = |who| lines.who("sync", who, threads, 128.0).number("per_second");
-    rate("twal auto") / rate("twal uring").max(rate("twal blocking"))
-}
-
-/// The least of the peers in `name`; NaN if there is none.
-fn least_of_peers(lines: &Lines, kind: &str, threads: f64, bytes: f64, name: &str) -> f64 {
-    let names = lines.names(kind, "peer");
-    names.iter().map(|who| lines.who(kind, who, threads, bytes).number(name)).fold(f64::NAN, f64::min)
-}
-
-fn targets(lines: &Lines) -> Vec<Target> {
-    use Bound::{AtLeast, AtMost};
-    let sync = |threads: f64, name: &str| lines.twal("sync", threads, 128.0).number(name);
-    let loaded = |threads: f64, name: &str| lines.twal("loaded", threads, 128.0).number(name);
-    let produced = |threads: f64, name: &str| lines.twal("async", threads, 128.0).number(name);
-    let batch = |threads: f64, name: &str| lines.twal("batch1000", threads, 128.0).number(name);
-    let replay = |bytes: f64, name: &str| lines.twal("replay", 1.0, bytes).number(name);
-    let million = lines
-        .of("offered")
-        .find(|line| {
-            line.number("rate") == 1e6
-                && line.number("threads") == 1.0
-                && line.number("bytes") == 128.0
-                && line.text("class") == "twal"
-        })
-        .unwrap_or(&Json::Null);
-    let read_us = lines.how("open", "segment", None).number("open_us");
-    let beyond = |how: &str| lines.how("open", how, None).number("open_us") - read_us;
-    let rolling = |threads: f64, name: &str| lines.how("rollover", "2 MiB", Some(threads)).number(name);
-    let idle = lines.of("idle").next().unwrap_or(&Json::Null);
-    let twals = lines.0.iter().filter(|line| line.text("class") == "twal");
-    let cached = twals.map(|line| line.number("page_cache_pages")).fold(f64::NAN, f64::max);
-    let row = |what, target, value, bound, shown| Target { what, target, value, bound, shown };
-    vec![
-        row("SYNC, 1 thread: p50 to bare p50", "≤ 1.10", sync(1.0, "p50_to_limit"), AtMost(1.10), times),
-        row("SYNC, 1 thread: p99 to bare p99", "≤ 1.3", sync(1.0, "p99_to_limit"), AtMost(1.3), times),
-        row("SYNC, 1 thread: to the best peer", "≥ 0.97", sync(1.0, "rate_to_best_peer"), AtLeast(0.97), times),
-        row("SYNC, 2 threads: to L", "≥ 1.4", sync(2.0, "rate_to_limit"), AtLeast(1.4), times),
-        row("SYNC, 8 threads: to L", "≥ 4.5", sync(8.0, "rate_to_limit"), AtLeast(4.5), times),
-        row("SYNC, 8 threads: to the best peer", "≥ 1.4", sync(8.0, "rate_to_best_peer"), AtLeast(1.4), times),
-        row("SYNC, 8 threads: p99 to bare p50", "≤ 5", sync(8.0, "p99_to_limit_p50"), AtMost(5.0), times),
-        row("SYNC, 64 threads: to L", "≥ 20", sync(64.0, "rate_to_limit"), AtLeast(20.0), times),
-        row("SYNC, 64 threads: to the best peer", "≥ 2", sync(64.0, "rate_to_best_peer"), AtLeast(2.0), times),
-        row("SYNC, 64 threads: p99 to bare p50", "≤ 8", sync(64.0, "p99_to_limit_p50"), AtMost(8.0), times),
-        row("SYNC, 64 threads: flushes a record", "≤ 0.05", sync(64.0, "flushes_per_record"), AtMost(0.05), four),
-        row(
-            "SYNC, 256 threads: to 64 threads",
-            "≥ 1",
-            sync(256.0, "per_second") / sync(64.0, "per_second"),
-            AtLeast(1.0),
-            times,
-        ),
-        row(
-            "SYNC, 256 threads: slowest to fastest thread",
-            "≥ 0.5",
-            sync(256.0, "slowest_thread") / sync(256.0, "fastest_thread"),
-            AtLeast(0.5),
-            times,
-        ),
-        row(
-            "SYNC, 64 KiB, 1 thread: p50 to a bare write of that size",
-            "≤ 1.2",
-            lines.twal("sync", 1.0, 65536.0).number("p50_to_limit"),
-            AtMost(1.2),
-            times,
-        ),
-        row(
-            "CPUs busy, 1 thread: to L under the same load",
-            "≥ 0.85",
-            loaded(1.0, "rate_to_limit"),
-            AtLeast(0.85),
-            times,
-        ),
-        row("CPUs busy, 8 threads: to the best peer", "≥ 1.2", loaded(8.0, "rate_to_best_peer"), AtLeast(1.2), times),
-        row("CPUs busy, 8 threads: p99", "≤ 10 ms", loaded(8.0, "p99_us"), AtMost(1e4), milli),
-        row("AUTO to the better engine, 1 thread", "≥ 0.95", auto_to_better(lines, 1.0), AtLeast(0.95), times),
-        row("AUTO to the better engine, 8 threads", "≥ 0.95", auto_to_better(lines, 8.0), AtLeast(0.95), times),
-        row("AUTO to the better engine, 64 threads", "≥ 0.95", auto_to_better(lines, 64.0), AtLeast(0.95), times),
-        row("async, 128 B, 1 producer", "≥ 8 M/s", produced(1.0, "per_second"), AtLeast(8e6), mega_rate),
-        row("async, 128 B, 2 producers", "≥ 10 M/s", produced(2.0, "per_second"), AtLeast(10e6), mega_rate),
-        row("async, 1 producer: to the best peer", "≥ 1.5", produced(1.0, "rate_to_best_peer"), AtLeast(1.5), times),
-        row("async, 2 producers: to the best peer", "≥ 1.5", produced(2.0, "rate_to_best_peer"), AtLeast(1.5), times),
-        row(
-            "async, CPU an append, all threads",
-            "≤ 0.12 µs",
-            produced(1.0, "cpu_us_per_record"),
-            AtMost(0.12),
-            |us| format!("{} µs", fixed(us, 3)),
-        ),
-        row(
-            "batches of 1,000, 1 producer: to the best peer",
-            "≥ 1.2",
-            batch(1.0, "rate_to_best_peer"),
-            AtLeast(1.2),
-            times,
-        ),
-        row(
-            "batches of 1,000: p50 to a bare write of the same bytes",
-            "≤ 1.6",
-            batch(1.0, "p50_to_limit"),
-            AtMost(1.6),
-            times,
-        ),
-        row(
-            "batches of 1,000, 2 producers: to the best peer",
-            "≥ 1.3",
-            batch(2.0, "rate_to_best_peer"),
-            AtLeast(1.3),
-            times,
-        ),
-        row(
-            "async, 1 KiB, steady, segments recycled: payload to bare durable bandwidth",
-            "≥ 0.70",
-            lines.twal("steady", 1.0, 1024.0).number("rate_to_limit"),
-            AtLeast(0.70),
-            times,
-        ),
-        row("offered 1 M/s of 128 B: p99 from due to durable", "< 1 ms", million.number("p99_us"), AtMost(1e3), milli),
-        row("offered 1 M/s of 128 B: p50 to bare p50", "≤ 2", million.number("p50_to_limit"), AtMost(2.0), times),
-        row("pages of twal's files in the page cache, the most of all workloads", "0", cached, AtMost(0.0), whole),
-        row(
-            "device bytes a record of 128 B at 8 threads, to the best peer's",
-            "≤ 1",
-            sync(8.0, "device_bytes_per_record_byte")
-                / least_of_peers(lines, "sync", 8.0, 128.0, "device_bytes_per_record_byte"),
-            AtMost(1.0),
-            times,
-        ),
-        row(
-            "replay, 128 B: log bytes to the best bare read",
-            "≥ 0.85",
-            replay(128.0, "rate_to_limit"),
-            AtLeast(0.85),
-            times,
-        ),
-        row(
-            "replay, 4 KiB: log bytes to the best bare read",
-            "≥ 0.85",
-            replay(4096.0, "rate_to_limit"),
-            AtLeast(0.85),
-            times,
-        ),
-        row(
-            "replay: most memory of the process",
-            "≤ 32 MiB",
-            replay(128.0, "peak_rss_kib").max(replay(4096.0, "peak_rss_kib")),
-            AtMost(32768.0),
-            mebi,
-        ),
-        row("open of a clean log beyond a read of its active segment", "≤ 50 ms", beyond("clean"), AtMost(5e4), milli),
-        row(
-            "open after a kill -9 beyond a read of its active segment",
-            "≤ 100 ms",
-            beyond("killed"),
-            AtMost(1e5),
-            milli,
-        ),
-        row("open of a new log", "≤ 50 ms", lines.how("open", "new", None).number("open_us"), AtMost(5e4), milli),
-        row(
-            "rollover, 64 MiB: p99.9 to that without",
-            "≤ 1.1",
-            lines.how("rollover", "64 MiB", None).number("p999_to_without"),
-            AtMost(1.1),
-            times,
-        ),
-        row(
-            "rollover, 2 MiB: p50 of crossing appends to bare p50",
-            "≤ 6",
-            rolling(1.0, "crossing_p50_us") / rolling(1.0, "limit_p50_us"),
-            AtMost(6.0),
-            times,
-        ),
-        row("rollover, 2 MiB: slowest crossing append", "≤ 20 ms", rolling(1.0, "crossing_max_us"), AtMost(2e4), milli),
-        row("idle log: resident memory of the process", "≤ 24 MiB", idle.number("rss_kib"), AtMost(24576.0), mebi),
-        row("idle log: context switches of twal's threads", "0", idle.number("context_switches"), AtMost(0.0), whole),
-    ]
-}
+use crate::targets::{self, four, times, whole, Lines};
 
 type Show = fn(&Json) -> String;
 
-/// The columns of the tables; of those that no line has, the table is without.
-const COLUMNS: [(&str, Show); 28] = [
-    ("opened", |line| match line.text("how") {
+fn text_or_dash(line: &Json, name: &str) -> String {
+    match line.text(name) {
         "" => "–".into(),
-        how => how.into(),
-    }),
+        text => text.into(),
+    }
+}
+
+/// The median of the rounds' ratios, and the least and the most of them.
+fn spread(line: &Json, name: &str) -> String {
+    let (least, most) = (line.number(&format!("{name}_min")), line.number(&format!("{name}_max")));
+    match least < most {
+        true => format!("{} ({} … {})", times(line.number(name)), times(least), times(most)),
+        false => times(line.number(name)),
+    }
+}
+
+/// The columns of the tables; of those that no line has, the table is without.
+const COLUMNS: [(&str, Show); 34] = [
+    ("run", |line| whole(line.number("run_number"))),
+    ("opened", |line| if line.text("kind") == "offered" { "–".into() } else { text_or_dash(line, "how") }),
+    ("pace", |line| if line.text("kind") == "offered" { text_or_dash(line, "how") } else { "–".into() }),
     ("threads", |line| whole(line.number("threads"))),
     ("bytes", |line| whole(line.number("bytes"))),
     ("offered/s", |line| whole(line.number("rate"))),
@@ -292,9 +53,11 @@ const COLUMNS: [(&str, Show); 28] = [
         }
         times(line.number("slowest_thread") / line.number("fastest_thread"))
     }),
-    ("× L", |line| times(line.number("rate_to_limit"))),
-    ("p50 × L's", |line| times(line.number("p50_to_limit"))),
-    ("× best peer", |line| times(line.number("rate_to_best_peer"))),
+    ("× L", |line| spread(line, "rate_to_limit")),
+    ("p50 × L's", |line| spread(line, "p50_to_limit")),
+    ("p99 × L's", |line| spread(line, "p99_to_limit")),
+    ("× best peer", |line| spread(line, "rate_to_best_peer")),
+    ("best peer", |line| text_or_dash(line, "best_peer")),
     ("crossings", |line| whole(line.number("crossings"))),
     ("their p50", |line| micros(line.number("crossing_p50_us"))),
     ("their max", |line| micros(line.number("crossing_max_us"))),
@@ -305,6 +68,8 @@ const COLUMNS: [(&str, Show); 28] = [
     ("peak MiB", |line| fixed(line.number("peak_rss_kib") / 1024.0, 1)),
     ("resident MiB", |line| fixed(line.number("rss_kib") / 1024.0, 1)),
     ("context switches", |line| whole(line.number("context_switches"))),
+    ("allocations", |line| whole(line.number("allocations"))),
+    ("unflushed MiB", |line| fixed(line.number("unflushed_bytes") / 1048576.0, 0)),
     ("rounds", |line| whole(line.number("rounds"))),
 ];
 
@@ -318,7 +83,8 @@ fn table(lines: &[&Json]) -> String {
         let cell = |(head, show): &&(&str, Show)| match (*head, line.text("class")) {
             // L is one thread that writes blocks, whatever stands beside it.
             ("threads", "limit") => "1".into(),
-            ("bytes", "limit") if !line.number("write_bytes").is_nan() => whole(line.number("write_bytes")),
+            ("threads", "bare") => whole(line.number("write_threads")),
+            ("bytes", "limit" | "bare") if !line.number("write_bytes").is_nan() => whole(line.number("write_bytes")),
             _ => show(line),
         };
         out += &row(heads.iter().map(cell).collect());
@@ -353,19 +119,25 @@ fn throughput(lines: &Lines, kind: &str, bytes: f64, beside: &str) -> Plot {
 
 fn latency(lines: &Lines, bytes: f64) -> Plot {
     let mut series = Vec::new();
-    let point = |class: &'static str, name: &'static str| {
+    let point = |class: &'static str, pace: &'static str, name: &'static str| {
         let its = lines.of("offered").filter(move |line| {
-            line.text("class") == class && line.number("threads") == 1.0 && line.number("bytes") == bytes
+            let same = line.text("class") == class && line.text("how") == pace;
+            same && line.number("threads") == 1.0 && line.number("bytes") == bytes
         });
         let mut points: Vec<_> = its.map(|line| (line.number("rate"), line.number(name))).collect();
         points.retain(|(_, us)| *us > 0.0);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
     };
-    for (name, class, field) in
-        [("L: bare write, p50", "limit", "p50_us"), ("twal p50", "twal", "p50_us"), ("twal p99", "twal", "p99_us")]
-    {
-        series.push(Series { name: name.into(), points: point(class, field), bound: class == "limit" });
+    let curves = [
+        ("L: bare write, p50", "limit", "spin", "p50_us"),
+        ("twal p50", "twal", "spin", "p50_us"),
+        ("twal p99", "twal", "spin", "p99_us"),
+        ("twal p50, producer sleeps", "twal", "sleep", "p50_us"),
+        ("twal p99, producer sleeps", "twal", "sleep", "p99_us"),
+    ];
+    for (name, class, pace, field) in curves {
+        series.push(Series { name: name.into(), points: point(class, pace, field), bound: class == "limit" });
     }
     series.retain(|series| !series.points.is_empty());
     Plot {
@@ -376,33 +148,53 @@ fn latency(lines: &Lines, bytes: f64) -> Plot {
     }
 }
 
-const CHAPTERS: [(&str, &str, &str); 10] = [
+const CHAPTERS: [(&str, &str, &str); 12] = [
     ("sync", "SYNC", "Each thread appends a record, waits until it is durable, repeats."),
     ("loaded", "SYNC with busy CPUs", "The same beside one spinning process pinned to each CPU; L, too."),
-    ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records."),
-    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it."),
+    ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records. Peers flush whenever so many MiB are unflushed as gave the best rate of 4, 32, 256."),
+    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it. Pace `spin`: the producer keeps a CPU to itself, of two; `sleep`: it leaves it, and is late by its sleeps."),
     ("steady", "Without waiting, for long", "16 GiB (with `--quick` 1 GiB) of 1 KiB records on segments that are trimmed and come back."),
+    ("fresh", "Fresh segments", "Nothing is trimmed: every segment is a new file whose blocks are zeroed first. 1 KiB: producers that do not wait; 128 B: SYNC with 8 threads."),
     ("batch1000", "Batches of 1,000", "1,000 appends of 128 B without a wait, then a sync; times are a batch's. L: one bare durable write of the same bytes."),
     ("replay", "Replay", "Every record read back and compared, opening included. L: the better bare read of the same files; × L in bytes of the log."),
     ("open", "Open", "`segment`: one bare read of the active segment. `killed`: after a kill -9 of its writer."),
     ("rollover", "Rollover", "Appends that begin a segment, of a log that is trimmed all the time."),
     ("idle", "Idle", "A log of which nobody wants anything after one record."),
+    ("allocations", "Allocations", "By all threads of the process, while one appends, after open and warming up; no segment begins meanwhile."),
 ];
+
+/// The same lines, each with the number of its run: runs that have results still, in their order.
+fn numbered(mut lines: Vec<Json>) -> Vec<Json> {
+    let is_machine = |line: &Json| line.text("kind") == "machine";
+    let has_results = |run: &str| lines.iter().any(|line| !is_machine(line) && line.text("run") == run);
+    let runs: Vec<String> = lines
+        .iter()
+        .filter(|line| is_machine(line) && has_results(line.text("run")))
+        .map(|line| line.text("run").to_owned())
+        .collect();
+    for line in &mut lines {
+        let at = runs.iter().position(|run| run == line.text("run"));
+        if let (Json::Map(fields), Some(at)) = (line, at) {
+            fields.push(("run_number".to_owned(), (at + 1).into()));
+        }
+    }
+    lines
+}
 
 /// Writes BENCHMARKS.md and its plots into `dir`.
 pub fn write(lines: Vec<Json>, dir: &Path) -> Result<(), Failure> {
-    let lines = Lines(lines);
+    let lines = Lines(numbered(lines));
     let machine = lines.of("machine").last().ok_or("there are no results yet: measure first")?;
     fs::create_dir_all(dir)?;
     let mut out = String::from(
         "# Benchmarks\n\nMade by `twal-bench --report` of what `make bench` measured last; do not edit.\n\
          [bench/README.md](../bench/README.md) says what each workload does and what does not compare. Ratios carry over to other machines\n\
          better than times do. L is the bare device: one durable write of 4 KiB after the other, O_DIRECT, overwriting, in the same rounds.\n\
-         Every figure is the median of its rounds, a maximum that of all of them.\n\n## The run\n\n",
+         Every figure is the median of its rounds, a maximum that of all of them; a ratio is the median of the rounds' own ratios, with\n\
+         the least and the most of them, and compares only what was measured in one run. The best peer of a ratio is that with the best median.\n\n\
+         ## The run\n\n",
     );
-    let has_results =
-        |run: &&Json| lines.0.iter().any(|line| line.text("kind") != "machine" && line.text("run") == run.text("name"));
-    let runs: Vec<&Json> = lines.of("machine").filter(has_results).collect();
+    let runs: Vec<&Json> = lines.of("machine").filter(|run| !run.number("run_number").is_nan()).collect();
     out += "| | |\n|---|---|\n";
     for line in &runs {
         let arguments = line.text("arguments");
@@ -411,7 +203,9 @@ pub fn write(lines: Vec<Json>, dir: &Path) -> Result<(), Failure> {
         } else {
             format!("make bench BENCH_ARGS=\"{arguments}\"")
         };
-        out += &format!("| {} | `{command}` |\n", line.text("name"));
+        let commit = if line.text("commit").is_empty() { "commit not recorded" } else { line.text("commit") };
+        let number = line.number("run_number");
+        out += &format!("| run {number}, {}, {commit} | `{command}` |\n", line.text("name"));
     }
     for name in ["twal", "kernel", "cpus", "memory", "io_uring", "file_system", "device"] {
         if !machine.text(name).is_empty() {
@@ -429,17 +223,8 @@ pub fn write(lines: Vec<Json>, dir: &Path) -> Result<(), Failure> {
         out += "\nMeasured in parts; of what was measured more than once, the last.\n";
     }
 
-    out += "\n## Targets\n\n| what | target | measured | met |\n|---|---|---:|---|\n";
-    for row in targets(&lines) {
-        let met = match row.bound {
-            _ if row.value.is_nan() => "–",
-            Bound::AtLeast(least) if row.value >= least => "yes",
-            Bound::AtMost(most) if row.value <= most => "yes",
-            _ => "no",
-        };
-        let measured = if row.value.is_nan() { "not measured".into() } else { (row.shown)(row.value) };
-        out += &format!("| {} | {} | {measured} | {met} |\n", row.what, row.target);
-    }
+    out += "\n## Targets\n\n";
+    out += &targets::table(&lines);
 
     let mut plots = Vec::new();
     for bytes in [128.0, 1024.0] {
@@ -489,7 +274,7 @@ mod tests {
     #[test]
     fn a_report_of_few_lines_says_what_is_missing() {
         let lines = [
-            r#"{"kind":"machine","run":"r","name":"r","arguments":"--quick","kernel":"Linux"}"#,
+            r#"{"kind":"machine","run":"r","name":"r","arguments":"--quick","commit":"abc1234-dirty","kernel":"Linux"}"#,
             r#"{"kind":"sync","run":"r","contender":"L","class":"limit","threads":8,"bytes":128,"per_second":1000,"p50_us":80}"#,
             r#"{"kind":"sync","run":"r","contender":"twal auto","class":"twal","threads":8,"bytes":128,"per_second":5000,"rate_to_limit":5}"#,
         ];
@@ -499,8 +284,9 @@ mod tests {
         let plot = dir.join("throughput-128.svg").exists();
         fs::remove_dir_all(&dir).unwrap();
         assert!(text.contains("make bench BENCH_ARGS=\"--quick\""), "{text}");
-        assert!(text.contains("| SYNC, 8 threads: to L | ≥ 4.5 | 5.00 | yes |"), "{text}");
-        assert!(text.contains("| SYNC, 2 threads: to L | ≥ 1.4 | not measured | – |"), "{text}");
+        assert!(text.contains("| run 1, r, abc1234-dirty | `make bench"), "{text}");
+        assert!(text.contains("| SYNC, 8 threads: to L | ≥ 4.5 | 5.00 | yes | 1 |"), "{text}");
+        assert!(text.contains("| SYNC, 2 threads: to L | ≥ 1.4 | not measured | – | – |"), "{text}");
         assert!(plot && !text.contains("NaN"));
     }
 }

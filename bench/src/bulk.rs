@@ -49,7 +49,8 @@ struct Share {
     end: Instant,
 }
 
-/// Runs `work` with a number in as many threads as there are producers, beside a thread that trims.
+/// Runs `work` with a number in as many threads as there are producers, beside a thread that trims,
+/// unless every segment is to be a fresh one.
 fn produce(
     spec: &Spec,
     log: &Log,
@@ -57,7 +58,7 @@ fn produce(
 ) -> Result<Vec<Share>, Failure> {
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        let trimmer = scope.spawn(|| trim_while(log, &running));
+        let trimmer = scope.spawn(|| if spec.is_fresh() { Ok(()) } else { trim_while(log, &running) });
         let work = &work;
         let all: Vec<_> = (0..spec.threads as u64).map(|thread| scope.spawn(move || work(thread))).collect();
         let shares = all.into_iter().map(|one| one.join().expect("a producer does not panic")).collect();
@@ -84,7 +85,10 @@ fn done(start: Instant, shares: &[Share]) -> Done {
 pub fn asynchronous(spec: &Spec) -> Result<Json, Failure> {
     let part = spec.count.unwrap_or(u64::MAX) / spec.threads as u64;
     let options = Options { durability: Some(Durability::Async), ..spec.options(SPARES) };
-    let scene = Scene::in_use(&spec.dir, "async", &options)?;
+    let scene = match spec.is_fresh() {
+        true => Scene::fresh(&spec.dir, "fresh", &options)?,
+        false => Scene::in_use(&spec.dir, "async", &options)?,
+    };
     pour(&scene.log, &mut Payload::new(spec.bytes), 0, 1000, 0)?;
     scene.log.sync(0)?;
     measure(spec, &scene, |start| {

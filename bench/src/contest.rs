@@ -7,11 +7,13 @@ use std::time::Duration;
 use twal::base::options::IoEngine;
 
 use crate::args::{engine_name, Args};
+use crate::cell::{compare_engines, compare_with_peers, relate, relate_ratio, Cell};
 use crate::hist::Histogram;
 use crate::json::Json;
 use crate::limit::Limit;
-use crate::report::{fixed, grouped, median, micros, print_table, progress, Figures, Results};
+use crate::report::{fixed, grouped, micros, named, print_table, progress, Results};
 use crate::scene::Failure;
+use crate::settle::Settle;
 use crate::slice::put_times;
 use crate::sys;
 
@@ -23,10 +25,14 @@ const MYSELF: &str = "/proc/self/exe";
 pub enum Contender {
     /// The bare device.
     Limit,
+    /// The same by as many threads as append, but no more than `BARE_THREADS_MAX`.
+    Bare,
     Twal(IoEngine),
     Peer {
         name: String,
         version: String,
+        /// How many bytes all producers of `async` leave unflushed; None: what the peers' program takes.
+        unflushed: Option<usize>,
     },
 }
 
@@ -34,20 +40,25 @@ impl Contender {
     pub fn name(&self) -> String {
         match self {
             Contender::Limit => "L".into(),
+            Contender::Bare => "bare, as many threads".into(),
             Contender::Twal(engine) => format!("twal {}", engine_name(*engine)),
             Contender::Peer { name, .. } => name.clone(),
         }
     }
 
     /// What kind of contender, in results.
-    fn class(&self) -> &'static str {
+    pub fn class(&self) -> &'static str {
         match self {
             Contender::Limit => "limit",
+            Contender::Bare => "bare",
             Contender::Twal(_) => "twal",
             Contender::Peer { .. } => "peer",
         }
     }
 }
+
+/// More bare threads do not make the device faster.
+const BARE_THREADS_MAX: usize = 16;
 
 /// One slice to be done by all.
 #[derive(Debug, Clone, Default)]
@@ -58,99 +69,30 @@ pub struct Job {
     pub bytes: usize,
     pub time: Duration,
     pub rate: Option<usize>,
+    /// What tells apart jobs that are otherwise the same: the pace.
+    pub how: Option<String>,
     /// What only twal's slices are told.
     pub twal_words: Vec<String>,
     /// Size of the bare durable writes that it is compared with.
     pub bare_size: Option<usize>,
 }
 
-/// What one contender did of one job, round by round.
-pub struct Cell {
-    pub contender: Contender,
-    rounds: Vec<Figures>,
-    /// The last slice's texts: engine, configuration.
-    texts: Vec<(String, String)>,
-}
-
-impl Cell {
-    pub fn new(contender: Contender) -> Self {
-        Cell { contender, rounds: Vec::new(), texts: Vec::new() }
-    }
-
-    /// Takes what a slice said.
-    pub fn add(&mut self, line: &Json) {
-        let mut figures = Figures::new();
-        let Json::Map(fields) = line else { return };
-        self.texts.clear();
-        for (name, value) in fields {
-            match value {
-                Json::Number(number) => {
-                    figures.insert(name.clone(), *number);
-                }
-                Json::Text(text) if ["engine", "engine_reason", "configuration", "tail"].contains(&name.as_str()) => {
-                    self.texts.push((name.clone(), text.clone()));
-                }
-                _ => (),
-            }
+impl Job {
+    /// What a record counts in a comparison with a bare write: of async and batches, L is a write of
+    /// another size, so bytes are what compares.
+    fn units(&self) -> (f64, f64) {
+        if self.slice == "sync" {
+            return (1.0, 1.0);
         }
-        if let (Some(flushes), Some(records)) = (figures.get("flushes"), figures.get("records")) {
-            figures.insert("flushes_per_record".into(), flushes / records);
-        }
-        self.rounds.push(figures);
+        (self.bytes as f64, self.bare_size.unwrap_or(1) as f64)
     }
-
-    fn set_last(&mut self, name: &str, value: f64) {
-        if let Some(round) = self.rounds.last_mut().filter(|_| value.is_finite()) {
-            round.insert(name.to_owned(), value);
-        }
-    }
-
-    pub fn last(&self, name: &str) -> f64 {
-        self.rounds.last().and_then(|round| round.get(name).copied()).unwrap_or(f64::NAN)
-    }
-
-    pub fn all(&self, name: &str) -> Vec<f64> {
-        self.rounds.iter().filter_map(|round| round.get(name).copied()).collect()
-    }
-
-    /// The median of the rounds; of maxima the greatest; NaN of what was not measured.
-    pub fn value(&self, name: &str) -> f64 {
-        let all = self.all(name);
-        if name.ends_with("max_us") {
-            return all.into_iter().fold(f64::NAN, f64::max);
-        }
-        median(&all)
-    }
-
-    /// The fields of its line in the results.
-    pub fn fields(&self) -> Vec<(&str, Json)> {
-        let mut fields = vec![("contender", self.contender.name().into()), ("class", self.contender.class().into())];
-        if let Contender::Peer { version, .. } = &self.contender {
-            fields.push(("version", version.as_str().into()));
-        }
-        let mut names: Vec<&str> = self.rounds.iter().flat_map(|round| round.keys().map(String::as_str)).collect();
-        names.sort_unstable();
-        names.dedup();
-        // What the job says already.
-        names.retain(|name| !["threads", "bytes", "rate"].contains(name));
-        fields.extend(names.iter().map(|name| (*name, self.value(name).into())));
-        fields.extend(self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str().into())));
-        let rates = self.all("per_second").into_iter().map(Json::Number).collect();
-        fields.push(("rounds_per_second", Json::List(rates)));
-        fields
-    }
-}
-
-/// The fastest of the peers, by `name`; NaN if there is none.
-pub fn best_peer(cells: &[Cell], name: &str) -> f64 {
-    let peers = cells.iter().filter(|cell| matches!(cell.contender, Contender::Peer { .. }));
-    peers.map(|cell| cell.value(name)).fold(f64::NAN, f64::max)
 }
 
 /// All that a run has at hand.
 pub struct Contest<'a> {
     pub args: &'a Args,
     pub limit: Limit,
+    pub settle: Settle,
     pub peers: Vec<Contender>,
     pub results: Results,
 }
@@ -195,18 +137,30 @@ impl Contest<'_> {
             Contender::Limit => {
                 let size = job.bare_size.ok_or("there is no bare write for this")?;
                 let (rate, times) = self.limit.durable_writes(size, job.time.min(self.args.slice))?;
-                Ok(limit_line(rate, size, &times))
+                Ok(limit_line(rate, 1, size, &times))
+            }
+            Contender::Bare => {
+                let size = job.bare_size.ok_or("there is no bare write for this")?;
+                let threads = job.threads.min(BARE_THREADS_MAX);
+                let (rate, times) = self.limit.durable_writes_of(threads, size, job.time.min(self.args.slice))?;
+                Ok(limit_line(rate, threads, size, &times))
             }
             Contender::Twal(engine) => {
                 words.extend(["--engine".to_owned(), engine_name(*engine).to_owned()]);
                 words.extend(job.twal_words.iter().cloned());
                 self.twal(job.slice, &self.args.dir, &words)
             }
-            Contender::Peer { name, .. } => self.peer(name, job.slice, &words),
+            Contender::Peer { name, unflushed, .. } => {
+                if let Some(bytes) = unflushed {
+                    words.extend(["--unflushed".to_owned(), bytes.to_string()]);
+                }
+                self.peer(name, job.slice, &words)
+            }
         }
     }
 
-    /// All rounds of all jobs.  A peer that fails is said to and left out; twal must not fail.
+    /// All rounds of all jobs; each round begins with another contender, so that nobody always comes after the same.
+    /// A peer that fails is said to and left out; twal must not fail.
     /// An engine that this machine does not have is left out, too.
     pub fn rounds(
         &mut self,
@@ -215,12 +169,15 @@ impl Contest<'_> {
         contenders: &[Contender],
         rounds: usize,
     ) -> Result<Vec<Vec<Cell>>, Failure> {
-        let cells = |_: &Job| contenders.iter().map(|contender| Cell::new(contender.clone())).collect();
+        // One bare thread is L itself.
+        let takes_part = |job: &Job, who: &Contender| job.threads > 1 || !matches!(who, Contender::Bare);
+        let cells = |job: &Job| contenders.iter().filter(|who| takes_part(job, who)).cloned().map(Cell::new).collect();
         let mut table: Vec<Vec<Cell>> = jobs.iter().map(cells).collect();
         for round in 1..=rounds {
             for (job, cells) in jobs.iter().zip(&mut table) {
-                let (mut bare, mut gone) = (None, Vec::new());
-                for (at, cell) in cells.iter_mut().enumerate() {
+                let mut gone = Vec::new();
+                for at in turns(cells.len(), round) {
+                    let cell = &mut cells[at];
                     let name = cell.contender.name();
                     progress(&format!("{what}: round {round} of {rounds}, {} × {} B, {name}", job.threads, job.bytes));
                     match self.slice(&cell.contender.clone(), job) {
@@ -232,23 +189,16 @@ impl Contest<'_> {
                         }
                         Err(error) => return Err(format!("{name}: {error}").into()),
                     }
-                    let last = [cell.last("per_second"), cell.last("p50_us"), cell.last("p99_us")];
-                    if matches!(cell.contender, Contender::Limit) {
-                        bare = Some(last);
-                    } else if let Some(bare) = bare {
-                        // Of async and batches, L is a write of another size: bytes are what compares.
-                        let unit = if job.slice == "sync" { 1.0 } else { job.bytes as f64 };
-                        let bare_unit = if job.slice == "sync" { 1.0 } else { job.bare_size.unwrap_or(1) as f64 };
-                        cell.set_last("rate_to_limit", last[0] * unit / (bare[0] * bare_unit));
-                        cell.set_last("p50_to_limit", last[1] / bare[1]);
-                        cell.set_last("p99_to_limit", last[2] / bare[2]);
-                        cell.set_last("p99_to_limit_p50", last[2] / bare[1]);
-                    }
+                    self.settle.settle()?;
                 }
+                gone.sort_unstable();
                 gone.into_iter().rev().for_each(|at| drop(cells.remove(at)));
             }
         }
         progress("");
+        for (job, cells) in jobs.iter().zip(&mut table) {
+            compare(job, cells);
+        }
         Ok(table)
     }
 
@@ -256,27 +206,32 @@ impl Contest<'_> {
     pub fn show(&mut self, kind: &str, jobs: &[Job], table: &[Vec<Cell>]) -> Result<(), Failure> {
         let mut rows = Vec::new();
         for (job, cells) in jobs.iter().zip(table) {
-            let best = best_peer(cells, "per_second");
             for cell in cells {
                 let value = |name: &str| cell.value(name);
                 let own = [job.threads.to_string(), job.bytes.to_string()];
-                let is_limit = matches!(cell.contender, Contender::Limit);
-                let mut row = if is_limit {
-                    vec!["1".into(), job.bare_size.map_or("–".into(), |size| size.to_string())]
+                let is_bare = matches!(cell.contender, Contender::Limit | Contender::Bare);
+                let mut row = if is_bare {
+                    vec![grouped(value("write_threads")), job.bare_size.map_or("–".into(), |size| size.to_string())]
                 } else {
                     own.to_vec()
                 };
+                row.extend(job.how.clone());
                 if let Some(rate) = job.rate {
                     row.push(grouped(rate as f64));
                 }
                 row.push(cell.contender.name());
                 row.push(grouped(value("per_second")));
                 row.extend(["p50_us", "p99_us", "p999_us", "max_us"].map(|name| micros(value(name))));
-                if !is_limit {
+                if matches!(cell.contender, Contender::Bare) {
+                    row.push("–".into());
+                    row.extend(["rate_to_limit", "p50_to_limit", "p99_to_limit"].map(|name| fixed(value(name), 2)));
+                }
+                if !is_bare {
                     row.push(fixed(value("slowest_thread") / value("fastest_thread"), 2));
                     row.push(fixed(value("rate_to_limit"), 2));
                     row.push(fixed(value("p50_to_limit"), 2));
-                    row.push(fixed(value("per_second") / best, 2));
+                    row.push(fixed(value("p99_to_limit"), 2));
+                    row.push(fixed(value("rate_to_best_peer"), 2));
                     row.push(fixed(value("cpu_us_per_record"), 2));
                     row.push(fixed(value("device_bytes_per_record_byte"), 2));
                     row.push(fixed(value("flushes_per_record"), 4));
@@ -285,26 +240,55 @@ impl Contest<'_> {
                     row.push(grouped(value("spare_waits")));
                 }
                 rows.push(row);
-                let mut fields = vec![("threads", job.threads.into()), ("bytes", job.bytes.into())];
-                if let Some(rate) = job.rate {
-                    fields.push(("rate", rate.into()));
-                }
-                fields.push(("rounds", cell.all("per_second").len().into()));
-                fields.push(("rate_to_best_peer", (value("per_second") / best).into()));
+                let mut fields = named([("threads", job.threads.into()), ("bytes", job.bytes.into())]);
+                fields.extend(job.rate.map(|rate| ("rate".to_owned(), rate.into())));
+                fields.extend(job.how.as_ref().map(|how| ("how".to_owned(), how.as_str().into())));
+                fields.push(("rounds".to_owned(), cell.all("per_second").len().into()));
                 fields.extend(cell.fields());
                 self.results.put(kind, fields)?;
             }
         }
         let mut heads = vec!["thr", "bytes", "who", "records/s", "p50 µs", "p99", "p99.9", "max", "slow/fast", "× L"];
-        heads.extend(["p50 × L's", "× best peer", "CPU µs/rec", "dev B/B", "flushes/rec", "cached pages", "peak MiB"]);
+        heads.extend([
+            "p50 × L's",
+            "p99 × L's",
+            "× best peer",
+            "CPU µs/rec",
+            "dev B/B",
+            "flushes/rec",
+            "cached pages",
+            "peak MiB",
+        ]);
         heads.push("spare waits");
         let rated = jobs.first().is_some_and(|job| job.rate.is_some());
         if rated {
             heads.insert(2, "offered/s");
         }
-        print_table(&heads, if rated { 4 } else { 3 }, &rows);
+        let paced = jobs.first().is_some_and(|job| job.how.is_some());
+        if paced {
+            heads.insert(2, "pace");
+        }
+        print_table(&heads, 3 + usize::from(rated) + usize::from(paced), &rows);
         Ok(())
     }
+}
+
+/// The order of a round: everybody moves up by one from round to round.
+pub fn turns(contenders: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |turn| (turn + round - 1) % contenders)
+}
+
+/// All comparisons within a job, each in its rounds.
+fn compare(job: &Job, cells: &mut [Cell]) {
+    if let Some(at) = cells.iter().position(|cell| matches!(cell.contender, Contender::Limit)) {
+        let (own, bare) = job.units();
+        relate(cells, at, "rate_to_limit", ("per_second", "per_second"), |rate, limit| rate * own / (limit * bare));
+        relate_ratio(cells, at, "p50_to_limit", ("p50_us", "p50_us"));
+        relate_ratio(cells, at, "p99_to_limit", ("p99_us", "p99_us"));
+        relate_ratio(cells, at, "p99_to_limit_p50", ("p99_us", "p50_us"));
+    }
+    compare_with_peers(cells);
+    compare_engines(cells);
 }
 
 /// An engine that cannot run here is no failure, and neither is a peer.
@@ -316,11 +300,12 @@ fn leave_out(contender: &Contender, error: &(dyn std::error::Error + Send + Sync
     }
 }
 
-fn limit_line(rate: f64, size: usize, times: &Histogram) -> Json {
+fn limit_line(rate: f64, threads: usize, size: usize, times: &Histogram) -> Json {
     let mut fields = vec![("per_second".to_owned(), Json::Number(rate))];
     fields.push(("records".to_owned(), times.count().into()));
     fields.push(("bytes_per_second".to_owned(), Json::Number(rate * size as f64)));
     fields.push(("write_bytes".to_owned(), size.into()));
+    fields.push(("write_threads".to_owned(), threads.into()));
     put_times(|name, value| fields.push((name.to_owned(), Json::Number(value))), "", times);
     Json::Map(fields)
 }
@@ -355,13 +340,13 @@ pub fn list_peers(args: &Args) -> Result<Vec<Contender>, Failure> {
         if version == "-" {
             println!("peers: {name} cannot run here: {}", fields.next().unwrap_or_default());
         } else {
-            peers.push(Contender::Peer { name, version });
+            peers.push(Contender::Peer { name, version, unflushed: None });
         }
     }
     let names: Vec<String> = peers
         .iter()
         .map(|peer| match peer {
-            Contender::Peer { name, version } => format!("{name} {version}"),
+            Contender::Peer { name, version, .. } => format!("{name} {version}"),
             other => other.name(),
         })
         .collect();

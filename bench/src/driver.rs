@@ -1,16 +1,12 @@
 //! The workloads: which jobs, who takes part, which table.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::args::{Args, Workload};
-use crate::contest::{Cell, Contender, Contest, Job, Load, Scratch};
-use crate::json::Json;
-use crate::limit;
-use crate::logs::WRITER_LIVES;
-use crate::report::{fixed, grouped, micros, print_table, progress};
+use crate::cell::{self, Cell};
+use crate::contest::{turns, Contender, Contest, Job, Load};
+use crate::reading;
+use crate::report::{fixed, grouped, micros, named, print_table, progress};
 use crate::scene::{self, Failure};
 use crate::slice::SEGMENT;
 use crate::sys;
@@ -33,11 +29,13 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
         Workload::Async => asynchronous(contest),
         Workload::Offered => offered(contest),
         Workload::Steady => steady(contest),
+        Workload::Fresh => fresh(contest),
         Workload::Batch => batches(contest),
-        Workload::Replay => replay(contest),
-        Workload::Open => open(contest),
+        Workload::Replay => reading::replay(contest),
+        Workload::Open => reading::open(contest),
         Workload::Rollover => rollover(contest),
         Workload::Idle => idle(contest),
+        Workload::Allocations => allocations(contest),
     }
 }
 
@@ -45,30 +43,31 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
 pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
     let (rounds, engines, peers) = (args.rounds as f64, args.engines.len() as f64, peers as f64);
     let slice = args.slice.as_secs_f64();
-    // Beside each slice a log is opened or made, settled and left.
-    let all = |jobs: usize, engines: f64, beside: f64| {
-        jobs as f64 * rounds * (slice + (engines + peers) * (slice + 0.9 + beside))
+    // Beside each slice a log is opened or made, settled and left; then the device settles.
+    let all = |jobs: usize, engines: f64, peers: f64, beside: f64| {
+        jobs as f64 * rounds * (slice + 0.1 + (engines + peers) * (slice + 1.1 + beside))
     };
     let small = if args.quick { 0.1 } else { 1.0 };
     match workload {
-        Workload::Sync => all(sync_jobs(args, false).len(), engines, 0.0),
-        Workload::Loaded => all(sync_jobs(args, true).len(), engines, 0.5),
-        Workload::Async => all(async_jobs(args).len(), 1.0, slice / 2.0),
+        Workload::Sync => all(sync_jobs(args, false).len(), engines + 1.0, peers, 0.0),
+        Workload::Loaded => all(sync_jobs(args, true).len(), engines + 1.0, peers, 0.5),
+        Workload::Async => all(async_jobs(args).len(), 1.0, peers * UNFLUSHED.len() as f64, slice / 2.0),
         Workload::Offered => {
             let jobs = offered_jobs(args);
             rounds * jobs.iter().map(|job| slice + job.time.as_secs_f64() + 1.0).sum::<f64>()
         }
         Workload::Steady => (rounds.min(STEADY_ROUNDS) * 10.0 + 2.0) * small,
-        Workload::Batch => all(2, engines, slice / 2.0),
-        Workload::Replay => 2.0 * small * (3.0 + rounds * 2.5 + rounds.min(PEER_REPLAYS) * peers * 9.0),
+        Workload::Fresh => (rounds.min(STEADY_ROUNDS) * 30.0 + 2.0) * small + rounds * (5.0 + peers * (slice + 1.0)),
+        Workload::Batch => all(2, engines, peers, slice / 2.0),
+        Workload::Replay => 2.0 * small * (3.0 + rounds * 2.5 + rounds.min(reading::PEER_REPLAYS) * peers * 9.0),
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
         Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
+        Workload::Allocations => 5.0,
     }
 }
 
-/// More rounds of them would take longer than all the rest, and say no more.
-const PEER_REPLAYS: f64 = 3.0;
+/// More rounds would take longer than all the rest, and say no more.
 const STEADY_ROUNDS: f64 = 3.0;
 
 fn sync_jobs(args: &Args, loaded: bool) -> Vec<Job> {
@@ -95,7 +94,8 @@ fn sync(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure> {
     let args = contest.args;
     println!(
         "{}: every thread appends a record, waits until it is durable, repeats{}. L: bare pwritev2(RWF_DSYNC), O_DIRECT,\n\
-         depth 1, overwriting; 4 KiB, and for records of 64 KiB as much as they. {} rounds of {} ms.\n",
+         depth 1, overwriting; 4 KiB, and for records of 64 KiB as much as they. Bare: the same by as many threads, 16 at most.\n\
+         {} rounds of {} ms.\n",
         if loaded { "Loaded" } else { "SYNC" },
         if loaded { ", beside one spinning process pinned to each CPU" } else { "" },
         args.rounds,
@@ -103,7 +103,7 @@ fn sync(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure> {
     );
     let jobs = sync_jobs(args, loaded);
     let load = loaded.then(Load::start).transpose()?;
-    let contenders = [vec![Contender::Limit], contest.engines(), contest.peers.clone()].concat();
+    let contenders = [vec![Contender::Limit, Contender::Bare], contest.engines(), contest.peers.clone()].concat();
     let table = contest.rounds(workload.name(), &jobs, &contenders, args.rounds)?;
     drop(load);
     contest.show(workload.name(), &jobs, &table)
@@ -132,17 +132,31 @@ fn auto(contest: &Contest<'_>) -> Vec<Contender> {
     vec![if asked { Contender::Twal(IoEngine::Auto) } else { Contender::Twal(contest.args.engines[0]) }]
 }
 
+/// How much peers leave unflushed in `async`: what suits one does not suit the other.
+const UNFLUSHED: [usize; 3] = [4 << 20, 32 << 20, 256 << 20];
+
+/// Every peer with each of `UNFLUSHED`.
+fn peers_of_all_settings(peers: &[Contender]) -> Vec<Contender> {
+    let set = |peer: &Contender, bytes: usize| match peer.clone() {
+        Contender::Peer { name, version, .. } => Contender::Peer { name, version, unflushed: Some(bytes) },
+        other => other,
+    };
+    peers.iter().flat_map(|peer| UNFLUSHED.map(|bytes| set(peer, bytes))).collect()
+}
+
 fn asynchronous(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let args = contest.args;
     println!(
         "Async: producers that do not wait; the clock stops when all is durable. twal is trimmed every 5 ms.\n\
+         Peers flush every 4, 32 and 256 MiB; of each the best of the three stays.\n\
          L: bare durable writes of 1 MiB; × L in bytes of records. {} rounds of {} ms.\n",
         args.rounds,
         args.slice.as_millis()
     );
     let jobs = async_jobs(args);
-    let contenders = [vec![Contender::Limit], auto(contest), contest.peers.clone()].concat();
-    let table = contest.rounds("async", &jobs, &contenders, args.rounds)?;
+    let contenders = [vec![Contender::Limit], auto(contest), peers_of_all_settings(&contest.peers)].concat();
+    let mut table = contest.rounds("async", &jobs, &contenders, args.rounds)?;
+    table.iter_mut().for_each(cell::keep_best_setting);
     contest.show("async", &jobs, &table)
 }
 
@@ -168,26 +182,67 @@ fn steady(contest: &mut Contest<'_>) -> Result<(), Failure> {
     contest.show("steady", &jobs, &table)
 }
 
+/// Segments that were never used: without a trim none comes back.
+fn fresh(contest: &mut Contest<'_>) -> Result<(), Failure> {
+    let args = contest.args;
+    let payload: u64 = if args.quick { 512 << 20 } else { 16 << 30 };
+    println!(
+        "Fresh: nothing is trimmed, so every segment is a new file, whose blocks are zeroed first. One producer, {} MiB of 1 KiB\n\
+         records that nobody waits for, beside bare durable writes of 1 MiB; and SYNC with 8 threads, segments of 8 MiB.\n",
+        payload >> 20
+    );
+    need_room(args, payload + payload / 1024 * 48)?;
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let stream = [Job {
+        slice: "async",
+        threads: 1,
+        bytes: 1024,
+        time: Duration::from_secs(600), // of L no more than of a slice; twal ends with its count
+        twal_words: words(&["--how", "fresh", "--count", &(payload / 1024).to_string()]),
+        bare_size: Some(sys::MIB),
+        ..Job::default()
+    }];
+    let contenders = [vec![Contender::Limit], auto(contest)].concat();
+    let table = contest.rounds("fresh", &stream, &contenders, args.rounds.min(STEADY_ROUNDS as usize))?;
+    contest.show("fresh", &stream, &table)?;
+    println!();
+    // By its records, not by its time: as many as fill several segments.
+    let records = if args.quick { "4000" } else { "15000" };
+    let groups = [Job {
+        slice: "sync",
+        threads: 8,
+        bytes: 128,
+        time: args.slice,
+        twal_words: words(&["--how", "fresh", "--seconds", "60", "--count", records, "--segment", "8388608"]),
+        bare_size: Some(BLOCK),
+        ..Job::default()
+    }];
+    let contenders = [vec![Contender::Limit], auto(contest), contest.peers.clone()].concat();
+    let table = contest.rounds("fresh", &groups, &contenders, args.rounds)?;
+    contest.show("fresh", &groups, &table)
+}
+
 fn offered_jobs(args: &Args) -> Vec<Job> {
-    let job = |threads, bytes, rate, time| Job {
+    let job = |pace: &str, threads, bytes, rate, time| Job {
         slice: "offered",
         threads,
         bytes,
         time,
         rate: Some(rate),
-        twal_words: vec!["--how".into(), args.pace.clone()],
+        how: Some(pace.to_owned()),
+        twal_words: vec!["--how".into(), pace.to_owned()],
         bare_size: Some(BLOCK),
     };
     let some = args.slice * 3;
     let mut jobs = Vec::new();
-    for bytes in &args.bytes {
+    for (pace, bytes) in args.paces.iter().flat_map(|pace| args.bytes.iter().map(move |bytes| (pace, bytes))) {
         for rate in &args.rates {
             // The one with a target runs long enough to roll over many segments.
             let time = if (*bytes, *rate) == (128, 1_000_000) { args.slice * 30 } else { some };
-            jobs.push(job(1, *bytes, *rate, time));
+            jobs.push(job(pace, 1, *bytes, *rate, time));
         }
         let usual = args.rates.iter().filter(|rate| [100_000, 1_000_000].contains(*rate));
-        jobs.extend(usual.map(|rate| job(2, *bytes, *rate, some)));
+        jobs.extend(usual.map(|rate| job(pace, 2, *bytes, *rate, some)));
     }
     jobs
 }
@@ -208,7 +263,8 @@ fn offered(contest: &mut Contest<'_>) -> Result<(), Failure> {
         for cell in cells.iter().filter(|cell| matches!(cell.contender, Contender::Twal(_))) {
             let late = ["offered_late_p50_us", "offered_late_p99_us"].map(|name| micros(cell.value(name)));
             println!(
-                "{} × {} B at {}/s: {}",
+                "{}, {} × {} B at {}/s: {}",
+                job.how.as_deref().unwrap_or(""),
                 job.threads,
                 job.bytes,
                 grouped(job.rate.unwrap_or(0) as f64),
@@ -243,210 +299,11 @@ fn batches(contest: &mut Contest<'_>) -> Result<(), Failure> {
     contest.show("batch1000", &jobs, &table)
 }
 
-/// Files of a closed log and how far each is written.
-fn log_files(dir: &std::path::Path, log_bytes: u64) -> Result<Vec<(PathBuf, u64)>, Failure> {
-    let mut left = log_bytes;
-    let mut files = Vec::new();
-    for (_, path, size) in scene::segments(dir)? {
-        if left > 0 {
-            files.push((path, size.min(left)));
-            left = left.saturating_sub(size);
-        }
-    }
-    Ok(files)
-}
-
-fn need_room(args: &Args, bytes: u64) -> Result<(), Failure> {
+pub fn need_room(args: &Args, bytes: u64) -> Result<(), Failure> {
     let (need, free) = ((bytes + 8 * SEGMENT) >> 20, sys::free_bytes(&args.dir)? >> 20);
     if free < need {
         return Err(format!("{need} MiB are needed in {}, {free} are free", args.dir.display()).into());
     }
-    Ok(())
-}
-
-fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
-    let args = contest.args;
-    let payload: u64 = if args.quick { 128 << 20 } else { 1 << 30 };
-    println!(
-        "Replay: {} MiB of records, written by batches of 1,000, read back in order, every one compared; opening included.\n\
-         Beside a bare sequential read of the same files: O_DIRECT, 1 MiB, the better of depth 1 and 4. {} rounds, of peers\n\
-         at most {PEER_REPLAYS}; theirs are written anew for each and dropped from the page cache.\n",
-        payload >> 20,
-        args.rounds
-    );
-    let mut rows = Vec::new();
-    for bytes in [128u64, 4096] {
-        let count = payload / bytes;
-        need_room(args, payload + count * 48)?;
-        let log = Scratch::new(args, "replay");
-        let words = ["--bytes", &bytes.to_string(), "--count", &count.to_string()].map(str::to_owned);
-        progress(&format!("replay: writing {} MiB", payload >> 20));
-        contest.twal("fill", &log.0, &words)?;
-        let mut cells = vec![Cell::new(Contender::Limit), Cell::new(Contender::Twal(IoEngine::Auto))];
-        cells.extend(contest.peers.iter().cloned().map(Cell::new));
-        // How many bytes of the files are log, only a reader knows.
-        let mut log_bytes = contest.twal("replay", &log.0, &words)?.number("log_bytes") as u64;
-        for round in 1..=args.rounds {
-            for cell in &mut cells {
-                let name = cell.contender.name();
-                progress(&format!("replay of {bytes} B: round {round} of {}, {name}", args.rounds));
-                match cell.contender.clone() {
-                    Contender::Limit => {
-                        let files = log_files(&log.0, log_bytes)?;
-                        let rate = |depth| -> Result<f64, Failure> {
-                            let (read, took) = limit::read_files(&files, depth)?;
-                            Ok(read as f64 / took.as_secs_f64())
-                        };
-                        let (one, four) = (rate(1)?, rate(4)?);
-                        let fields = [("depth_1", one), ("depth_4", four), ("log_bytes_per_second", one.max(four))];
-                        cell.add(&Json::Map(fields.map(|(name, value)| (name.to_owned(), value.into())).to_vec()));
-                    }
-                    Contender::Twal(_) => {
-                        let line = contest.twal("replay", &log.0, &words)?;
-                        log_bytes = line.number("log_bytes") as u64;
-                        cell.add(&line);
-                    }
-                    Contender::Peer { name, .. } if round as f64 <= PEER_REPLAYS => {
-                        match contest.peer(&name, "replay", &words) {
-                            Ok(line) => cell.add(&line),
-                            Err(error) => println!("{name}, replay of {bytes} B: {error}"),
-                        }
-                    }
-                    Contender::Peer { .. } => (),
-                }
-            }
-        }
-        progress("");
-        let best = crate::contest::best_peer(&cells, "per_second");
-        let bare = cells[0].value("log_bytes_per_second");
-        for cell in &cells {
-            let value = |name: &str| cell.value(name);
-            let to_bare = value("log_bytes_per_second") / bare;
-            rows.push(vec![
-                bytes.to_string(),
-                cell.contender.name(),
-                grouped(value("per_second")),
-                grouped(value("bytes_per_second") / 1e6),
-                grouped(value("log_bytes_per_second") / 1e6),
-                fixed(to_bare, 2),
-                fixed(value("per_second") / best, 2),
-                fixed(value("cpu_us_per_record"), 3),
-                grouped(value("page_cache_pages")),
-                fixed(value("peak_rss_kib") / 1024.0, 1),
-            ]);
-            let mut fields = vec![("threads", 1usize.into()), ("bytes", bytes.into())];
-            fields.extend([
-                ("rate_to_limit", to_bare.into()),
-                ("rate_to_best_peer", (value("per_second") / best).into()),
-            ]);
-            fields.extend([("payload_bytes", payload.into()), ("rounds", args.rounds.into())]);
-            fields.extend(cell.fields());
-            contest.results.put("replay", fields)?;
-        }
-    }
-    let heads = [
-        "bytes",
-        "who",
-        "records/s",
-        "payload MB/s",
-        "log MB/s",
-        "× bare read",
-        "× best peer",
-        "CPU µs/rec",
-        "cached pages",
-        "peak MiB",
-    ];
-    print_table(&heads, 2, &rows);
-    Ok(())
-}
-
-/// Lets a writer write on in the log and kills it.
-fn kill_a_writer(contest: &Contest<'_>, dir: &std::path::Path) -> Result<(), Failure> {
-    let words = ["--bytes", "1024"].map(str::to_owned);
-    let mut writer = contest.twal_command("writer", dir, &words)?.stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    let read = writer.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
-    std::thread::sleep(WRITER_LIVES);
-    let alive = writer.try_wait()?.is_none();
-    writer.kill()?;
-    writer.wait()?;
-    read.transpose()?;
-    if line.trim() != "writing" || !alive {
-        return Err("the writer that was to be killed ended by itself".into());
-    }
-    Ok(())
-}
-
-fn open(contest: &mut Contest<'_>) -> Result<(), Failure> {
-    let args = contest.args;
-    let payload: u64 = if args.quick { 256 << 20 } else { 4 << 30 };
-    println!(
-        "Open: a log of {} MiB in records of 1 KiB: after a kill -9 of its writer, then cleanly closed; a new log. Beside a bare\n\
-         direct read of the whole active segment (1 MiB, depth 1). {} rounds.\n",
-        payload >> 20,
-        args.rounds
-    );
-    need_room(args, payload + payload / 1024 * 48)?;
-    let (log, new) = (Scratch::new(args, "open"), Scratch::new(args, "open-new"));
-    progress(&format!("open: writing {} MiB", payload >> 20));
-    let words = ["--bytes", "1024", "--count", &(payload / 1024).to_string()].map(str::to_owned);
-    contest.twal("fill", &log.0, &words)?;
-    const HOWS: [(&str, &str); 6] = [
-        ("killed", "after kill -9"),
-        ("clean", "cleanly closed"),
-        ("new", "a new log"),
-        ("read", "read-only"),
-        ("verify", "read-only, verify all"),
-        ("segment", "bare read of the active segment"),
-    ];
-    let mut cells: Vec<Cell> = HOWS.iter().map(|_| Cell::new(Contender::Twal(IoEngine::Auto))).collect();
-    cells[5].contender = Contender::Limit;
-    for round in 1..=args.rounds {
-        for ((how, name), cell) in HOWS.iter().zip(&mut cells) {
-            progress(&format!("open: round {round} of {}, {name}", args.rounds));
-            let words = ["--how".to_owned(), (*how).to_owned()];
-            match *how {
-                "segment" => {
-                    let (_, path, size) = scene::segments(&log.0)?.pop().ok_or("no segment")?;
-                    let (_, took) = limit::read_files(&[(path, size)], 1)?;
-                    cell.add(&Json::Map(vec![("open_us".into(), (took.as_secs_f64() * 1e6).into())]));
-                }
-                "verify" if round > 3 => (),
-                _ => {
-                    if *how == "killed" {
-                        kill_a_writer(contest, &log.0)?;
-                    }
-                    let line = contest.twal("open", if *how == "new" { &new.0 } else { &log.0 }, &words)?;
-                    if *how == "clean" && line.number("records") < (payload / 1024) as f64 {
-                        return Err(format!("{} records written, open reports {line}", payload / 1024).into());
-                    }
-                    cell.add(&line);
-                }
-            }
-        }
-    }
-    progress("");
-    let mut rows = Vec::new();
-    for ((how, name), cell) in HOWS.iter().zip(&cells) {
-        let all = cell.all("open_us");
-        let max = all.iter().copied().fold(f64::NAN, f64::max);
-        rows.push(vec![
-            (*name).to_owned(),
-            micros(cell.value("open_us")),
-            micros(max),
-            micros(cell.value("open_us") - cells[5].value("open_us")),
-            grouped(cell.value("segments")),
-            grouped(cell.value("records")),
-            grouped(cell.value("page_cache_pages")),
-            fixed(cell.value("peak_rss_kib") / 1024.0, 1),
-        ]);
-        let mut fields = vec![("how", (*how).into()), ("payload_bytes", payload.into()), ("open_worst_us", max.into())];
-        fields.extend([("rounds", all.len().into())]);
-        fields.extend(cell.fields());
-        contest.results.put("open", fields)?;
-    }
-    let heads = ["opened", "median µs", "max", "beyond the read", "segments", "records", "cached pages", "peak MiB"];
-    print_table(&heads, 1, &rows);
     Ok(())
 }
 
@@ -476,13 +333,17 @@ fn rollover(contest: &mut Contest<'_>) -> Result<(), Failure> {
         Kind { how: "2 MiB", threads: 1, bytes: 128, segment: 2 << 20, more: more("--segments", small) },
         Kind { how: "2 MiB", threads: 8, bytes: 128, segment: 2 << 20, more: more("--segments", small) },
     ];
-    let mut bare_cell = Cell::new(Contender::Limit);
-    let mut cells: Vec<Cell> = kinds.iter().map(|_| Cell::new(auto(contest)[0].clone())).collect();
+    // The bare device, then the kinds.
+    let mut cells = vec![Cell::new(Contender::Limit)];
+    cells.extend(kinds.iter().map(|_| Cell::new(auto(contest)[0].clone())));
     let bare_job = Job { slice: "sync", time: args.slice, bare_size: Some(BLOCK), ..Job::default() };
     for round in 1..=args.rounds {
-        let line = contest.slice(&Contender::Limit, &bare_job)?;
-        bare_cell.add(&line);
-        for (kind, cell) in kinds.iter().zip(&mut cells) {
+        for at in turns(cells.len(), round) {
+            let cell = &mut cells[at];
+            let Some(kind) = at.checked_sub(1).map(|at| &kinds[at]) else {
+                cell.add(&contest.slice(&Contender::Limit, &bare_job)?);
+                continue;
+            };
             progress(&format!("rollover: round {round} of {}, {}, {} threads", args.rounds, kind.how, kind.threads));
             let mut words = ["--threads", &kind.threads.to_string(), "--bytes", &kind.bytes.to_string()]
                 .map(str::to_owned)
@@ -490,12 +351,15 @@ fn rollover(contest: &mut Contest<'_>) -> Result<(), Failure> {
             words.extend(["--segment".to_owned(), kind.segment.to_string()]);
             words.extend(kind.more.iter().cloned());
             cell.add(&contest.twal("rollover", &args.dir, &words)?);
+            contest.settle.settle()?;
         }
     }
     progress("");
-    let bare = bare_cell.value("p50_us");
+    cell::relate_ratio(&mut cells, 0, "crossing_p50_to_limit", ("crossing_p50_us", "p50_us"));
+    cell::relate_ratio(&mut cells, 1, "p999_to_without", ("p999_us", "p999_us"));
+    let bare = cells[0].value("p50_us");
     let mut rows = vec![];
-    for (kind, cell) in kinds.iter().zip(&cells) {
+    for (kind, cell) in kinds.iter().zip(&cells[1..]) {
         let value = |name: &str| cell.value(name);
         rows.push(vec![
             kind.threads.to_string(),
@@ -508,17 +372,17 @@ fn rollover(contest: &mut Contest<'_>) -> Result<(), Failure> {
             micros(value("max_us")),
             grouped(value("crossings")),
             micros(value("crossing_p50_us")),
-            fixed(value("crossing_p50_us") / bare, 2),
+            fixed(value("crossing_p50_to_limit"), 2),
             micros(value("crossing_max_us")),
             grouped(value("segments_sealed")),
             grouped(value("segments_recycled")),
             grouped(value("spare_waits")),
             grouped(value("page_cache_pages")),
         ]);
-        let mut fields = vec![("how", kind.how.into()), ("threads", kind.threads.into()), ("bytes", kind.bytes.into())];
-        fields.extend([("segment_bytes", kind.segment.into()), ("limit_p50_us", bare.into())]);
-        fields.extend([("p999_to_without", (value("p999_us") / cells[0].value("p999_us")).into())]);
-        fields.extend([("rounds", args.rounds.into())]);
+        let mut fields =
+            named([("how", kind.how.into()), ("threads", kind.threads.into()), ("bytes", kind.bytes.into())]);
+        fields.extend(named([("segment_bytes", kind.segment.into()), ("limit_p50_us", bare.into())]));
+        fields.push(("rounds".to_owned(), args.rounds.into()));
         fields.extend(cell.fields());
         contest.results.put("rollover", fields)?;
     }
@@ -554,4 +418,15 @@ fn idle(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let mut cell = Cell::new(Contender::Twal(IoEngine::Auto));
     cell.add(&line);
     Ok(contest.results.put("idle", cell.fields())?)
+}
+
+fn allocations(contest: &mut Contest<'_>) -> Result<(), Failure> {
+    let args = contest.args;
+    println!("Allocations: by all threads of the process while one appends, after open and 2,000 appends.\n");
+    let line = contest.twal("allocations", &args.dir, &[])?;
+    let row = [grouped(line.number("records")), grouped(line.number("allocations"))];
+    print_table(&["appends", "allocations"], 0, &[row.to_vec()]);
+    let mut cell = Cell::new(Contender::Twal(IoEngine::Auto));
+    cell.add(&line);
+    Ok(contest.results.put("allocations", cell.fields())?)
 }

@@ -56,6 +56,33 @@ impl Limit {
         }
         Ok((histogram.count() as f64 / (before - start).as_secs_f64(), histogram))
     }
+
+    /// The same by several threads at once, each in a part of the file of its own.
+    pub fn durable_writes_of(&self, threads: usize, size: usize, slice: Duration) -> io::Result<(f64, Histogram)> {
+        let part = FILE_SIZE / threads as u64 / size as u64 * size as u64;
+        let start = Instant::now();
+        let write = |thread: usize| -> io::Result<(Histogram, Instant)> {
+            let (buffer, mut histogram) = (Aligned::new(size, 0x5a), Histogram::new());
+            let (mut before, mut next) = (start, 0);
+            while before - start < slice {
+                sys::write_at(&self.file, &buffer, thread as u64 * part + next % part, true)?;
+                next += size as u64;
+                let after = Instant::now();
+                histogram.add((after - before).as_nanos() as u64);
+                before = after;
+            }
+            Ok((histogram, before))
+        };
+        let shares: Vec<(Histogram, Instant)> = std::thread::scope(|scope| {
+            let write = &write;
+            let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || write(thread))).collect();
+            all.into_iter().map(|one| one.join().expect("a writer does not panic")).collect::<io::Result<_>>()
+        })?;
+        let mut histogram = Histogram::new();
+        shares.iter().for_each(|(share, _)| histogram.merge(share));
+        let took = shares.iter().map(|(_, end)| *end - start).max().unwrap_or_default();
+        Ok((histogram.count() as f64 / took.as_secs_f64(), histogram))
+    }
 }
 
 impl Drop for Limit {

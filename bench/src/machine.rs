@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Facts about the machine and the device below the bench's directory, as (name, value).
 pub fn facts(dir: &Path) -> Vec<(&'static str, String)> {
     let mount = mount_of(dir);
     let mut facts = vec![
+        ("commit", commit()),
         ("kernel", format!("{} {}", read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease"))),
         ("cpus", cpus()),
         ("memory", memory()),
@@ -19,6 +21,13 @@ pub fn facts(dir: &Path) -> Vec<(&'static str, String)> {
     }
     facts.push(("device", device(dir, mount.as_ref())));
     facts
+}
+
+/// Which source was measured: what git says of the tree that this program was built from, just before it ran.
+fn commit() -> String {
+    let git = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]).output();
+    let said = git.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    said.map_or_else(|| "no git tree".into(), |text| String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -74,19 +83,36 @@ fn mount_of(dir: &Path) -> Option<Mount> {
     mounts.filter(|mount| dir.starts_with(&mount.point)).max_by_key(|mount| mount.point.components().count())
 }
 
-fn device(dir: &Path, mount: Option<&Mount>) -> String {
+/// The number of the device below `dir`, and its directory in sysfs, the whole disk's if it is a partition.
+fn device_of(dir: &Path, mount: Option<&Mount>) -> (Option<u64>, Option<PathBuf>) {
     // btrfs and friends give files a device number of their own: the mount's source is surer.
     let by_source = mount.and_then(|m| fs::metadata(&m.source).ok()).map(|m| m.rdev()).filter(|rdev| *rdev != 0);
-    let Some(number) = by_source.or_else(|| fs::metadata(dir).ok().map(|m| m.dev())) else {
+    let number = by_source.or_else(|| fs::metadata(dir).ok().map(|m| m.dev()));
+    let sysfs = number.and_then(|number| {
+        let mut sys =
+            fs::canonicalize(format!("/sys/dev/block/{}:{}", libc::major(number), libc::minor(number))).ok()?;
+        if !sys.join("queue").is_dir() {
+            sys.pop(); // a partition: the queue is its disk's
+        }
+        Some(sys)
+    });
+    (number, sysfs)
+}
+
+/// The file in which the kernel counts what the device below `dir` did.
+pub fn device_counters(dir: &Path) -> Option<PathBuf> {
+    let (_, sysfs) = device_of(dir, mount_of(dir).as_ref());
+    Some(sysfs?.join("stat")).filter(|path| path.is_file())
+}
+
+fn device(dir: &Path, mount: Option<&Mount>) -> String {
+    let (number, sysfs) = device_of(dir, mount);
+    let Some(number) = number else {
         return "unknown".into();
     };
-    let (major, minor) = (libc::major(number), libc::minor(number));
-    let Ok(mut sys) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
-        return format!("{major}:{minor}, not a block device of this machine");
+    let Some(sys) = sysfs else {
+        return format!("{}:{}, not a block device of this machine", libc::major(number), libc::minor(number));
     };
-    if !sys.join("queue").is_dir() {
-        sys.pop(); // a partition: the queue is its disk's
-    }
     let name = sys.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let queue = |what: &str| read(sys.join("queue").join(what));
     format!(

@@ -4,9 +4,11 @@
 //! process of its own (`slice`), twal's as the peers', one after the other in every round.
 //! bench/README.md says what each workload is.
 
+mod allocations;
 mod args;
 mod benchmarks;
 mod bulk;
+mod cell;
 mod contest;
 mod driver;
 mod hist;
@@ -14,22 +16,25 @@ mod json;
 mod limit;
 mod logs;
 mod machine;
+mod reading;
 mod report;
 mod scene;
+mod settle;
 mod slice;
 mod svg;
 mod sync;
 mod sys;
+mod targets;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use args::Args;
 use contest::Contest;
-use json::Json;
 use limit::Limit;
-use report::Results;
+use report::{named, Results};
 use scene::Failure;
+use settle::Settle;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).peekable();
@@ -72,11 +77,10 @@ fn run(mut args: Args) -> Result<(), Failure> {
     for (name, value) in &facts {
         println!("{name:12} {value}");
     }
-    let mut fields: Vec<(&str, Json)> = vec![("name", began.as_str().into()), ("arguments", args.said.as_str().into())];
+    let mut fields = named([("name", began.as_str().into()), ("arguments", args.said.as_str().into())]);
     // Where the logs were made says nothing to others.
-    fields.extend(
-        facts.iter().filter(|(name, _)| *name != "directory").map(|(name, value)| (*name, value.as_str().into())),
-    );
+    let said = facts.iter().filter(|(name, _)| *name != "directory");
+    fields.extend(named(said.map(|(name, value)| (*name, value.as_str().into()))));
     results.put("machine", fields)?;
 
     let peers = contest::list_peers(&args)?;
@@ -84,7 +88,8 @@ fn run(mut args: Args) -> Result<(), Failure> {
     let names: Vec<&str> = args.workloads.iter().map(|workload| workload.name()).collect();
     println!("\nmeasuring {}: about {} min", names.join(", "), (seconds / 60.0).ceil());
     let start = Instant::now();
-    let mut contest = Contest { args: &args, limit: Limit::prepare(&args.dir)?, peers, results };
+    let mut contest =
+        Contest { args: &args, limit: Limit::prepare(&args.dir)?, settle: Settle::new(&args.dir), peers, results };
     for workload in &args.workloads {
         println!();
         driver::run(&mut contest, *workload)?;

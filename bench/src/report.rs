@@ -30,9 +30,9 @@ impl Results {
     }
 
     /// Adds a line, or puts it in the place of the one with the same keys.
-    pub fn put(&mut self, kind: &str, fields: Vec<(&str, Json)>) -> io::Result<()> {
-        let mut all = vec![("kind".to_owned(), kind.into()), ("run".to_owned(), self.run.as_str().into())];
-        all.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    pub fn put(&mut self, kind: &str, fields: Vec<(String, Json)>) -> io::Result<()> {
+        let mut all = named([("kind", kind.into()), ("run", self.run.as_str().into())]);
+        all.extend(fields);
         let line = Json::Map(all);
         let same = |other: &Json| KEYS.iter().all(|key| other.get(key) == line.get(key));
         match self.lines.iter().position(same) {
@@ -44,6 +44,11 @@ impl Results {
         fs::write(&new, text)?;
         fs::rename(&new, &self.path)
     }
+}
+
+/// Fields of a line.
+pub fn named<'a>(fields: impl IntoIterator<Item = (&'a str, Json)>) -> Vec<(String, Json)> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The lines of a file of results; none if there is no such file.
@@ -150,7 +155,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("twal-bench-results-{}", std::process::id()));
         let put = |run: &str, threads: u64, rate: f64| {
             let mut results = Results::open(&path, false, run).unwrap();
-            results.put("sync", vec![("threads", threads.into()), ("per_second", rate.into())]).unwrap();
+            results.put("sync", named([("threads", threads.into()), ("per_second", rate.into())])).unwrap();
         };
         put("first", 1, 10.0);
         put("first", 2, 20.0);

@@ -28,6 +28,8 @@ pub struct Scene {
     pub log: Log,
     pub dir: PathBuf,
     options: Options,
+    /// Whether the files go with the log.
+    removed: bool,
 }
 
 impl Scene {
@@ -36,7 +38,7 @@ impl Scene {
     pub fn open(parent: &Path, name: &str, options: &Options) -> Result<Self, twal::base::Error> {
         let dir = parent.join(format!("{PREFIX}{name}"));
         let log = Log::open(&dir, options)?;
-        Ok(Scene { log, dir, options: options.clone() })
+        Ok(Scene { log, dir, options: options.clone(), removed: false })
     }
 
     /// The same, with more segments to recycle than spares are wanted: then none has to be made and zeroed
@@ -47,6 +49,14 @@ impl Scene {
         if scene.log.last_seq() == 0 {
             scene.leave_segments()?;
         }
+        Ok(scene)
+    }
+
+    /// A new log, for slices that never use a segment again; it is removed when dropped.
+    pub fn fresh(parent: &Path, name: &str, options: &Options) -> Result<Self, Failure> {
+        let _ = fs::remove_dir_all(parent.join(format!("{PREFIX}{name}"))); // none is there, as a rule
+        let mut scene = Scene::open(parent, name, options)?;
+        scene.removed = true;
         Ok(scene)
     }
 
@@ -121,6 +131,9 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         let _ = self.log.close(); // a failed run says so elsewhere
+        if self.removed {
+            let _ = fs::remove_dir_all(&self.dir); // what is left is removed by the next run
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::hist::Histogram;
 use crate::json::Json;
 use crate::report::Figures;
 use crate::scene::{self, Counted, Failure, Scene};
-use crate::{bulk, logs, sync, sys};
+use crate::{allocations, bulk, logs, sync, sys};
 
 /// The usual size of a segment.
 pub const SEGMENT: u64 = 64 << 20;
@@ -42,6 +42,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether no segment may be used again: the log is a new one and nothing is trimmed.
+    pub fn is_fresh(&self) -> bool {
+        self.how == "fresh"
+    }
+
     /// The options that every slice starts from.
     pub fn options(&self, spares: u64) -> Options {
         scene::options(self.engine, self.segment_size, spares, self.allow_any_fs)
@@ -67,6 +72,7 @@ pub fn main(mut words: impl Iterator<Item = String>) -> Result<(), Failure> {
         "replay" => logs::replay(&spec)?,
         "open" => logs::open(&spec)?,
         "idle" => logs::idle(&spec)?,
+        "allocations" => allocations::slice(&spec)?,
         _ => return Err(format!("no such slice: {workload}").into()),
     };
     println!("{line}");

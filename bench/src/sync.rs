@@ -30,8 +30,16 @@ struct Until<'a> {
 }
 
 pub fn run(spec: &Spec) -> Result<Json, Failure> {
-    let scene = Scene::in_use(&spec.dir, "sync", &spec.options(6))?;
-    let until = Until { time: spec.time, records: u64::MAX, stop: &AtomicBool::new(false), keep_each: false };
+    let scene = match spec.is_fresh() {
+        true => Scene::fresh(&spec.dir, "fresh", &spec.options(1))?,
+        false => Scene::in_use(&spec.dir, "sync", &spec.options(6))?,
+    };
+    let until = Until {
+        time: spec.time,
+        records: spec.count.unwrap_or(u64::MAX),
+        stop: &AtomicBool::new(false),
+        keep_each: false,
+    };
     with_threads(spec, &scene.log, &until, |run| {
         measure(spec, &scene, |start| {
             let shares = run()?;

@@ -67,6 +67,16 @@ pub fn read_at(file: &File, buffer: &mut Aligned, offset: u64) -> io::Result<usi
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// Writes out all that the file system of `dir` holds back (syncfs).
+pub fn sync_file_system(dir: &Path) -> io::Result<()> {
+    let dir = File::open(dir)?;
+    // SAFETY: an open descriptor, which lives longer than the call.
+    match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Processor time of this process, all threads, user and system.
 pub fn cpu_time() -> Duration {
     // SAFETY: rusage is plain numbers; all zero is a value of it.

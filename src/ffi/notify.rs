@@ -20,6 +20,11 @@ use crate::log::{Done, Log};
 /// is not blocking and close-on-exec.  The number that is read from it means
 /// nothing.
 ///
+/// Read it, wait on it, and do nothing else to it: never clear its O_NONBLOCK,
+/// never write to it.  twal writes to the same open file when the mark rises.
+/// If that file blocks and is full, the write never returns, and with it hang
+/// appends, and twal_close().
+///
 /// The eventfd is yours: give it back with close(2) whenever you like, also
 /// after twal_close().  The log has another descriptor of it, so that it never
 /// writes to a number that you closed; one of its 16 stays taken until the log

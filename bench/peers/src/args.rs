@@ -15,6 +15,7 @@ usage: twal-peers PEER WORKLOAD [options]
   --bytes B      bytes a record, at least 8; default 128
   --seconds S    time measured; default 1
   --count N      measure N records instead, however long that takes; replay needs it
+  --unflushed B  async: what all producers together leave without a flush at most; default 4194304
   --rate R       sync: R records/s over all threads, a latency counted from when the append was due
 
 Prints one JSON line.  Exits with 3 if the peer cannot run here.
@@ -58,7 +59,11 @@ pub struct Spec {
     pub time: Duration,
     pub count: Option<u64>,
     pub rate: Option<u64>,
+    /// `async`: what all producers together leave without a flush at most.
+    pub unflushed: usize,
 }
+
+const UNFLUSHED: usize = 4 << 20;
 
 impl Spec {
     /// How many bytes of records this slice may come to, if the peer does `records_per_s` of them.
@@ -86,6 +91,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         time: Duration::from_secs(1),
         count: None,
         rate: None,
+        unflushed: UNFLUSHED,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -97,6 +103,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--bytes" => spec.bytes = number(&value()?)?,
             "--seconds" => spec.time = seconds(&value()?)?,
             "--count" => spec.count = Some(number(&value()?)?),
+            "--unflushed" => spec.unflushed = number(&value()?)?,
             "--rate" => spec.rate = Some(number(&value()?)?),
             _ if word.starts_with('-') => return Err(format!("unknown option {word}")),
             _ => names.push(word),

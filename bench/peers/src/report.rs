@@ -19,6 +19,7 @@ pub fn line(peer: &Peer, spec: &Spec, outcome: &Outcome) -> Result<String, Strin
         ("threads", spec.threads.to_string()),
         ("bytes", spec.bytes.to_string()),
         ("rate", whole(spec.rate)),
+        ("unflushed_bytes", whole((spec.workload == Workload::Async).then_some(spec.unflushed as u64))),
         ("records", outcome.records.to_string()),
         ("seconds", number(Some(seconds))),
         ("per_second", number(Some(records / seconds))),

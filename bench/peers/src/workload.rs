@@ -13,8 +13,6 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Records of one batch of `batch1000` and of what `replay` reads.
 const BATCH: u64 = 1000;
-/// `async`: what all producers together leave without a flush at most.
-const UNFLUSHED_MAX: usize = 4 << 20;
 /// `async`: how many records go between two looks at the clock.
 const CLOCK_EVERY: u64 = 64;
 /// Appends of each thread before the clock starts.
@@ -282,7 +280,7 @@ impl<P: Producer> Appender<P> {
     }
 
     fn without_waiting(&mut self, spec: &Spec, start: Instant, until: &Until) -> Result<Instant, Failure> {
-        let flush_every = (UNFLUSHED_MAX / spec.threads / spec.bytes).max(1) as u64;
+        let flush_every = (spec.unflushed / spec.threads / spec.bytes).max(1) as u64;
         let (mut records, mut unflushed, mut now) = (0, 0, start);
         while until.go_on(now, records) {
             self.write()?;
