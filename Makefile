@@ -45,7 +45,7 @@ NODE := TWAL_0.1
 
 ARCHIVE := $(CARGO_TARGET_DIR)/release/libtwal.a
 NATIVE := $(CARGO_TARGET_DIR)/release/libtwal.native-libs
-SYMBOLS = $(shell sed -n 's/^ *\(twal_[a-z_]*\);$$/\1/p' '$(SRC)/twal.map')
+SYMBOLS = $(shell sed -n 's/^ *\(twal_[a-z0-9_]*\);$$/\1/p' '$(SRC)/twal.map')
 # In the tree, because cargo looks for .cargo/config.toml (make vendor) from where it runs.
 CARGO_RUN := cd '$(SRC)' && $(CARGO) --color=auto
 

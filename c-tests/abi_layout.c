@@ -11,6 +11,8 @@
 #define FIELD(type, field, offset, field_type) \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field); \
     _Static_assert(_Generic(((type *)0)->field, field_type: 1, default: 0), #type "." #field " type")
+#define ARRAY(type, field, offset, size) \
+    _Static_assert(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size), #type "." #field)
 #define VALUE(name, value) _Static_assert((name) == (value), #name)
 #define CALL(name, type) _Static_assert(_Generic(&name, type: 1, default: 0), #name)
 
@@ -143,6 +145,206 @@ CALL(twal_last_error, int (*)(twal_error *));
 CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));
 CALL(twal_stats_get, int (*)(const twal_log *, twal_stats *));
 CALL(twal_version_string, const char *(*)(void));
+
+_Static_assert(sizeof(twal_txn_options) >= 32 && sizeof(twal_txn_options) % 8 == 0, "twal_txn_options");
+FIELD(twal_txn_options, struct_size, 0, uint64_t);
+FIELD(twal_txn_options, stream, 8, uint64_t);
+FIELD(twal_txn_options, checkpoint_interval, 16, uint64_t);
+FIELD(twal_txn_options, flags, 24, uint32_t);
+FIELD(twal_txn_options, reserved, 28, uint32_t);
+
+_Static_assert(sizeof(twal_txn_operation) >= 88 && sizeof(twal_txn_operation) % 8 == 0, "twal_txn_operation");
+FIELD(twal_txn_operation, struct_size, 0, uint64_t);
+FIELD(twal_txn_operation, id, 8, uint64_t);
+FIELD(twal_txn_operation, last_seq, 16, uint64_t);
+FIELD(twal_txn_operation, parts, 24, uint64_t);
+FIELD(twal_txn_operation, done, 32, uint64_t);
+ARRAY(twal_txn_operation, coordinator, 40, 32);
+FIELD(twal_txn_operation, kind, 72, uint32_t);
+FIELD(twal_txn_operation, action, 76, uint32_t);
+FIELD(twal_txn_operation, state, 80, uint32_t);
+FIELD(twal_txn_operation, reserved, 84, uint32_t);
+
+_Static_assert(sizeof(twal_txn_report) >= 48 && sizeof(twal_txn_report) % 8 == 0, "twal_txn_report");
+FIELD(twal_txn_report, struct_size, 0, uint64_t);
+FIELD(twal_txn_report, from_seq, 8, uint64_t);
+FIELD(twal_txn_report, records_replayed, 16, uint64_t);
+FIELD(twal_txn_report, records_corrupted, 24, uint64_t);
+FIELD(twal_txn_report, checkpoints, 32, uint64_t);
+FIELD(twal_txn_report, unfinished, 40, uint64_t);
+
+_Static_assert(sizeof(twal_txn_stats) >= 72 && sizeof(twal_txn_stats) % 8 == 0, "twal_txn_stats");
+FIELD(twal_txn_stats, struct_size, 0, uint64_t);
+FIELD(twal_txn_stats, saga_events, 8, uint64_t);
+FIELD(twal_txn_stats, tx_events, 16, uint64_t);
+FIELD(twal_txn_stats, checkpoints, 24, uint64_t);
+FIELD(twal_txn_stats, checkpoints_failed, 32, uint64_t);
+FIELD(twal_txn_stats, checkpoint_seq, 40, uint64_t);
+FIELD(twal_txn_stats, active_sagas, 48, uint64_t);
+FIELD(twal_txn_stats, active_txs, 56, uint64_t);
+FIELD(twal_txn_stats, state_bytes, 64, uint64_t);
+
+SIZE(twal_saga_step, 56);
+FIELD(twal_saga_step, depends_on, 0, const uint32_t *);
+FIELD(twal_saga_step, depends_on_count, 8, size_t);
+FIELD(twal_saga_step, payload, 16, const void *);
+FIELD(twal_saga_step, payload_len, 24, size_t);
+FIELD(twal_saga_step, index, 32, uint32_t);
+FIELD(twal_saga_step, action, 36, uint32_t);
+ARRAY(twal_saga_step, reserved, 40, 16);
+
+_Static_assert(sizeof(twal_saga_spec) >= 72 && sizeof(twal_saga_spec) % 8 == 0, "twal_saga_spec");
+FIELD(twal_saga_spec, struct_size, 0, uint64_t);
+FIELD(twal_saga_spec, id, 8, uint64_t);
+FIELD(twal_saga_spec, steps, 16, const twal_saga_step *);
+FIELD(twal_saga_spec, step_count, 24, size_t);
+ARRAY(twal_saga_spec, coordinator, 32, 32);
+FIELD(twal_saga_spec, flags, 64, uint32_t);
+FIELD(twal_saga_spec, reserved, 68, uint32_t);
+
+SIZE(twal_saga_step_info, 40);
+FIELD(twal_saga_step_info, index, 0, uint32_t);
+FIELD(twal_saga_step_info, action, 4, uint32_t);
+FIELD(twal_saga_step_info, level, 8, uint32_t);
+FIELD(twal_saga_step_info, state, 12, uint32_t);
+FIELD(twal_saga_step_info, number, 16, uint32_t);
+FIELD(twal_saga_step_info, payload_len, 20, uint32_t);
+ARRAY(twal_saga_step_info, reserved, 24, 16);
+
+SIZE(twal_2pc_participant, 80);
+ARRAY(twal_2pc_participant, shard, 0, 32);
+ARRAY(twal_2pc_participant, node, 32, 32);
+FIELD(twal_2pc_participant, vote, 64, uint32_t);
+ARRAY(twal_2pc_participant, reserved, 68, 12);
+
+_Static_assert(sizeof(twal_2pc_spec) >= 64 && sizeof(twal_2pc_spec) % 8 == 0, "twal_2pc_spec");
+FIELD(twal_2pc_spec, struct_size, 0, uint64_t);
+FIELD(twal_2pc_spec, id, 8, uint64_t);
+FIELD(twal_2pc_spec, participants, 16, const twal_2pc_participant *);
+FIELD(twal_2pc_spec, participant_count, 24, size_t);
+ARRAY(twal_2pc_spec, coordinator, 32, 32);
+
+_Static_assert(sizeof(twal_txn_action) >= 160 && sizeof(twal_txn_action) % 8 == 0, "twal_txn_action");
+FIELD(twal_txn_action, struct_size, 0, uint64_t);
+FIELD(twal_txn_action, id, 8, uint64_t);
+ARRAY(twal_txn_action, token, 16, 16);
+ARRAY(twal_txn_action, coordinator, 32, 32);
+FIELD(twal_txn_action, kind, 64, uint32_t);
+FIELD(twal_txn_action, direction, 68, uint32_t);
+FIELD(twal_txn_action, attempt, 72, uint32_t);
+FIELD(twal_txn_action, step, 76, uint32_t);
+FIELD(twal_txn_action, action, 80, uint32_t);
+FIELD(twal_txn_action, payload_len, 84, uint32_t);
+FIELD(twal_txn_action, payload, 88, const void *);
+ARRAY(twal_txn_action, shard, 96, 32);
+ARRAY(twal_txn_action, node, 128, 32);
+
+_Static_assert(sizeof(twal_txn_participants) >= 56 && sizeof(twal_txn_participants) % 8 == 0, "twal_txn_participants");
+FIELD(twal_txn_participants, struct_size, 0, uint64_t);
+FIELD(twal_txn_participants, arg, 8, void *);
+FIELD(twal_txn_participants, execute, 16, twal_txn_act);
+FIELD(twal_txn_participants, compensate, 24, twal_txn_act);
+FIELD(twal_txn_participants, commit, 32, twal_txn_act);
+FIELD(twal_txn_participants, abort, 40, twal_txn_act);
+FIELD(twal_txn_participants, rollback, 48, twal_txn_act);
+
+_Static_assert(sizeof(twal_txn_resume_options) >= 32 && sizeof(twal_txn_resume_options) % 8 == 0,
+               "twal_txn_resume_options");
+FIELD(twal_txn_resume_options, struct_size, 0, uint64_t);
+FIELD(twal_txn_resume_options, retry_delay_us, 8, uint64_t);
+FIELD(twal_txn_resume_options, retry_delay_max_us, 16, uint64_t);
+FIELD(twal_txn_resume_options, attempts_max, 24, uint32_t);
+FIELD(twal_txn_resume_options, threads, 28, uint32_t);
+
+_Static_assert(sizeof(twal_txn_resumed) >= 40 && sizeof(twal_txn_resumed) % 8 == 0, "twal_txn_resumed");
+FIELD(twal_txn_resumed, struct_size, 0, uint64_t);
+FIELD(twal_txn_resumed, finished, 8, uint64_t);
+FIELD(twal_txn_resumed, calls, 16, uint64_t);
+FIELD(twal_txn_resumed, retries, 24, uint64_t);
+FIELD(twal_txn_resumed, left, 32, uint64_t);
+
+VALUE(TWAL_TXN_KEEP_RECORDS, 1);
+VALUE(TWAL_TXN_SAGA, 1);
+VALUE(TWAL_TXN_2PC, 2);
+VALUE(TWAL_RESUME_NONE, 0);
+VALUE(TWAL_RESUME_SAGA_EXECUTE, 1);
+VALUE(TWAL_RESUME_SAGA_COMPENSATE, 2);
+VALUE(TWAL_RESUME_TX_COMMIT, 3);
+VALUE(TWAL_RESUME_TX_ABORT, 4);
+VALUE(TWAL_RESUME_TX_ROLLBACK, 5);
+VALUE(TWAL_SAGA_UNKNOWN, 0);
+VALUE(TWAL_SAGA_CREATED, 1);
+VALUE(TWAL_SAGA_EXECUTING, 2);
+VALUE(TWAL_SAGA_FAILED, 3);
+VALUE(TWAL_SAGA_COMPENSATING, 4);
+VALUE(TWAL_SAGA_FINISHED, 5);
+VALUE(TWAL_2PC_UNKNOWN, 0);
+VALUE(TWAL_2PC_CREATED, 1);
+VALUE(TWAL_2PC_PREPARING, 2);
+VALUE(TWAL_2PC_PREPARED, 3);
+VALUE(TWAL_2PC_REFUSED, 4);
+VALUE(TWAL_2PC_COMMITTING, 5);
+VALUE(TWAL_2PC_COMMITTED, 6);
+VALUE(TWAL_2PC_ABORTING, 7);
+VALUE(TWAL_2PC_ROLLING_BACK, 8);
+VALUE(TWAL_2PC_FINISHED, 9);
+VALUE(TWAL_SAGA_START, 1);
+VALUE(TWAL_STEP_PENDING, 1);
+VALUE(TWAL_STEP_SUCCEEDED, 2);
+VALUE(TWAL_STEP_FAILED, 3);
+VALUE(TWAL_STEP_COMPENSATION_FAILED, 4);
+VALUE(TWAL_STEP_COMPENSATED, 5);
+VALUE(TWAL_VOTE_NONE, 0);
+VALUE(TWAL_VOTE_COMMIT, 1);
+VALUE(TWAL_VOTE_ABORT, 2);
+VALUE(TWAL_DIRECTION_EXECUTE, 1);
+VALUE(TWAL_DIRECTION_COMPENSATE, 2);
+VALUE(TWAL_DIRECTION_PREPARE, 3);
+VALUE(TWAL_DIRECTION_COMMIT, 4);
+VALUE(TWAL_DIRECTION_ABORT, 5);
+VALUE(TWAL_DIRECTION_ROLLBACK, 6);
+VALUE(TWAL_DONE, 0);
+VALUE(TWAL_FAILED, 1);
+VALUE(TWAL_RETRY, 2);
+
+CALL(twal_txn_recover, int (*)(twal_log *, const twal_txn_options *, twal_txn **));
+CALL(twal_txn_close, int (*)(twal_txn *));
+CALL(twal_txn_checkpoint, int (*)(twal_txn *, uint64_t *));
+CALL(twal_txn_report_get, int (*)(const twal_txn *, twal_txn_report *));
+CALL(twal_txn_unfinished_get, int (*)(const twal_txn *, uint64_t, twal_txn_operation *));
+CALL(twal_txn_next, int (*)(const twal_txn *, uint32_t, uint64_t, twal_txn_operation *));
+CALL(twal_txn_stats_get, int (*)(const twal_txn *, twal_txn_stats *));
+CALL(twal_saga_create, int (*)(twal_txn *, const twal_saga_spec *, uint64_t *, uint64_t *));
+CALL(twal_saga_add_step, int (*)(twal_txn *, uint64_t, const twal_saga_step *, uint32_t, uint64_t *));
+CALL(twal_saga_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_saga_step_succeeded, int (*)(twal_txn *, uint64_t, uint32_t, uint32_t, uint64_t *));
+CALL(twal_saga_step_failed, int (*)(twal_txn *, uint64_t, uint32_t, uint32_t, uint32_t, uint64_t *));
+CALL(twal_saga_compensation_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_saga_compensation_succeeded, int (*)(twal_txn *, uint64_t, uint32_t, uint32_t, uint64_t *));
+CALL(twal_saga_compensation_failed, int (*)(twal_txn *, uint64_t, uint32_t, uint32_t, uint32_t, uint64_t *));
+CALL(twal_saga_completed, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_saga_compensated, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_saga_aborted, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_saga_state_get, int (*)(const twal_txn *, uint64_t, uint32_t *));
+CALL(twal_saga_get, int (*)(const twal_txn *, uint64_t, twal_txn_operation *, twal_saga_step_info *, size_t));
+CALL(twal_saga_payload_get, int (*)(const twal_txn *, uint64_t, uint32_t, void *, size_t, uint64_t *));
+CALL(twal_saga_token, int (*)(const twal_txn *, uint64_t, uint32_t, uint32_t, uint8_t *));
+CALL(twal_2pc_create, int (*)(twal_txn *, const twal_2pc_spec *, uint64_t *, uint64_t *));
+CALL(twal_2pc_add_participant, int (*)(twal_txn *, uint64_t, const uint8_t *, const uint8_t *, uint32_t, uint64_t *));
+CALL(twal_2pc_prepare, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_vote, int (*)(twal_txn *, uint64_t, const uint8_t *, uint32_t, uint32_t, uint64_t *));
+CALL(twal_2pc_commit_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_commit_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_2pc_abort_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_abort_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_2pc_rollback_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_rollback_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
+CALL(twal_2pc_state_get, int (*)(const twal_txn *, uint64_t, uint32_t *));
+CALL(twal_2pc_get, int (*)(const twal_txn *, uint64_t, twal_txn_operation *, twal_2pc_participant *, size_t));
+CALL(twal_2pc_token, int (*)(const twal_txn *, uint64_t, const uint8_t *, uint32_t, uint8_t *));
+CALL(twal_txn_resume, int (*)(twal_txn *, const twal_txn_participants *, const twal_txn_resume_options *,
+                               twal_txn_resumed *));
+CALL(twal_txn_left_get, int (*)(const twal_txn *, uint64_t, twal_txn_operation *, twal_error *));
 
 int main(void)
 {

@@ -222,7 +222,7 @@ consumer() {
 # ---- building ----
 
 shared=(helpers kill_rounds crashed full_disk)
-special=(fault_calls countdown)
+special=(fault_calls countdown txn_helpers)
 tests=()
 list_tests() {
     local file name

@@ -14,8 +14,8 @@
  *
  *   fork     A log belongs to the process that opened it.  In a fork()ed child
  *            every call on it returns TWAL_E_FORKED (a number: 0), except
- *            twal_close() and twal_iter_close(), which free it there and touch
- *            neither disk nor lock.  The child may open logs of its own.
+ *            twal_close(), twal_iter_close() and twal_txn_close(), which free
+ *            it there and touch neither disk nor lock.  The child may open logs of its own.
  *   signals  No function is async-signal-safe, except twal_strerror() and the
  *            twal_version_*() ones.  twal installs no handlers, its threads
  *            block all signals, and a signal does not end a wait.
@@ -31,12 +31,14 @@
  *            unknown until the next open.  After any other error nothing was
  *            written.
  *   growth   Nothing is ever removed that the program did not release with
- *            twal_trim().
+ *            twal_trim(), or let a transaction manager release: its
+ *            checkpoints do, unless it has TWAL_TXN_KEEP_RECORDS.
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
  *            start from their _INIT macro.  twal_entry, twal_part,
- *            twal_reservation and twal_record never change.
+ *            twal_reservation, twal_record, twal_saga_step,
+ *            twal_saga_step_info and twal_2pc_participant never change.
  *
  * The map
  *
@@ -54,6 +56,24 @@
  *   what is damaged      twal_verify
  *   repair               twal_repair_plan  twal_repair_step_get
  *                        twal_repair_apply  twal_repair_close
+ *   transactions         twal_txn_recover  twal_txn_report_get
+ *                        twal_txn_unfinished_get  twal_txn_resume
+ *                        twal_txn_left_get  twal_txn_checkpoint
+ *                        twal_txn_next  twal_txn_stats_get  twal_txn_close
+ *   sagas                twal_saga_create  twal_saga_add_step
+ *                        twal_saga_start  twal_saga_step_succeeded
+ *                        twal_saga_step_failed  twal_saga_compensation_start
+ *                        twal_saga_compensation_succeeded
+ *                        twal_saga_compensation_failed  twal_saga_completed
+ *                        twal_saga_compensated  twal_saga_aborted
+ *                        twal_saga_state_get  twal_saga_get
+ *                        twal_saga_payload_get  twal_saga_token
+ *   two-phase commits    twal_2pc_create  twal_2pc_add_participant
+ *                        twal_2pc_prepare  twal_2pc_vote
+ *                        twal_2pc_commit_start  twal_2pc_commit_complete
+ *                        twal_2pc_abort_start  twal_2pc_abort_complete
+ *                        twal_2pc_rollback_start  twal_2pc_rollback_complete
+ *                        twal_2pc_state_get  twal_2pc_get  twal_2pc_token
  *   errors               twal_strerror  twal_last_error
  *   version              twal_version_number  twal_version_string
  *
@@ -171,6 +191,28 @@
     { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
 #define TWAL_REPAIR_STEP_INIT \
     { sizeof(twal_repair_step), 0, 0, 0, 0, 0, 0, { 0 } }
+#define TWAL_TXN_OPTIONS_INIT \
+    { sizeof(twal_txn_options), 0, 0, 0, 0 }
+#define TWAL_TXN_OPERATION_INIT \
+    { sizeof(twal_txn_operation), 0, 0, 0, 0, { 0 }, 0, 0, 0, 0 }
+#define TWAL_TXN_REPORT_INIT \
+    { sizeof(twal_txn_report), 0, 0, 0, 0, 0 }
+#define TWAL_TXN_STATS_INIT \
+    { sizeof(twal_txn_stats), 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_SAGA_STEP_INIT \
+    { NULL, 0, NULL, 0, 0, 0, { 0, 0 } }
+#define TWAL_SAGA_SPEC_INIT \
+    { sizeof(twal_saga_spec), 0, NULL, 0, { 0 }, 0, 0 }
+#define TWAL_2PC_PARTICIPANT_INIT \
+    { { 0 }, { 0 }, 0, { 0, 0, 0 } }
+#define TWAL_2PC_SPEC_INIT \
+    { sizeof(twal_2pc_spec), 0, NULL, 0, { 0 } }
+#define TWAL_TXN_PARTICIPANTS_INIT \
+    { sizeof(twal_txn_participants), NULL, NULL, NULL, NULL, NULL, NULL }
+#define TWAL_TXN_RESUME_OPTIONS_INIT \
+    { sizeof(twal_txn_resume_options), 0, 0, 0, 0 }
+#define TWAL_TXN_RESUMED_INIT \
+    { sizeof(twal_txn_resumed), 0, 0, 0, 0 }
 #define TWAL_VERIFY_REPORT_INIT \
     { sizeof(twal_verify_report), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
@@ -521,6 +563,242 @@ typedef enum twal_repair_flags {
 } twal_repair_flags;
 
 /**
+ * twal_txn_options.flags: bits.
+ */
+typedef enum twal_txn_flags {
+    /**
+     * Checkpoints release nothing.  For a log that also has records of the
+     * program's own: a release takes whole segments, whatever is in them.
+     * The program trims; twal_trim() never releases what the manager needs.
+     */
+    TWAL_TXN_KEEP_RECORDS = 1,
+} twal_txn_flags;
+
+/**
+ * The two kinds of operations.  Their ids are apart.
+ */
+typedef enum twal_txn_kind {
+    /**
+     * Steps that are undone by compensation.
+     */
+    TWAL_TXN_SAGA = 1,
+    /**
+     * Two-phase commit.
+     */
+    TWAL_TXN_2PC = 2,
+} twal_txn_kind;
+
+/**
+ * twal_txn_operation.action: what is to be done about an operation.
+ */
+typedef enum twal_resume {
+    /**
+     * Nothing: it was never begun, or is finished.
+     */
+    TWAL_RESUME_NONE = 0,
+    /**
+     * saga_resume_execute: run the steps that have no outcome.
+     */
+    TWAL_RESUME_SAGA_EXECUTE = 1,
+    /**
+     * saga_resume_compensate: undo the steps that succeeded.
+     */
+    TWAL_RESUME_SAGA_COMPENSATE = 2,
+    /**
+     * tx_resume_commit: commit at every participant.
+     */
+    TWAL_RESUME_TX_COMMIT = 3,
+    /**
+     * tx_resume_abort: abort at every participant.
+     */
+    TWAL_RESUME_TX_ABORT = 4,
+    /**
+     * tx_resume_rollback: undo the commit at every participant.
+     */
+    TWAL_RESUME_TX_ROLLBACK = 5,
+} twal_resume;
+
+/**
+ * Where a saga is.
+ */
+typedef enum twal_saga_state {
+    /**
+     * No saga had this id yet.
+     */
+    TWAL_SAGA_UNKNOWN = 0,
+    /**
+     * Steps are added.
+     */
+    TWAL_SAGA_CREATED = 1,
+    /**
+     * Steps run.
+     */
+    TWAL_SAGA_EXECUTING = 2,
+    /**
+     * A step failed; compensation is decided, not begun.
+     */
+    TWAL_SAGA_FAILED = 3,
+    /**
+     * Steps are undone.
+     */
+    TWAL_SAGA_COMPENSATING = 4,
+    /**
+     * Completed, compensated or aborted; of what is finished nothing is kept.
+     */
+    TWAL_SAGA_FINISHED = 5,
+} twal_saga_state;
+
+/**
+ * Where a two-phase commit is.
+ */
+typedef enum twal_2pc_state {
+    /**
+     * No two-phase commit had this id yet.
+     */
+    TWAL_2PC_UNKNOWN = 0,
+    /**
+     * Participants are added.
+     */
+    TWAL_2PC_CREATED = 1,
+    /**
+     * Votes are asked for.
+     */
+    TWAL_2PC_PREPARING = 2,
+    /**
+     * Every participant voted commit; nothing is decided.
+     */
+    TWAL_2PC_PREPARED = 3,
+    /**
+     * A participant voted abort; the abort is not begun.
+     */
+    TWAL_2PC_REFUSED = 4,
+    /**
+     * Commit is decided.
+     */
+    TWAL_2PC_COMMITTING = 5,
+    /**
+     * Finished: every participant has committed; it can be rolled back.  Of
+     * the last 256 that committed; older ones are TWAL_2PC_FINISHED.
+     */
+    TWAL_2PC_COMMITTED = 6,
+    /**
+     * Abort is decided.
+     */
+    TWAL_2PC_ABORTING = 7,
+    /**
+     * A commit is being undone.
+     */
+    TWAL_2PC_ROLLING_BACK = 8,
+    /**
+     * Aborted, rolled back, or committed long ago; nothing more is kept.
+     */
+    TWAL_2PC_FINISHED = 9,
+} twal_2pc_state;
+
+/**
+ * What is done to a saga's step or a two-phase commit's participant.
+ */
+typedef enum twal_direction {
+    /**
+     * Do a step.
+     */
+    TWAL_DIRECTION_EXECUTE = 1,
+    /**
+     * Undo a step.
+     */
+    TWAL_DIRECTION_COMPENSATE = 2,
+    /**
+     * Ask a shard for its vote.
+     */
+    TWAL_DIRECTION_PREPARE = 3,
+    /**
+     * Make a shard's part final.
+     */
+    TWAL_DIRECTION_COMMIT = 4,
+    /**
+     * Drop a shard's part.
+     */
+    TWAL_DIRECTION_ABORT = 5,
+    /**
+     * Undo a shard's part that was final.
+     */
+    TWAL_DIRECTION_ROLLBACK = 6,
+} twal_direction;
+
+/**
+ * twal_saga_spec.flags: bits.
+ */
+typedef enum twal_saga_flags {
+    /**
+     * Its steps run from now on: no step can be added.
+     */
+    TWAL_SAGA_START = 1,
+} twal_saga_flags;
+
+/**
+ * Where a step is.
+ */
+typedef enum twal_step_state {
+    /**
+     * No outcome yet.
+     */
+    TWAL_STEP_PENDING = 1,
+    /**
+     * Done.
+     */
+    TWAL_STEP_SUCCEEDED = 2,
+    /**
+     * Not done; number is the program's error number.
+     */
+    TWAL_STEP_FAILED = 3,
+    /**
+     * Done, and undoing it failed number times.
+     */
+    TWAL_STEP_COMPENSATION_FAILED = 4,
+    /**
+     * Done and undone.
+     */
+    TWAL_STEP_COMPENSATED = 5,
+} twal_step_state;
+
+/**
+ * What a participant voted.
+ */
+typedef enum twal_vote {
+    /**
+     * It has not voted.
+     */
+    TWAL_VOTE_NONE = 0,
+    /**
+     * It promises to commit if it is told to.
+     */
+    TWAL_VOTE_COMMIT = 1,
+    /**
+     * It will not commit.
+     */
+    TWAL_VOTE_ABORT = 2,
+} twal_vote;
+
+/**
+ * What a function of twal_txn_participants answers.
+ */
+typedef enum twal_outcome {
+    /**
+     * It is done, now or by an earlier call with the same token.
+     */
+    TWAL_DONE = 0,
+    /**
+     * It is not done and will not be; *error_out is the program's error
+     * number, 0 if it is not set.
+     */
+    TWAL_FAILED = 1,
+    /**
+     * Nobody knows, or not yet: ask again.  So is every other answer taken.
+     */
+    TWAL_RETRY = 2,
+} twal_outcome;
+
+/**
  * A reader of one log.
  *
  * From twal_recover_iter() to twal_iter_close(), which may come before or
@@ -543,6 +821,22 @@ typedef struct twal_log twal_log;
  * From twal_repair_plan() to twal_repair_close().  One thread at a time.
  */
 typedef struct twal_repair twal_repair;
+
+/**
+ * Sagas and two-phase commits over an open log.
+ *
+ * From twal_txn_recover() to twal_txn_close(), which may come before or after
+ * twal_close().  Any thread may use it at any time, together with others.
+ *
+ * What is told is in the log before anything is done about it; a decision
+ * (created, started, prepared, commit, abort, compensation and rollback begun)
+ * is durable when the call returns, in every mode of the log.  What is asked
+ * shows no decision that a crash could take back.
+ *
+ * Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
+ * RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.
+ */
+typedef struct twal_txn twal_txn;
 
 /**
  * The detail of a failure.  A number that is not known is 0.
@@ -1187,6 +1481,472 @@ typedef struct twal_repair_step {
      */
     char file[256];
 } twal_repair_step;
+
+/**
+ * How a manager works.  A field that is 0 has its default, so start from
+ * TWAL_TXN_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_txn_options {
+    /**
+     * sizeof(twal_txn_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Stream of the records that it writes.
+     */
+    uint64_t stream;
+    /**
+     * Events from one automatic checkpoint to the next: 1000; UINT64_MAX:
+     * none.
+     */
+    uint64_t checkpoint_interval;
+    /**
+     * Bits of twal_txn_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_txn_options;
+
+/**
+ * What a recovery of transactions found.
+ */
+typedef struct twal_txn_report {
+    /**
+     * sizeof(twal_txn_report), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Number of the record it began with: the last checkpoint, or the log's
+     * first record.
+     */
+    uint64_t from_seq;
+    /**
+     * Events replayed, checkpoints too.
+     */
+    uint64_t records_replayed;
+    /**
+     * Damaged records: always 0, for damage is an error.
+     */
+    uint64_t records_corrupted;
+    /**
+     * Checkpoints among the records replayed: at most one.
+     */
+    uint64_t checkpoints;
+    /**
+     * Operations that are not finished: twal_txn_unfinished_get() tells each.
+     */
+    uint64_t unfinished;
+} twal_txn_report;
+
+/**
+ * An operation.
+ */
+typedef struct twal_txn_operation {
+    /**
+     * sizeof(twal_txn_operation), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Its id, among those of its kind.
+     */
+    uint64_t id;
+    /**
+     * Number of its last record.
+     */
+    uint64_t last_seq;
+    /**
+     * Steps or participants.
+     */
+    uint64_t parts;
+    /**
+     * How many of them are done: steps that succeeded (in compensation: that
+     * are undone), votes that came.
+     */
+    uint64_t done;
+    /**
+     * Who runs it: the program's bytes.
+     */
+    uint8_t coordinator[32];
+    /**
+     * One of twal_txn_kind.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_resume.
+     */
+    uint32_t action;
+    /**
+     * One of twal_saga_state or twal_2pc_state.
+     */
+    uint32_t state;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} twal_txn_operation;
+
+/**
+ * What a manager has counted since twal_txn_recover(), and what it has now.
+ */
+typedef struct twal_txn_stats {
+    /**
+     * sizeof(twal_txn_stats), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Events of sagas written.
+     */
+    uint64_t saga_events;
+    /**
+     * Events of two-phase commits written.
+     */
+    uint64_t tx_events;
+    /**
+     * Checkpoints that are durable.
+     */
+    uint64_t checkpoints;
+    /**
+     * Automatic checkpoints that failed; each is tried again later.
+     */
+    uint64_t checkpoints_failed;
+    /**
+     * Number of the last durable checkpoint, found or written.
+     */
+    uint64_t checkpoint_seq;
+    /**
+     * Sagas that are not finished.
+     */
+    uint64_t active_sagas;
+    /**
+     * Two-phase commits that are not finished.
+     */
+    uint64_t active_txs;
+    /**
+     * Bytes that the state of all operations takes in a checkpoint.
+     */
+    uint64_t state_bytes;
+} twal_txn_stats;
+
+/**
+ * A step of a saga, as it is added.  It never changes.
+ */
+typedef struct twal_saga_step {
+    /**
+     * Indices of the steps that must have succeeded before this one, each
+     * added before it and named once; NULL if depends_on_count is 0.
+     */
+    const uint32_t *depends_on;
+    /**
+     * How many.  Steps that depend on none have level 0, others one more than
+     * the highest that they depend on; the steps of a level run at once.
+     */
+    size_t depends_on_count;
+    /**
+     * What the program needs to undo it; not interpreted.  NULL if payload_len
+     * is 0.
+     */
+    const void *payload;
+    /**
+     * Bytes of it, at most 65536.
+     */
+    size_t payload_len;
+    /**
+     * The program's number of the step, unique in its saga.
+     */
+    uint32_t index;
+    /**
+     * What is to be done, in the program's code: 0 to 255.
+     */
+    uint32_t action;
+    /**
+     * Must be 0.
+     */
+    uint64_t reserved[2];
+} twal_saga_step;
+
+/**
+ * A saga, told as a whole.  Start from TWAL_SAGA_SPEC_INIT.
+ */
+typedef struct twal_saga_spec {
+    /**
+     * sizeof(twal_saga_spec).
+     */
+    uint64_t struct_size;
+    /**
+     * 0: the next one.  Else above every earlier saga's.
+     */
+    uint64_t id;
+    /**
+     * Its steps; one that depends on others comes after them.  NULL if
+     * step_count is 0.
+     */
+    const twal_saga_step *steps;
+    /**
+     * How many, at most 1024.
+     */
+    size_t step_count;
+    /**
+     * Who runs it: the program's bytes.
+     */
+    uint8_t coordinator[32];
+    /**
+     * Bits of twal_saga_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_saga_spec;
+
+/**
+ * A step, as it is.  It never changes.
+ */
+typedef struct twal_saga_step_info {
+    /**
+     * As it was added.
+     */
+    uint32_t index;
+    /**
+     * As it was added.
+     */
+    uint32_t action;
+    /**
+     * See twal_saga_step.depends_on_count.
+     */
+    uint32_t level;
+    /**
+     * One of twal_step_state.
+     */
+    uint32_t state;
+    /**
+     * See twal_step_state; else 0.
+     */
+    uint32_t number;
+    /**
+     * Bytes of its payload: twal_saga_payload_get() has them.
+     */
+    uint32_t payload_len;
+    /**
+     * 0.
+     */
+    uint64_t reserved[2];
+} twal_saga_step_info;
+
+/**
+ * One shard's part in a two-phase commit.  It never changes.
+ */
+typedef struct twal_2pc_participant {
+    /**
+     * Which shard: the program's bytes, unique in its two-phase commit.
+     */
+    uint8_t shard[32];
+    /**
+     * Which node has it: the program's bytes.
+     */
+    uint8_t node[32];
+    /**
+     * One of twal_vote; must be 0 where it is added.
+     */
+    uint32_t vote;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved[3];
+} twal_2pc_participant;
+
+/**
+ * A two-phase commit, told as a whole.  Start from TWAL_2PC_SPEC_INIT.
+ */
+typedef struct twal_2pc_spec {
+    /**
+     * sizeof(twal_2pc_spec).
+     */
+    uint64_t struct_size;
+    /**
+     * 0: the next one.  Else above every earlier two-phase commit's.
+     */
+    uint64_t id;
+    /**
+     * Its participants; NULL if participant_count is 0.
+     */
+    const twal_2pc_participant *participants;
+    /**
+     * How many, at most 64.
+     */
+    size_t participant_count;
+    /**
+     * Who runs it: the program's bytes.
+     */
+    uint8_t coordinator[32];
+} twal_2pc_spec;
+
+/**
+ * One action, as a function of twal_txn_participants is asked for it.
+ *
+ * Valid during the call.  Later releases may put more behind it: struct_size
+ * says how much there is.
+ */
+typedef struct twal_txn_action {
+    /**
+     * How long this is.
+     */
+    uint64_t struct_size;
+    /**
+     * The operation's id.
+     */
+    uint64_t id;
+    /**
+     * The action's name, the same after every crash.
+     */
+    uint8_t token[16];
+    /**
+     * Who ran the operation.
+     */
+    uint8_t coordinator[32];
+    /**
+     * One of twal_txn_kind.
+     */
+    uint32_t kind;
+    /**
+     * One of twal_direction.
+     */
+    uint32_t direction;
+    /**
+     * 1 the first time in this resume.
+     */
+    uint32_t attempt;
+    /**
+     * Sagas: index of the step.
+     */
+    uint32_t step;
+    /**
+     * Sagas: the step's action.
+     */
+    uint32_t action;
+    /**
+     * Sagas: bytes of payload.
+     */
+    uint32_t payload_len;
+    /**
+     * Sagas: what the step was given to be undone with; never NULL.
+     */
+    const void *payload;
+    /**
+     * Two-phase commits: which shard.
+     */
+    uint8_t shard[32];
+    /**
+     * Two-phase commits: which node has it.
+     */
+    uint8_t node[32];
+} twal_txn_action;
+
+/**
+ * A function of the program's that carries out an action.
+ */
+typedef int (*twal_txn_act)(void *arg,
+                            const twal_txn_action *action,
+                            uint32_t *error_out);
+
+/**
+ * Who carries actions out.  Start from TWAL_TXN_PARTICIPANTS_INIT; no function
+ * may be NULL.
+ *
+ * Each gets arg, the action, and where an error number goes, and answers with
+ * one of twal_outcome.  Each is called by several threads at once, unless
+ * twal_txn_resume_options.threads is 1.  It may call every function of twal
+ * but twal_txn_resume() and twal_txn_close() of this manager.  It must not
+ * throw, longjmp() or end its thread.
+ */
+typedef struct twal_txn_participants {
+    /**
+     * sizeof(twal_txn_participants).
+     */
+    uint64_t struct_size;
+    /**
+     * Is passed on; twal does not look at it.
+     */
+    void *arg;
+    /**
+     * Does a step.  TWAL_FAILED: the saga is compensated.
+     */
+    twal_txn_act execute;
+    /**
+     * Undoes a step.  TWAL_FAILED: the saga is left, compensating.
+     */
+    twal_txn_act compensate;
+    /**
+     * Makes a shard's part final, as its vote has promised.  TWAL_FAILED: the
+     * two-phase commit is left, committing.
+     */
+    twal_txn_act commit;
+    /**
+     * Drops a shard's part; also of one that has none.
+     */
+    twal_txn_act abort;
+    /**
+     * Undoes a shard's part that may be final.
+     */
+    twal_txn_act rollback;
+} twal_txn_participants;
+
+/**
+ * How operations are resumed.  A field that is 0 has its default, so start
+ * from TWAL_TXN_RESUME_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_txn_resume_options {
+    /**
+     * sizeof(twal_txn_resume_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Before the second try of an action, microseconds: 100,000.  It doubles
+     * each time.
+     */
+    uint64_t retry_delay_us;
+    /**
+     * The longest such wait, microseconds: 10,000,000.
+     */
+    uint64_t retry_delay_max_us;
+    /**
+     * Times that one action is asked for: 10.
+     */
+    uint32_t attempts_max;
+    /**
+     * Threads that call at once, the caller among them: 4.  At most 256.
+     */
+    uint32_t threads;
+} twal_txn_resume_options;
+
+/**
+ * What a resume came to.
+ */
+typedef struct twal_txn_resumed {
+    /**
+     * sizeof(twal_txn_resumed), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Operations that it finished.
+     */
+    uint64_t finished;
+    /**
+     * Calls of the program's functions.
+     */
+    uint64_t calls;
+    /**
+     * Those among them that were not the first try.
+     */
+    uint64_t retries;
+    /**
+     * Operations that are not finished: twal_txn_left_get() tells each.
+     */
+    uint64_t left;
+} twal_txn_resumed;
 
 #ifdef __cplusplus
 extern "C" {
@@ -2268,6 +3028,1150 @@ int twal_repair_apply(twal_repair *repair,
  */
 void twal_repair_close(twal_repair *repair);
 
+/**
+ * Reads a log's transactions from its last checkpoint on, and gives them a
+ * manager.
+ *
+ * Every operation that was not finished is there again, as it was, with what
+ * is to be done about it: twal_txn_report_get(), twal_txn_unfinished_get() and
+ * twal_txn_resume().  A log that has no checkpoint yet gets one.  From now on
+ * until twal_close() no trim releases what the manager needs, also when the
+ * manager is closed: a program that trims recovers first.
+ *
+ *   log      a log open for writing, also a new one
+ *   options  how to work; NULL: all defaults
+ *   txn_out  receives the manager; give it back with twal_txn_close().
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        log or txn_out is NULL, options.struct_size is none,
+ *                       flags has unknown bits, reserved is not 0, or the
+ *                       log's record_size_max is too small for a checkpoint
+ *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_CLOSED       twal_close() has begun
+ *   TWAL_E_READ_ONLY    the log is open for reading only
+ *   TWAL_E_POISONED     an earlier write or flush failed
+ *   TWAL_E_BUSY         the log has a manager already
+ *   TWAL_E_CORRUPT      the log is damaged, or has events that contradict each
+ *                       other; twal_last_error() says where
+ *   TWAL_E_VERSION      a record that must not be ignored, of a later release
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                       no room for the first checkpoint
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_IO           a read, write or flush failed
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it reads.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_txn_recover(twal_log *log,
+                     const twal_txn_options *options,
+                     twal_txn **txn_out);
+
+/**
+ * Gives a manager back.
+ *
+ * Waits until every call inside has come back, a resume too; no new call may
+ * begin on it.  Changes nothing in the log: what is not finished is there for
+ * the next twal_txn_recover(), on the same open log too.
+ *
+ * Works before and after twal_close(); until then, a manager keeps the memory
+ * of a log that was closed.  In a fork()ed child it frees, and touches
+ * neither disk nor lock.
+ *
+ *   txn  a manager; NULL does nothing
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_CLOSED  another thread is inside twal_txn_close() for this manager
+ *   TWAL_E_STATE   called by what twal_txn_resume() calls: the one case in
+ *                  which the manager stays
+ *
+ * Blocks:  until the calls inside have come back.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_close(twal_txn *txn);
+
+/**
+ * Writes a checkpoint now.
+ *
+ * Everything accepted is made durable, and with it the state of every
+ * operation that is not finished: the next recovery begins here.  Then the
+ * segments that only hold records older than this, and than the first record
+ * of every operation that is not finished, are released, THE PROGRAM'S OWN
+ * RECORDS IN THEM TOO, unless the manager was made with
+ * TWAL_TXN_KEEP_RECORDS.
+ *
+ *   txn      a manager
+ *   seq_out  receives the checkpoint's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn is NULL
+ *   TWAL_E_TOOBIG    the log was opened with a smaller record_size_max than
+ *                    the state of all operations needs
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room
+ *   TWAL_E_IO        a write or flush failed; or a file could not be released:
+ *                    the checkpoint is there if twal_last_error() has its
+ *                    number
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_txn_checkpoint(twal_txn *txn,
+                        uint64_t *seq_out);
+
+/**
+ * Tells what twal_txn_recover() found.
+ *
+ * As it was then, whatever has happened since; also when the log is closed or
+ * poisoned.
+ *
+ *   txn         a manager
+ *   report_out  receives the report; its struct_size must be set, as
+ *               TWAL_TXN_REPORT_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   txn or report_out is NULL, or struct_size is no size that a
+ *                  release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_txn_close() has begun
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_report_get(const twal_txn *txn,
+                        twal_txn_report *report_out);
+
+/**
+ * Tells one operation that was not finished when twal_txn_recover() found it.
+ *
+ * As it was then: sagas first, then two-phase commits, by id.
+ *
+ *   txn            a manager
+ *   at             which one, from 0
+ *   operation_out  receives it; its struct_size must be set, as
+ *                  TWAL_TXN_OPERATION_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or operation_out is NULL, or struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_txn_close() has begun
+ *   TWAL_E_NOTFOUND  there were not so many
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_unfinished_get(const twal_txn *txn,
+                            uint64_t at,
+                            twal_txn_operation *operation_out);
+
+/**
+ * Tells the next operation that is not finished, as it is now.
+ *
+ * Goes through sagas first, then two-phase commits, by id, while others
+ * change them: one that is there all the time is told exactly once.
+ *
+ *   txn            a manager
+ *   kind, after    one of twal_txn_kind, and an id of that kind: the first one
+ *                  behind it is told.  0 and 0, or TWAL_TXN_SAGA and 0: the
+ *                  very first.
+ *   operation_out  receives it; its struct_size must be set, as
+ *                  TWAL_TXN_OPERATION_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or operation_out is NULL, struct_size is no size that
+ *                    a release of twal ever had, or kind is none
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_NOTFOUND  there is none behind it
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Example:
+ *
+ *   twal_txn_operation one = TWAL_TXN_OPERATION_INIT;
+ *   while (twal_txn_next(txn, one.kind, one.id, &one) == TWAL_OK)
+ *       printf("%llu\n", (unsigned long long)one.id);
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_next(const twal_txn *txn,
+                  uint32_t kind,
+                  uint64_t after,
+                  twal_txn_operation *operation_out);
+
+/**
+ * Tells what a manager has counted.
+ *
+ *   txn        a manager
+ *   stats_out  receives the numbers; its struct_size must be set, as
+ *              TWAL_TXN_STATS_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or stats_out is NULL, or struct_size is no size that
+ *                    a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_stats_get(const twal_txn *txn,
+                       twal_txn_stats *stats_out);
+
+/**
+ * Begins a saga, with its steps if they are known.
+ *
+ * The saga, its steps and, with TWAL_SAGA_START, its start are one batch:
+ * after any crash all of it is there or nothing.  It is durable on return, in
+ * every mode of the log.
+ *
+ *   txn      a manager
+ *   spec     the saga; NULL: the next id, no steps yet, no coordinator
+ *   id_out   receives its id; NULL if you do not need it.  Untouched on
+ *            failure.
+ *   seq_out  receives its first record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, spec.flags has
+ *                       unknown bits, a reserved field is not 0, an array is
+ *                       NULL and its count is not 0, or an action is above 255
+ *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
+ *   TWAL_E_TOOBIG       more than 1024 steps, 65536 bytes of payload in one of
+ *                       them, 16384 dependencies, or more state than all
+ *                       operations together may have, or the log takes in one
+ *                       batch
+ *   TWAL_E_STATE        spec.id is not above every earlier saga's, an index is
+ *                       there twice, or a step depends on what was not added
+ *                       before it
+ *   and what twal_saga_add_step() returns
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_create(twal_txn *txn,
+                     const twal_saga_spec *spec,
+                     uint64_t *id_out,
+                     uint64_t *seq_out);
+
+/**
+ * Adds a step to a saga that is not started.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   step     the step, copied before the call returns
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn is NULL, id is 0, step is NULL or not
+ *                    aligned, its reserved is not 0, one of its arrays is NULL
+ *                    and the count is not 0, its action is above 255; or flags
+ *                    has unknown bits, or both
+ *   TWAL_E_TOOBIG    more than 1024 steps, 65536 bytes of payload, or 16384
+ *                    dependencies in the saga
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_STATE     not legal now: twal_last_error() tells the state and the
+ *                    rule; or there is no such operation, or it is finished
+ *   TWAL_E_AGAIN     all operations together have as much state as a
+ *                    checkpoint may hold: something must finish first
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room, as for twal_append()
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED, TWAL_E_PANIC, and TWAL_E_CLOSED of a log
+ * that another thread closes, the next twal_txn_recover() knows whether it is
+ * in the log.  After any other error nothing was written.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_add_step(twal_txn *txn,
+                       uint64_t id,
+                       const twal_saga_step *step,
+                       uint32_t flags,
+                       uint64_t *seq_out);
+
+/**
+ * Lets the steps of a saga run.
+ *
+ * From here on a recovery goes on with the saga; no step can be added.
+ * Durable on return, in every mode of the log.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_start(twal_txn *txn,
+                    uint64_t id,
+                    uint64_t *seq_out);
+
+/**
+ * Tells that a step is done.
+ *
+ * Of the steps of the lowest level that is not done, in any order.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   step     index of the step
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_step_succeeded(twal_txn *txn,
+                             uint64_t id,
+                             uint32_t step,
+                             uint32_t flags,
+                             uint64_t *seq_out);
+
+/**
+ * Tells that a step is not done and will not be.
+ *
+ * From here on a recovery compensates the saga.  The log does not say which
+ * steps were begun, so tell this when no other step of the saga is in flight:
+ * an outcome that comes later is taken, and undone like the others.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   step     index of the step
+ *   error    the program's error number
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_step_failed(twal_txn *txn,
+                          uint64_t id,
+                          uint32_t step,
+                          uint32_t error,
+                          uint32_t flags,
+                          uint64_t *seq_out);
+
+/**
+ * Lets what was done in a saga be undone from now on.
+ *
+ * After a failed step, or instead of going on.  Durable on return, in every
+ * mode of the log.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_compensation_start(twal_txn *txn,
+                                 uint64_t id,
+                                 uint64_t *seq_out);
+
+/**
+ * Tells that a step is undone.
+ *
+ * Of the steps of the highest level that stand, in any order.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   step     index of the step
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_compensation_succeeded(twal_txn *txn,
+                                     uint64_t id,
+                                     uint32_t step,
+                                     uint32_t flags,
+                                     uint64_t *seq_out);
+
+/**
+ * Tells that undoing a step failed.
+ *
+ * It can be tried again; a saga of which a step cannot be undone ends with
+ * twal_saga_aborted().
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   step     index of the step
+ *   retries  how often it was tried
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_compensation_failed(twal_txn *txn,
+                                  uint64_t id,
+                                  uint32_t step,
+                                  uint32_t retries,
+                                  uint32_t flags,
+                                  uint64_t *seq_out);
+
+/**
+ * Ends a saga: every step is done.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_completed(twal_txn *txn,
+                        uint64_t id,
+                        uint32_t flags,
+                        uint64_t *seq_out);
+
+/**
+ * Ends a saga: every step that was done is undone.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_compensated(twal_txn *txn,
+                          uint64_t id,
+                          uint32_t flags,
+                          uint64_t *seq_out);
+
+/**
+ * Ends a saga: it is given up.
+ *
+ * Legal when nothing that is known stands, or undoing a step has failed.
+ *
+ *   txn      a manager
+ *   id       the saga
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_saga_add_step() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_aborted(twal_txn *txn,
+                      uint64_t id,
+                      uint32_t flags,
+                      uint64_t *seq_out);
+
+/**
+ * Tells where a saga is.
+ *
+ *   txn        a manager
+ *   id         the saga; any number
+ *   state_out  receives one of twal_saga_state.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or state_out is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_state_get(const twal_txn *txn,
+                        uint64_t id,
+                        uint32_t *state_out);
+
+/**
+ * Tells all of a saga that is not finished.
+ *
+ *   txn            a manager
+ *   id             the saga
+ *   operation_out  receives it; its struct_size must be set, as
+ *                  TWAL_TXN_OPERATION_INIT does.  parts says how many steps
+ *                  there are, also if fewer were asked for.  Untouched on
+ *                  failure.
+ *   steps_out      receives its first steps, in the order in which they were
+ *                  added; NULL if capacity is 0.  Untouched on failure.
+ *   capacity       how many steps there is room for
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or operation_out is NULL, struct_size is no size that
+ *                    a release of twal ever had, or steps_out is NULL or not
+ *                    aligned and capacity is not 0
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_NOTFOUND  there is no such saga, or it is finished
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_get(const twal_txn *txn,
+                  uint64_t id,
+                  twal_txn_operation *operation_out,
+                  twal_saga_step_info *steps_out,
+                  size_t capacity);
+
+/**
+ * Copies what a step was given to be undone with.
+ *
+ *   txn       a manager
+ *   id        the saga, not finished
+ *   step      index of the step
+ *   data_out  receives the payload's first bytes, as many as there is room
+ *             for; NULL if capacity is 0.  Untouched on failure.
+ *   capacity  bytes that there is room for
+ *   len_out   receives how many bytes the payload has.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or len_out is NULL, or data_out is NULL and capacity
+ *                    is not 0
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_NOTFOUND  there is no such saga or step, or the saga is finished
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_saga_payload_get(const twal_txn *txn,
+                          uint64_t id,
+                          uint32_t step,
+                          void *data_out,
+                          size_t capacity,
+                          uint64_t *len_out);
+
+/**
+ * Tells the name of one action of a saga.
+ *
+ * The same after every crash, on every attempt, in every epoch: a participant
+ * that remembers the tokens it has seen does nothing twice.  Asks nobody
+ * whether there is such a saga or step.
+ *
+ *   txn        a manager
+ *   id         the saga
+ *   step       index of the step
+ *   direction  TWAL_DIRECTION_EXECUTE or TWAL_DIRECTION_COMPENSATE
+ *   token_out  receives 16 bytes.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   txn or token_out is NULL, id is 0, or direction is none of
+ *                  these
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_txn_close() has begun
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_saga_token(const twal_txn *txn,
+                    uint64_t id,
+                    uint32_t step,
+                    uint32_t direction,
+                    uint8_t *token_out);
+
+/**
+ * Begins a two-phase commit, with its participants if they are known.
+ *
+ * All of it is one batch: after any crash it is there as a whole or not at
+ * all.  It is durable on return, in every mode of the log.
+ *
+ *   txn      a manager
+ *   spec     the two-phase commit; NULL: the next id, no participants yet, no
+ *            coordinator
+ *   id_out   receives its id; NULL if you do not need it.  Untouched on
+ *            failure.
+ *   seq_out  receives its first record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, participants is
+ *                       NULL and its count is not 0, or a participant's vote
+ *                       or reserved is not 0
+ *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
+ *   TWAL_E_TOOBIG       more than 64 participants, or more than the log takes
+ *                       in one batch
+ *   TWAL_E_STATE        spec.id is not above every earlier one, or a shard is
+ *                       there twice
+ *   and what twal_2pc_add_participant() returns
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_create(twal_txn *txn,
+                    const twal_2pc_spec *spec,
+                    uint64_t *id_out,
+                    uint64_t *seq_out);
+
+/**
+ * Adds a participant to a two-phase commit that is not being prepared.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   shard    32 bytes that name the shard
+ *   node     32 bytes that name the node that has it
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn is NULL, id is 0, shard or node is NULL; or
+ *                    flags has unknown bits, or both
+ *   TWAL_E_TOOBIG    more than 64 participants
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_STATE     not legal now: twal_last_error() tells the state and the
+ *                    rule; or there is no such operation, or it is finished
+ *   TWAL_E_AGAIN     all operations together have as much state as a
+ *                    checkpoint may hold: something must finish first
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room, as for twal_append()
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED, TWAL_E_PANIC, and TWAL_E_CLOSED of a log
+ * that another thread closes, the next twal_txn_recover() knows whether it is
+ * in the log.  After any other error nothing was written.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_add_participant(twal_txn *txn,
+                             uint64_t id,
+                             const uint8_t *shard,
+                             const uint8_t *node,
+                             uint32_t flags,
+                             uint64_t *seq_out);
+
+/**
+ * Lets votes be asked for from now on.
+ *
+ * No participant can be added.  A recovery that does not find every vote
+ * aborts (presumed abort).  Durable on return, in every mode of the log.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_prepare(twal_txn *txn,
+                     uint64_t id,
+                     uint64_t *seq_out);
+
+/**
+ * Tells a participant's vote.
+ *
+ * With every participant's TWAL_VOTE_COMMIT in the log a recovery commits: to
+ * abort then, tell no participant so before twal_2pc_abort_start() has
+ * returned.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   shard    32 bytes that name the shard
+ *   vote     TWAL_VOTE_COMMIT or TWAL_VOTE_ABORT
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns, TWAL_E_INVAL also for a
+ * vote that is neither.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_vote(twal_txn *txn,
+                  uint64_t id,
+                  const uint8_t *shard,
+                  uint32_t vote,
+                  uint32_t flags,
+                  uint64_t *seq_out);
+
+/**
+ * Decides to commit; every participant has voted for it.
+ *
+ * Durable on return, in every mode of the log: tell the participants then, not
+ * before.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_commit_start(twal_txn *txn,
+                          uint64_t id,
+                          uint64_t *seq_out);
+
+/**
+ * Ends a two-phase commit: every participant has committed.
+ *
+ * It can be rolled back as long as it is among the last 256 that committed.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_commit_complete(twal_txn *txn,
+                             uint64_t id,
+                             uint32_t flags,
+                             uint64_t *seq_out);
+
+/**
+ * Decides to abort.
+ *
+ * At any time before twal_2pc_commit_start().  Durable on return, in every
+ * mode of the log: tell the participants then, not before.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_abort_start(twal_txn *txn,
+                         uint64_t id,
+                         uint64_t *seq_out);
+
+/**
+ * Ends a two-phase commit: nothing of it is there at any participant.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_abort_complete(twal_txn *txn,
+                            uint64_t id,
+                            uint32_t flags,
+                            uint64_t *seq_out);
+
+/**
+ * Decides to undo a commit.
+ *
+ * Of one that commits or has committed; at most three times of one.  Durable
+ * on return, in every mode of the log: tell the participants then, not before.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns, TWAL_E_TOOBIG for the
+ * fourth time.
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_rollback_start(twal_txn *txn,
+                            uint64_t id,
+                            uint64_t *seq_out);
+
+/**
+ * Ends a two-phase commit: the commit is undone at every participant.
+ *
+ *   txn      a manager
+ *   id       the two-phase commit
+ *   flags    0: durable on return if the log's mode is TWAL_SYNC; or
+ *            TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC, which override it
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_2pc_add_participant() returns.
+ *
+ * Blocks:  on the device, where it waits for durability, and while the log has
+ *          no room.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_rollback_complete(twal_txn *txn,
+                               uint64_t id,
+                               uint32_t flags,
+                               uint64_t *seq_out);
+
+/**
+ * Tells where a two-phase commit is: what a participant asks that does not
+ * know its outcome.
+ *
+ *   txn        a manager
+ *   id         the two-phase commit; any number
+ *   state_out  receives one of twal_2pc_state.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or state_out is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_state_get(const twal_txn *txn,
+                       uint64_t id,
+                       uint32_t *state_out);
+
+/**
+ * Tells all of a two-phase commit that is not finished, or of one of the last
+ * 256 that committed.
+ *
+ *   txn               a manager
+ *   id                the two-phase commit
+ *   operation_out     receives it; its struct_size must be set, as
+ *                     TWAL_TXN_OPERATION_INIT does.  parts says how many
+ *                     participants there are, also if fewer were asked for.
+ *                     Untouched on failure.
+ *   participants_out  receives its first participants, in the order in which
+ *                     they were added; NULL if capacity is 0.  Untouched on
+ *                     failure.
+ *   capacity          how many participants there is room for
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or operation_out is NULL, struct_size is no size that
+ *                    a release of twal ever had, or participants_out is NULL
+ *                    or not aligned and capacity is not 0
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: what is in the log is
+ *                    known after the next recovery
+ *   TWAL_E_NOTFOUND  there is no such one, or nothing more is known of it
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if a decision is just being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_get(const twal_txn *txn,
+                 uint64_t id,
+                 twal_txn_operation *operation_out,
+                 twal_2pc_participant *participants_out,
+                 size_t capacity);
+
+/**
+ * Tells the name of one action of a two-phase commit.
+ *
+ * The same after every crash, on every attempt, in every epoch: a participant
+ * that remembers the tokens it has seen does nothing twice.  Asks nobody
+ * whether there is such a two-phase commit or shard.
+ *
+ *   txn        a manager
+ *   id         the two-phase commit
+ *   shard      32 bytes that name the shard
+ *   direction  one of twal_direction, from TWAL_DIRECTION_PREPARE on
+ *   token_out  receives 16 bytes.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   txn, shard or token_out is NULL, id is 0, or direction is
+ *                  none of these
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_txn_close() has begun
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_2pc_token(const twal_txn *txn,
+                   uint64_t id,
+                   const uint8_t *shard,
+                   uint32_t direction,
+                   uint8_t *token_out);
+
+/**
+ * Finishes every operation that something is to be done about.
+ *
+ * Calls the program's functions, logs each outcome, and returns when nothing
+ * is left to do; what it tells as finished is durable.  What was never begun
+ * is left alone; so is an operation of which an action failed that cannot be
+ * passed over, or has no outcome after so many tries: ask again later.
+ *
+ * It may be killed at any point: after the next twal_txn_recover() another
+ * resume goes on, and asks again, with the same token, for what it cannot know
+ * was done.  Made for the time right after recovery: an operation that another
+ * thread works on meanwhile would be worked on twice.
+ *
+ *   txn           a manager
+ *   participants  who carries actions out
+ *   options       how; NULL: all defaults
+ *   resumed_out   receives the result; its struct_size must be set, as
+ *                 TWAL_TXN_RESUMED_INIT does.  NULL if you do not need it.
+ *                 Untouched on failure.
+ *
+ * Returns TWAL_OK, also if operations are left, or
+ *
+ *   TWAL_E_INVAL        txn or participants is NULL, a function is NULL, a
+ *                       struct_size is none, or threads is above 256
+ *   TWAL_E_UNSUPPORTED  participants or options say something that this
+ *                       release does not know
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED     an earlier write or flush failed
+ *   TWAL_E_BUSY         another resume of this manager runs
+ *   TWAL_E_IO           a write or flush failed
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  until everything is done or given up, on the program's functions,
+ *          the device and between tries.
+ * Threads: any; the functions are called on this one and on twal's, which
+ *          block all signals.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_txn_resume(twal_txn *txn,
+                    const twal_txn_participants *participants,
+                    const twal_txn_resume_options *options,
+                    twal_txn_resumed *resumed_out);
+
+/**
+ * Tells one operation that the last twal_txn_resume() left, and why.
+ *
+ *   txn            a manager
+ *   at             which one, from 0
+ *   operation_out  receives the operation as it was then; its struct_size must
+ *                  be set, as TWAL_TXN_OPERATION_INIT does.  Untouched on
+ *                  failure.
+ *   error_out      receives why, as TWAL_ERROR_INIT lets it; code is TWAL_OK
+ *                  if the operation was not begun, or came after the resume
+ *                  did.  NULL if you do not need it.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or operation_out is NULL, or a struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_txn_close() has begun
+ *   TWAL_E_NOTFOUND  it did not leave so many, or there was none
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_txn_left_get(const twal_txn *txn,
+                      uint64_t at,
+                      twal_txn_operation *operation_out,
+                      twal_error *error_out);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -2359,6 +4263,69 @@ TWAL_OFFSET_(twal_repair_step, file, 48);
 
 TWAL_SIZE_(twal_verify_report, 80);
 TWAL_OFFSET_(twal_verify_report, last_seq, 72);
+
+TWAL_SIZE_(twal_txn_options, 32);
+TWAL_OFFSET_(twal_txn_options, flags, 24);
+
+TWAL_SIZE_(twal_txn_operation, 88);
+TWAL_OFFSET_(twal_txn_operation, coordinator, 40);
+TWAL_OFFSET_(twal_txn_operation, kind, 72);
+
+TWAL_SIZE_(twal_txn_report, 48);
+TWAL_OFFSET_(twal_txn_report, unfinished, 40);
+
+TWAL_SIZE_(twal_txn_stats, 72);
+TWAL_OFFSET_(twal_txn_stats, state_bytes, 64);
+
+TWAL_SIZE_(twal_saga_step, 56);
+TWAL_OFFSET_(twal_saga_step, depends_on, 0);
+TWAL_OFFSET_(twal_saga_step, depends_on_count, 8);
+TWAL_OFFSET_(twal_saga_step, payload, 16);
+TWAL_OFFSET_(twal_saga_step, payload_len, 24);
+TWAL_OFFSET_(twal_saga_step, index, 32);
+TWAL_OFFSET_(twal_saga_step, action, 36);
+TWAL_OFFSET_(twal_saga_step, reserved, 40);
+
+TWAL_SIZE_(twal_saga_spec, 72);
+TWAL_OFFSET_(twal_saga_spec, coordinator, 32);
+TWAL_OFFSET_(twal_saga_spec, flags, 64);
+
+TWAL_SIZE_(twal_saga_step_info, 40);
+TWAL_OFFSET_(twal_saga_step_info, index, 0);
+TWAL_OFFSET_(twal_saga_step_info, action, 4);
+TWAL_OFFSET_(twal_saga_step_info, level, 8);
+TWAL_OFFSET_(twal_saga_step_info, state, 12);
+TWAL_OFFSET_(twal_saga_step_info, number, 16);
+TWAL_OFFSET_(twal_saga_step_info, payload_len, 20);
+TWAL_OFFSET_(twal_saga_step_info, reserved, 24);
+
+TWAL_SIZE_(twal_2pc_participant, 80);
+TWAL_OFFSET_(twal_2pc_participant, shard, 0);
+TWAL_OFFSET_(twal_2pc_participant, node, 32);
+TWAL_OFFSET_(twal_2pc_participant, vote, 64);
+TWAL_OFFSET_(twal_2pc_participant, reserved, 68);
+
+TWAL_SIZE_(twal_2pc_spec, 64);
+TWAL_OFFSET_(twal_2pc_spec, coordinator, 32);
+
+TWAL_SIZE_(twal_txn_action, 160);
+TWAL_OFFSET_(twal_txn_action, token, 16);
+TWAL_OFFSET_(twal_txn_action, coordinator, 32);
+TWAL_OFFSET_(twal_txn_action, kind, 64);
+TWAL_OFFSET_(twal_txn_action, payload, 88);
+TWAL_OFFSET_(twal_txn_action, shard, 96);
+TWAL_OFFSET_(twal_txn_action, node, 128);
+
+TWAL_SIZE_(twal_txn_participants, 56);
+TWAL_OFFSET_(twal_txn_participants, arg, 8);
+TWAL_OFFSET_(twal_txn_participants, execute, 16);
+TWAL_OFFSET_(twal_txn_participants, rollback, 48);
+
+TWAL_SIZE_(twal_txn_resume_options, 32);
+TWAL_OFFSET_(twal_txn_resume_options, attempts_max, 24);
+
+TWAL_SIZE_(twal_txn_resumed, 40);
+TWAL_OFFSET_(twal_txn_resumed, left, 32);
 
 #undef TWAL_SIZE_
 #undef TWAL_OFFSET_

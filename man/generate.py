@@ -38,6 +38,34 @@ PAGES = {
     "twal_repair_plan": ("make a damaged log one that opens",
                          ["twal_repair_plan", "twal_repair_step_get", "twal_repair_apply", "twal_repair_close"],
                          ["twal_repair_step", "twal_repair_kind", "twal_repair_flags"]),
+    "twal_txn_recover": ("sagas and two-phase commits that survive",
+                  ["twal_txn_recover", "twal_txn_checkpoint", "twal_txn_close"],
+                  ["twal_txn_options", "twal_txn_flags"]),
+    "twal_txn_report_get": ("which operations there are",
+                  ["twal_txn_report_get", "twal_txn_unfinished_get", "twal_txn_next", "twal_txn_stats_get"],
+                  ["twal_txn_report", "twal_txn_operation", "twal_txn_kind", "twal_resume", "twal_saga_state",
+                   "twal_2pc_state", "twal_txn_stats"]),
+    "twal_txn_resume": ("finish what a crash has left",
+                  ["twal_txn_resume", "twal_txn_left_get"],
+                  ["twal_txn_participants", "twal_txn_act", "twal_txn_action", "twal_direction", "twal_outcome",
+                   "twal_txn_resume_options", "twal_txn_resumed"]),
+    "twal_saga_create": ("tell what happens to a saga",
+                  ["twal_saga_create", "twal_saga_add_step", "twal_saga_start", "twal_saga_step_succeeded",
+                   "twal_saga_step_failed", "twal_saga_compensation_start", "twal_saga_compensation_succeeded",
+                   "twal_saga_compensation_failed", "twal_saga_completed", "twal_saga_compensated",
+                   "twal_saga_aborted"],
+                  ["twal_saga_spec", "twal_saga_flags", "twal_saga_step"]),
+    "twal_saga_get": ("ask what a saga is",
+                  ["twal_saga_state_get", "twal_saga_get", "twal_saga_payload_get", "twal_saga_token"],
+                  ["twal_saga_state", "twal_txn_operation", "twal_saga_step_info", "twal_step_state", "twal_direction"]),
+    "twal_2pc_create": ("tell what happens to a two-phase commit",
+                  ["twal_2pc_create", "twal_2pc_add_participant", "twal_2pc_prepare", "twal_2pc_vote",
+                   "twal_2pc_commit_start", "twal_2pc_commit_complete", "twal_2pc_abort_start",
+                   "twal_2pc_abort_complete", "twal_2pc_rollback_start", "twal_2pc_rollback_complete"],
+                  ["twal_2pc_spec", "twal_2pc_participant", "twal_vote"]),
+    "twal_2pc_get": ("ask what a two-phase commit is",
+                  ["twal_2pc_state_get", "twal_2pc_get", "twal_2pc_token"],
+                  ["twal_2pc_state", "twal_txn_operation", "twal_2pc_participant", "twal_vote", "twal_direction"]),
     "twal_stats_get": ("what a log has counted, and how it works here", ["twal_stats_get"], ["twal_stats"]),
     "twal_last_error": ("what went wrong", ["twal_last_error", "twal_strerror"], ["twal_error", "twal_code"]),
     "twal_version_number": ("version of the library", ["twal_version_number", "twal_version_string"], []),
@@ -115,7 +143,7 @@ def escape(text):
 def prose(text):
     """One paragraph: names of twal in bold."""
     text = escape(" ".join(text.split()))
-    return re.sub(r"\b(twal_[a-z_]+|TWAL_[A-Z_]+[A-Z])\b", r"\\fB\1\\fP", text)
+    return re.sub(r"\b(twal_[a-z0-9_]+|TWAL_[A-Z0-9_]+[A-Z0-9])\b", r"\\fB\1\\fP", text)
 
 
 def blocks(lines):
@@ -166,7 +194,7 @@ def declarations(header):
     for match in re.finditer(r"^(/\*\*.*?\*/)\n(typedef (?:struct|enum) \w+ \{.*?\n\} \w+;|(?:TWAL_CHECK\n)?[a-z].*?;)",
                              header, re.S | re.M):
         comment, declaration = match.groups()
-        pattern = r"(\w+);$" if declaration.startswith("typedef") else r"\b(twal_\w+)\("
+        pattern = r"(\w+);$" if not declaration.endswith(");") else r"\b(twal_\w+)\)?\("
         name = re.search(pattern, declaration)
         found[name[1]] = (comment_lines(comment), declaration.replace("TWAL_CHECK\n", ""))
     return found
@@ -174,7 +202,7 @@ def declarations(header):
 
 def members(declaration):
     """The fields or constants of a type: (as written, comment lines)."""
-    body = declaration[declaration.index("{") + 1 : declaration.rindex("}")]
+    body = declaration[declaration.find("{") + 1 : declaration.rfind("}")] if "{" in declaration else ""
     for match in re.finditer(r"(/\*\*.*?\*/)\s*([^/]*?[;,])", body, re.S):
         comment = [line.strip() for line in comment_lines(match[1])]
         yield " ".join(match[2].rstrip(",").split()), comment
@@ -221,7 +249,7 @@ def function_page(page, header):
     found = declarations(header)
     out = title(page, 3, header)
     out += [".SH NAME", ", ".join(escape(name) for name in functions) + " \\- " + escape(about)]
-    out += synopsis([found[name][1] for name in functions])
+    out += synopsis([found[name][1] for name in functions + types if "{" not in found[name][1]])
     out.append(".SH DESCRIPTION")
     for name in functions:
         if len(functions) > 1:

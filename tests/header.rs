@@ -54,7 +54,8 @@ fn without_tags(line: &str) -> String {
     let mut rest = line;
     while let Some(at) = rest.find("struct twal_") {
         let name = &rest[at + "struct ".len()..];
-        let len = name.bytes().take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_').count();
+        let len =
+            name.bytes().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_').count();
         let whole_word = rest[..at].bytes().last().is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
         out.push_str(&rest[..at]);
         if !(whole_word && name[len..].starts_with(' ')) {

@@ -26,6 +26,24 @@ uint64_t use_macros(uint32_t tenant, int shard)
     twal_error error = TWAL_ERROR_INIT;
     twal_stats stats = TWAL_STATS_INIT;
     twal_recovery recovery = TWAL_RECOVERY_INIT;
+    twal_txn_options txn_options = TWAL_TXN_OPTIONS_INIT;
+    twal_txn_operation operation = TWAL_TXN_OPERATION_INIT;
+    twal_txn_report report = TWAL_TXN_REPORT_INIT;
+    twal_txn_stats txn_stats = TWAL_TXN_STATS_INIT;
+    twal_saga_step step = TWAL_SAGA_STEP_INIT;
+    twal_saga_spec saga = TWAL_SAGA_SPEC_INIT;
+    twal_2pc_participant participant = TWAL_2PC_PARTICIPANT_INIT;
+    twal_2pc_spec two_phase = TWAL_2PC_SPEC_INIT;
+    twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
+    twal_txn_resume_options resume = TWAL_TXN_RESUME_OPTIONS_INIT;
+    twal_txn_resumed resumed = TWAL_TXN_RESUMED_INIT;
+    txn_options.flags |= TWAL_TXN_KEEP_RECORDS;
+    saga.steps = &step;
+    saga.flags |= TWAL_SAGA_START;
+    two_phase.participants = &participant;
+    if (operation.action == TWAL_RESUME_TX_COMMIT || report.unfinished || txn_stats.tx_events || participants.arg ||
+        resume.threads || resumed.left || two_phase.id || participant.vote == TWAL_VOTE_ABORT)
+        return TWAL_STREAM(3, 4);
     options.flags |= TWAL_OPEN_READ_ONLY | TWAL_OPEN_VERIFY;
     options.durability = TWAL_GROUP;
     options.io_engine = TWAL_IO_URING;

@@ -23,8 +23,8 @@ compare() {
 }
 
 # A function's name stands before "(" in the first column or after its type, outside comments.
-header=$(sed -n '/^ *\*/d; /^#/d; /^    /d; s/^[a-z].*[ *]\(twal_[a-z_]*\)(.*/\1/p' "$src/include/twal.h" | LC_ALL=C sort)
-map=$(sed -n 's/^ *\(twal_[a-z_]*\);$/\1/p' "$src/twal.map" | LC_ALL=C sort)
+header=$(sed -n '/^ *\*/d; /^#/d; /^    /d; s/^[a-z].*[ *]\(twal_[a-z0-9_]*\)(.*/\1/p' "$src/include/twal.h" | LC_ALL=C sort)
+map=$(sed -n 's/^ *\(twal_[a-z0-9_]*\);$/\1/p' "$src/twal.map" | LC_ALL=C sort)
 dynamic=$($NM -D --defined-only "$so" | awk '$2 != "A" {print $3}' | LC_ALL=C sort)
 static=$($NM -g --defined-only "$archive" | awk 'NF == 3 {print $3}' | LC_ALL=C sort)
 

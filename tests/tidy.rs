@@ -334,7 +334,8 @@ fn declared(header: &str) -> BTreeSet<String> {
     code = code.lines().filter(|line| !line.starts_with([' ', '#'])).collect::<Vec<_>>().join("\n");
     code.match_indices('(')
         .filter_map(|(at, _)| code[..at].rsplit([' ', '*', '\n']).next())
-        .filter(|name| name.starts_with("twal_"))
+        // "twal_x)(" is the type of a function.
+        .filter(|name| name.starts_with("twal_") && !name.ends_with(')'))
         .map(str::to_owned)
         .collect()
 }

@@ -88,8 +88,8 @@ const _: () = assert!(offset_of!(twal_record, reserved) == 48);
 /// Type of a record whose caller named none: the first that is not twal's.
 pub(super) const KIND_DEFAULT: u16 = 0x0100;
 
-const SYNC: u32 = twal_append_flags::TWAL_APPEND_SYNC as u32;
-const NO_SYNC: u32 = twal_append_flags::TWAL_APPEND_NO_SYNC as u32;
+pub(super) const SYNC: u32 = twal_append_flags::TWAL_APPEND_SYNC as u32;
+pub(super) const NO_SYNC: u32 = twal_append_flags::TWAL_APPEND_NO_SYNC as u32;
 const NO_WAIT: u32 = twal_append_flags::TWAL_APPEND_NO_WAIT as u32;
 const REQUIRED: u32 = twal_append_flags::TWAL_APPEND_REQUIRED as u32;
 

@@ -49,20 +49,26 @@ thread_local! {
     static LAST: Cell<twal_error> = const { Cell::new(NONE) };
 }
 
-/// Notes `error` as this thread's last; its number for C.
-pub(super) fn set(error: &Error) -> c_int {
-    let code = number(error.code);
-    let mut last = twal_error {
-        code,
+/// A failure as C sees it.
+pub(super) fn detail_of(error: Option<&Error>) -> twal_error {
+    let Some(error) = error else { return NONE };
+    let mut detail = twal_error {
+        code: number(error.code),
         os_errno: error.os_errno,
         segment: error.segment,
         offset: error.offset,
         seq: error.seq,
         ..NONE
     };
-    put_text(&mut last.text, &error.text);
-    LAST.set(last);
-    code
+    put_text(&mut detail.text, &error.text);
+    detail
+}
+
+/// Notes `error` as this thread's last; its number for C.
+pub(super) fn set(error: &Error) -> c_int {
+    let detail = detail_of(Some(error));
+    LAST.set(detail);
+    detail.code
 }
 
 /// Tells what the last failed twal call of this thread failed of.

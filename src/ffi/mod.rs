@@ -39,6 +39,8 @@ pub mod verify;
 
 pub mod repair;
 
+pub mod txn;
+
 mod callers;
 mod guard;
 mod sized;

@@ -33,7 +33,7 @@ pub mod two_phase;
 
 pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
 pub use manager::{Begun, Counts, Manager, ManagerOptions, Recovery, SagaSpec};
-pub use plan::{Action, Rebuild, Unfinished};
+pub use plan::{Action, Rebuild, State, Unfinished};
 pub use refusal::{Reason, Refusal};
 pub use resume::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};
 pub use saga::{Saga, SagaState, StepStatus};

@@ -9,6 +9,7 @@
 //! abort, because `abort_start` would have been durable before.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::event::{operation_of, BadEvent, Event, Name};
 use super::snapshot::BadSnapshot;
@@ -78,6 +79,15 @@ impl Action {
     }
 }
 
+/// Where an operation is, of either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A saga.
+    Saga(SagaState),
+    /// A transaction.
+    Transaction(TransactionState),
+}
+
 /// An operation that is not finished: B5's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unfinished {
@@ -85,6 +95,8 @@ pub struct Unfinished {
     pub family: Family,
     /// Its id.
     pub id: u64,
+    /// Where it is.
+    pub state: State,
     /// What is to be done.
     pub action: Action,
     /// Number of its last record.
@@ -99,31 +111,51 @@ pub struct Unfinished {
 
 /// Every operation that is not finished: sagas, then transactions, by id.
 pub fn plan(table: &Table) -> Vec<Unfinished> {
-    let sagas = table.sagas().map(|(id, saga)| of_saga(id, saga));
-    sagas.chain(table.transactions().map(|(id, transaction)| of_transaction(id, transaction))).collect()
+    let sagas = table.sagas().map(|(id, saga)| Unfinished::of_saga(id, saga));
+    sagas.chain(table.transactions().map(|(id, transaction)| Unfinished::of_transaction(id, transaction))).collect()
 }
 
-fn of_saga(id: u64, saga: &Saga) -> Unfinished {
-    Unfinished {
-        family: Family::Saga,
-        id,
-        action: Action::of_saga(saga.state()),
-        last_seq: saga.last_seq,
-        coordinator: saga.coordinator,
-        parts: saga.steps().len(),
-        done: saga.done(),
+/// The first in the order of [`plan`] that comes after this one, which may be gone.
+pub fn next_after(table: &Table, (family, id): (Family, u64)) -> Option<Unfinished> {
+    let behind = |id| (Bound::Excluded(id), Bound::Unbounded);
+    let saga = || table.sagas.range(behind(id)).next().map(|(id, saga)| Unfinished::of_saga(*id, saga));
+    let transaction = |after| {
+        let found = table.transactions.range(behind(after)).next();
+        found.map(|(id, transaction)| Unfinished::of_transaction(*id, transaction))
+    };
+    match family {
+        Family::Saga => saga().or_else(|| transaction(0)),
+        Family::Transaction => transaction(id),
     }
 }
 
-fn of_transaction(id: u64, transaction: &Transaction) -> Unfinished {
-    Unfinished {
-        family: Family::Transaction,
-        id,
-        action: Action::of_transaction(transaction.state()),
-        last_seq: transaction.last_seq,
-        coordinator: transaction.coordinator,
-        parts: transaction.participants().len(),
-        done: transaction.voted(),
+impl Unfinished {
+    /// Of a saga.
+    pub fn of_saga(id: u64, saga: &Saga) -> Unfinished {
+        Unfinished {
+            family: Family::Saga,
+            id,
+            state: State::Saga(saga.state()),
+            action: Action::of_saga(saga.state()),
+            last_seq: saga.last_seq,
+            coordinator: saga.coordinator,
+            parts: saga.steps().len(),
+            done: saga.done(),
+        }
+    }
+
+    /// Of a transaction.
+    pub fn of_transaction(id: u64, transaction: &Transaction) -> Unfinished {
+        Unfinished {
+            family: Family::Transaction,
+            id,
+            state: State::Transaction(transaction.state()),
+            action: Action::of_transaction(transaction.state()),
+            last_seq: transaction.last_seq,
+            coordinator: transaction.coordinator,
+            parts: transaction.participants().len(),
+            done: transaction.voted(),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn every_unfinished_saga_has_its_action() {
         let (family, coordinator) = (Family::Saga, name(7));
         assert_eq!(
             *one,
-            Unfinished { family, id: 3, action: one.action, last_seq, coordinator, parts, done },
+            Unfinished { family, id: 3, state: one.state, action: one.action, last_seq, coordinator, parts, done },
             "{words}"
         );
         assert_eq!((one.action.name(), one.action.exported().name()), (action, action), "{words}");
@@ -47,7 +47,7 @@ fn every_unfinished_transaction_has_its_action() {
         let (family, coordinator) = (Family::Transaction, name(7));
         assert_eq!(
             *one,
-            Unfinished { family, id: 3, action: one.action, last_seq, coordinator, parts, done },
+            Unfinished { family, id: 3, state: one.state, action: one.action, last_seq, coordinator, parts, done },
             "{words}"
         );
         assert_eq!(one.action.name(), action, "{words}");

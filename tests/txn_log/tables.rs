@@ -33,7 +33,8 @@ fn every_unfinished_operation_has_its_action_after_a_crash() {
             let (_log, _manager, found) = machine.power_cut();
             let [one] = found.unfinished.as_slice() else { panic!("{words}: {found:?}") };
             let (family, coordinator) = (events[0].operation().unwrap().0, name(7));
-            let expected = Unfinished { family, id: 3, action: one.action, last_seq, coordinator, parts, done };
+            let expected =
+                Unfinished { family, id: 3, state: one.state, action: one.action, last_seq, coordinator, parts, done };
             assert_eq!((*one, one.action.name()), (expected, action), "{words}");
             let replayed = if checkpoint { 1 } else { 1 + events.len() as u64 };
             assert_eq!((found.records_replayed, found.records_corrupted, found.checkpoints), (replayed, 0, 1));

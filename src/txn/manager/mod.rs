@@ -154,6 +154,14 @@ impl Manager {
         &self.inner.log
     }
 
+    /// In a forked child: frees what no thread of the parent may have left half changed; neither log nor disk notice.
+    pub fn abandon_in_child(self) {
+        // A lock that is held here is held for ever: its holder is in the parent, in the middle of a change.
+        if self.inner.state.try_lock().is_err() {
+            std::mem::forget(self);
+        }
+    }
+
     /// Refused when the log is poisoned or closed: whether the last events are in it is known after the next
     /// recovery, so nothing is said about them.
     fn lock(&self) -> Result<MutexGuard<'_, State>> {

@@ -4,8 +4,8 @@ use super::{Manager, State};
 use crate::base::bytes::len_u64;
 use crate::base::Result;
 use crate::txn::event::Name;
-use crate::txn::plan::{plan, Unfinished};
-use crate::txn::{token, Direction, Saga, SagaState, Status, Token, Transaction, TransactionState};
+use crate::txn::plan::{next_after, plan, Unfinished};
+use crate::txn::{token, Direction, Family, Saga, SagaState, Status, Token, Transaction, TransactionState};
 
 /// What a manager has counted since it was made, and what it has now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +67,14 @@ impl Manager {
     /// As [`Manager::saga_status`].
     pub fn active(&self) -> Result<Vec<Unfinished>> {
         self.look(|state| plan(&state.table))
+    }
+
+    /// The first of them that comes after this one, for who goes through them one by one; (Saga, 0): the very first.
+    ///
+    /// # Errors
+    /// As [`Manager::saga_status`].
+    pub fn active_after(&self, after: (Family, u64)) -> Result<Option<Unfinished>> {
+        self.look(|state| next_after(&state.table, after))
     }
 
     /// What was counted.
