@@ -126,6 +126,7 @@ impl Manager {
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
                 Some((Family::Transaction, _)) => counted.transaction_events.one(),
+                None if matches!(event, Event::Stream(..)) => counted.stream_events.one(),
                 None => {}
             }
             state.since_checkpoint = match event {
