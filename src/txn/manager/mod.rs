@@ -32,6 +32,7 @@ mod append;
 mod calls;
 mod checkpoint;
 mod compact;
+mod import;
 mod query;
 mod recover;
 mod streams;
