@@ -4,9 +4,7 @@
 
 #define LEN 8000
 
-static char filler[600];
-
-static void fill_disk(void)
+void fill_disk(const char *filler)
 {
     static const char junk[65536] = "junk";
     int fd = open(filler, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -56,7 +54,7 @@ int full_disk(const char *file_system, uint64_t size)
 {
     t_begin();
     const char *place = t_mount(file_system, size);
-    char dir[600], other[600];
+    char dir[600], other[600], filler[600];
     snprintf(dir, sizeof dir, "%s/log", place);
     snprintf(other, sizeof other, "%s/other", place);
     snprintf(filler, sizeof filler, "%s/filler", place);
@@ -67,7 +65,7 @@ int full_disk(const char *file_system, uint64_t size)
     options.max_retained_segments = 1;
     log = t_open(dir, &options);
     t_append_many(log, 150, LEN);
-    fill_disk();
+    fill_disk(filler);
     uint64_t last = append_until_full(log);
     t_check(last >= 150);
     for (int n = 0; n < 5; n++)
@@ -82,7 +80,7 @@ int full_disk(const char *file_system, uint64_t size)
     t_close(log);
 
     /* A new log has no room; the old one opens, also for reading. */
-    fill_disk();
+    fill_disk(filler);
     log = NULL;
     t_code(twal_open(other, &options, &log), TWAL_E_NOSPC);
     t_check(!log);

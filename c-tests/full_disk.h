@@ -11,4 +11,7 @@
 
 int full_disk(const char *file_system, uint64_t size);
 
+/* Takes all the space there is, with this file. */
+void fill_disk(const char *filler);
+
 #endif

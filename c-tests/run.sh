@@ -59,7 +59,7 @@ case $mode in
 plain | install | headers) ;;
 soak-kill)
     export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60}
-    [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds))
+    [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds) txn_kill)
     jobs=${JOBS:-$((2 * ${#only[@]}))}
     ;;
 asan)
@@ -75,7 +75,8 @@ tsan)
 valgrind)
     command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
     wrapper=(valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite
-             --errors-for-leak-kinds=definite --trace-children=no --fair-sched=try)
+             --errors-for-leak-kinds=definite --trace-children=no --fair-sched=try
+             --suppressions="$here/valgrind.supp")
     # It does not know every operation of io_uring.
     export TWAL_TEST_ENGINE=${TWAL_TEST_ENGINE:-blocking}
     ;;
@@ -222,7 +223,7 @@ consumer() {
 # ---- building ----
 
 shared=(helpers kill_rounds crashed full_disk)
-special=(fault_calls countdown txn_helpers)
+special=(fault_calls countdown txn_helpers txn_participant)
 tests=()
 list_tests() {
     local file name

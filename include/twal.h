@@ -706,7 +706,8 @@ typedef enum twal_2pc_state {
     TWAL_2PC_COMMITTING = 5,
     /**
      * Finished: every participant has committed; it can be rolled back.  Of
-     * the last 256 that committed; older ones are TWAL_2PC_FINISHED.
+     * the last 256 that committed, or fewer where other operations need the
+     * room; older ones are TWAL_2PC_FINISHED.
      */
     TWAL_2PC_COMMITTED = 6,
     /**
@@ -4277,7 +4278,7 @@ int twal_2pc_commit_start(twal_txn *txn,
 /**
  * Ends a two-phase commit: every participant has committed.
  *
- * It can be rolled back as long as it is among the last 256 that committed.
+ * It can be rolled back as long as its state is TWAL_2PC_COMMITTED.
  *
  *   txn      a manager
  *   id       the two-phase commit

@@ -37,6 +37,12 @@ fn the_readme_holds_the_example() {
 }
 
 #[test]
+fn the_chapter_of_transactions_holds_its_example() {
+    let (chapter, example) = (read("docs/TRANSACTIONS.md"), read("examples/transactions.c"));
+    assert!(chapter.contains(&format!("```c\n{example}```")), "docs/TRANSACTIONS.md does not hold its example as it is");
+}
+
+#[test]
 fn the_manual_says_what_the_header_says() {
     match run("python3", &["man/generate.py", "--check"]) {
         None => println!("skipped: there is no python3 here"),

@@ -4,12 +4,6 @@ use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-/// A number that no other thread has at the same time.
-pub fn token() -> usize {
-    thread_local!(static HERE: u8 = const { 0 });
-    HERE.with(|here| std::ptr::from_ref(here).addr())
-}
-
 /// Starts a thread that blocks every signal: handlers are the host's and run on
 /// the host's threads.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

@@ -7,11 +7,11 @@ use super::queue::{Closed, Place, Queue};
 use super::{Commit, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::options::Durability;
-use crate::base::{thread, Code, Error, Result};
+use crate::base::{Code, Error, Result};
 use crate::disk;
 use crate::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::{RecordHeader, FRAME_HEADER_LEN};
-use crate::mem::ring::{Claim, OpenFrame};
+use crate::mem::ring::Claim;
 
 /// What a caller hands in: one record.
 #[derive(Debug, Clone, Copy)]
@@ -82,17 +82,12 @@ pub(super) struct Asked {
 }
 
 /// What step 2 gave; beside it the frame, if this appender writes it.
-pub(super) struct Accepted<T> {
+pub(super) struct Accepted<'ring> {
     pub first_seq: u64,
     pub last_seq: u64,
-    /// What is to be filled, where that was not done at once.
-    pub claim: T,
+    pub claim: Claim<'ring>,
     pub gate: usize,
 }
-
-/// A record of up to so many bytes in its frame is copied under the queue's lock where nobody else seems to want
-/// that: to publish a claim costs more.  With several producers it is the other way round.
-const SMALL: usize = 512;
 
 impl Commit {
     /// Appends the entries as one batch; returns the first one's number.
@@ -104,7 +99,7 @@ impl Commit {
         let asked = self.measure(entries.clone(), wait)?;
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
-        let Accepted { first_seq, last_seq, mut claim, gate } = self.give_claim(queue, asked, &mut lead);
+        let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         fill(&mut claim, entries, first_seq);
         drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
@@ -136,7 +131,7 @@ impl Commit {
             }
         }
         // Who does not wait is never asked to write the frame.
-        let Accepted { first_seq, mut claim, .. } = self.give_claim(queue, asked, &mut None);
+        let Accepted { first_seq, mut claim, .. } = self.give_number(queue, asked, &mut None);
         fill(&mut claim, entries, first_seq);
         Ok(Some(first_seq))
     }
@@ -169,20 +164,13 @@ impl Commit {
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records: 1, payload, wait };
         let mut lead = None;
-        let mut queue = self.accept(asked, how.no_wait)?;
-        let alone = queue.is_appended_by(thread::token());
-        let (last_seq, gate) = if alone && need <= SMALL {
-            let Accepted { last_seq, gate, .. } = self.give_number(queue, asked, &mut lead, |frame, seq| {
-                entry.header(len, seq, false).encode_parts(parts, frame.next(need));
-            });
-            (last_seq, gate)
-        } else {
-            let Accepted { last_seq, mut claim, gate, .. } = self.give_claim(queue, asked, &mut lead);
-            entry.header(len, last_seq, false).encode_parts(parts, claim.bytes());
-            (last_seq, gate)
-        };
+        let queue = self.accept(asked, how.no_wait)?;
+        let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
+        // Outside the lock: reading the caller's memory may wait for a page of it.
+        entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
+        drop(claim);
         self.finish(last_seq, gate, lead, wait)?;
-        Ok(last_seq)
+        Ok(first_seq)
     }
 
     /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
@@ -215,16 +203,6 @@ impl Commit {
         self.find_place(no_wait, |queue| queue.place(asked.need, asked.records, &self.config, &self.clock))
     }
 
-    /// With bytes that are filled outside the lock.
-    pub(super) fn give_claim(
-        &self,
-        queue: MutexGuard<'_, Queue>,
-        asked: Asked,
-        lead: &mut Option<Closed>,
-    ) -> Accepted<Claim<'_>> {
-        self.give_number(queue, asked, lead, |frame, _| frame.claim(&self.ring, asked.need))
-    }
-
     /// Tries `place` until it has found one; the lock under which it did is still held.
     pub(super) fn find_place(
         &self,
@@ -250,24 +228,22 @@ impl Commit {
         }
     }
 
-    /// `take` takes the records' bytes of the open frame, and has their first number.  `lead` is set if this
-    /// appender writes the frame: too many bytes to be handed on by every append.
+    /// `lead` is set if this appender writes the frame: too many bytes to be handed on by every append.
     #[inline]
-    fn give_number<T>(
+    pub(super) fn give_number(
         &self,
         mut queue: MutexGuard<'_, Queue>,
         asked: Asked,
         lead: &mut Option<Closed>,
-        take: impl FnOnce(&mut OpenFrame, u64) -> T,
-    ) -> Accepted<T> {
-        let Asked { records, payload, wait, .. } = asked;
+    ) -> Accepted<'_> {
+        let Asked { need, records, payload, wait } = asked;
         queue.record_bytes += payload;
         queue.batches += u64::from(records > 1);
         let first_seq = queue.next_seq;
         let last_seq = first_seq + records - 1;
         queue.next_seq = last_seq + 1;
         let open = queue.open.as_mut().expect("place left an open frame");
-        let claim = take(&mut open.frame, first_seq);
+        let claim = open.frame.claim(&self.ring, need);
         let (begun, gate) = (open.first_seq == first_seq, open.gate);
         let calm = !wait && open.is_calm();
         if wait {

@@ -190,6 +190,8 @@ impl Commit {
         if leader {
             queue.leaders -= 1;
             queue.mark_wanted |= self.marks_follow_flushes();
+            // Who leads is in a hurry until here; with nobody but leaders at work nobody else tells the keeper.
+            self.kick_keeper(&mut queue);
         }
         self.settle(queue, leader);
     }

@@ -84,7 +84,7 @@ impl Reservation {
             Ok(queue.place_reserved(frame, asked.need, &commit.config, &commit.clock))
         })?;
         let mut lead = None;
-        let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_claim(queue, asked, &mut lead);
+        let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
         self.entry.header(len, first_seq, false).encode_around(claim.bytes());
         drop(claim);
         commit.finish(last_seq, gate, lead, wait)?;

@@ -379,15 +379,6 @@ impl OpenFrame {
         self.len += len;
     }
 
-    /// The next `len` bytes, at most [`OpenFrame::room`], to be filled before anything else is done with the frame.
-    pub fn next(&mut self, len: usize) -> &mut [u8] {
-        let at = self.len;
-        self.skip(len);
-        // SAFETY: initialised memory of this frame, up to where `skip` has made sure that it reaches; in no claim,
-        // because what was claimed lies before it, and what will be, behind.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at).as_ptr(), len) }
-    }
-
     /// The next `len` bytes; at most [`OpenFrame::room`].
     pub fn claim<'ring>(&mut self, ring: &'ring Ring, len: usize) -> Claim<'ring> {
         assert!(len <= self.room(), "a claim fits the frame");

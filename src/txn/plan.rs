@@ -261,6 +261,8 @@ impl Rebuild {
                 let restored = Table::restore(checkpoint).map_err(Rejected::Snapshot)?;
                 // Only where every record was seen can the two be compared.
                 let whole = self.table.through_seq() > 0 && self.isolated.is_empty();
+                // The one that wrote it may have had to forget some commits.
+                self.table.remember_at_most(restored.remembered());
                 let differs = whole && restored != self.table;
                 self.isolated.clear();
                 self.table = restored;

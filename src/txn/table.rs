@@ -7,7 +7,9 @@
 //!
 //! Nothing is kept of a finished operation: its id is not above the highest of its
 //! kind and it is not here.  The exception is the last [`COMMITTED_KEPT`] committed
-//! transactions, because a commit can be rolled back.
+//! transactions, because a commit can be rolled back.  They give way where there is no room
+//! for what is not finished.  That is not written to the log, and need not be: a table that was
+//! rebuilt remembers at least what the lost one did, so it takes every event that was written.
 //!
 //! Memory is bounded by [`Table::state_len`], the bytes of the table's checkpoint:
 //! see [`super::limits`].
@@ -89,6 +91,11 @@ impl Table {
         self.transactions.get(&id).or_else(|| self.committed(id))
     }
 
+    /// How many committed transactions are remembered.
+    pub fn remembered(&self) -> usize {
+        self.committed.len()
+    }
+
     /// Tombstones, purges and applied markers.
     pub fn streams(&self) -> &Streams {
         &self.streams
@@ -146,6 +153,27 @@ impl Table {
         self.state_len
     }
 
+    /// Forgets committed transactions, the oldest first, until `grows` bytes more are within `state_max`.  False: that
+    /// would not help, and nothing is forgotten.
+    pub fn make_room(&mut self, grows: usize, state_max: usize) -> bool {
+        let remembered: usize =
+            self.committed.iter().map(|(_, transaction)| snapshot::transaction_len(transaction)).sum();
+        let helps = self.state_len - remembered + grows <= state_max;
+        while helps && self.state_len + grows > state_max && self.forget_oldest() {}
+        helps
+    }
+
+    /// The same until only `count` are remembered.
+    pub(super) fn remember_at_most(&mut self, count: usize) {
+        while self.committed.len() > count && self.forget_oldest() {}
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.committed.pop_front() else { return false };
+        self.state_len -= snapshot::transaction_len(&oldest);
+        true
+    }
+
     /// Whether these events are legal, one after the other, and the state behind them takes at most
     /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
@@ -163,7 +191,7 @@ impl Table {
     }
 
     /// How many bytes an event adds to the state, at most.
-    fn growth(&self, event: &Event) -> usize {
+    pub(super) fn growth(&self, event: &Event) -> usize {
         match event {
             Event::Stream(stream, happened) => self.streams.growth(*stream, happened),
             event => snapshot::growth(event),
@@ -258,10 +286,7 @@ impl Table {
         let transaction = self.transactions.remove(&id).expect("it was just changed");
         if transaction.state() == TransactionState::Committed {
             self.committed.push_back((id, transaction));
-            if self.committed.len() > COMMITTED_KEPT {
-                let (_, oldest) = self.committed.pop_front().expect("there are many");
-                self.state_len -= snapshot::transaction_len(&oldest);
-            }
+            self.remember_at_most(COMMITTED_KEPT);
         } else {
             self.state_len -= snapshot::transaction_len(&transaction);
         }

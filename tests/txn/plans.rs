@@ -214,6 +214,13 @@ fn a_checkpoint_stands_for_what_is_before_it() {
     let found = rebuild(Rules::Strict, &tail);
     assert_eq!((found.rejected_count, found.isolated().count()), (1, 0));
     assert_eq!(found.plan(), whole.plan());
+    // One of a table that had to forget commits says no otherwise.
+    let commits = [before, transaction(2, "N +1 P v1 C D"), transaction(3, "N +1 P v1 C D")].concat();
+    let mut forgetful = table_of(&commits);
+    assert!(forgetful.make_room(0, forgetful.state_len() - 1));
+    assert_eq!((forgetful.remembered(), forgetful.transaction(2)), (1, None));
+    let found = rebuild(Rules::Strict, &[commits, vec![Event::Checkpoint(forgetful.checkpoint())]].concat());
+    assert_eq!((found.rejected_count, found.table().remembered()), (0, 1));
     // One that says otherwise than the records is reported, and believed.
     let differs = rebuild(Rules::Strict, &[saga(1, "N +1 E"), vec![checkpoint]].concat());
     assert_eq!(differs.rejected, [(4, Rejected::Differs)]);

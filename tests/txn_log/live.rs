@@ -119,6 +119,44 @@ fn what_is_there_can_be_asked_for() {
     assert_eq!(manager.saga_status(saga.id), Ok(Status::Finished));
 }
 
+/// A log of small records: more commits than its table can remember, and it goes on; what it remembers is the newest.
+/// The kill test in C met it: remembered commits alone kept a table of a 64 KiB segment full, for ever.
+#[test]
+fn remembered_commits_give_way() {
+    let mut machine = Machine::new(5, Durability::Sync);
+    machine.options.record_size_max = 4000;
+    let (_log, manager, _) = machine.recover();
+    let saga = manager.saga_create(&spec(vec![step(1, &[])])).unwrap();
+    let state = |manager: &Manager, id| manager.transaction(id).unwrap().map(|one| one.state());
+    let mut last = 0;
+    for _ in 0..100 {
+        last = manager.transaction_create(None, name(9), &[(name(1), name(2))]).unwrap().id;
+        manager.transaction_prepare(last).unwrap();
+        manager.transaction_vote(last, name(1), true, None).unwrap();
+        manager.transaction_commit_start(last).unwrap();
+        manager.transaction_commit_complete(last, None).unwrap();
+    }
+    assert_eq!(state(&manager, last), Some(TransactionState::Committed));
+    assert_eq!(state(&manager, 1), None, "the oldest gave way");
+    assert!(manager.counts().unwrap().state_bytes <= 4000);
+    // Rebuilt without a checkpoint in between, it remembers more than has room, until it makes room.
+    let (_log, manager, found) = machine.power_cut();
+    assert_eq!((found.unfinished.len(), found.unfinished[0].id), (1, saga.id));
+    assert_eq!(state(&manager, last), Some(TransactionState::Committed));
+    manager.checkpoint().unwrap();
+    manager.transaction_rollback_start(last).unwrap();
+    let (_log, manager, found) = machine.power_cut();
+    assert_eq!((found.records_replayed, found.unfinished.len()), (2, 2));
+    // What is not finished does not give way.
+    let full = loop {
+        if let Err(error) = manager.saga_create(&spec(vec![])) {
+            break error;
+        }
+    };
+    assert_eq!((full.code, state(&manager, last)), (Code::Again, Some(TransactionState::RollingBack)));
+    assert_eq!(manager.saga_status(saga.id), Ok(Status::Active(SagaState::Executing)));
+}
+
 /// The caller's own records, and what the manager writes: types, flags, stream, batches.
 #[test]
 fn records_are_twals_own_and_required() {

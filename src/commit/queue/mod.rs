@@ -100,8 +100,6 @@ pub struct Queue {
     /// Bytes of payload and batches accepted since open; plain numbers: whoever adds holds the lock anyway.
     pub record_bytes: u64,
     pub batches: u64,
-    /// The thread that appended last.
-    last_by: usize,
     pub closing: bool,
     pub open: Option<Open>,
     pub tail: Tail,
@@ -182,7 +180,6 @@ impl Queue {
             next_seq,
             record_bytes: 0,
             batches: 0,
-            last_by: 0,
             closing: false,
             open: None,
             tail,
@@ -214,11 +211,6 @@ impl Queue {
             gather: Gather::default(),
             begin_seq: next_seq,
         })
-    }
-
-    /// Whether the thread with this token is also the one that appended last.  It has now.
-    pub fn is_appended_by(&mut self, token: usize) -> bool {
-        std::mem::replace(&mut self.last_by, token) == token
     }
 
     /// What was accepted since open.

@@ -72,7 +72,8 @@ pub enum twal_2pc_state {
     /// Commit is decided.
     TWAL_2PC_COMMITTING = 5,
     /// Finished: every participant has committed; it can be rolled back.  Of
-    /// the last 256 that committed; older ones are TWAL_2PC_FINISHED.
+    /// the last 256 that committed, or fewer where other operations need the
+    /// room; older ones are TWAL_2PC_FINISHED.
     TWAL_2PC_COMMITTED = 6,
     /// Abort is decided.
     TWAL_2PC_ABORTING = 7,

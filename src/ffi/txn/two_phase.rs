@@ -315,7 +315,7 @@ pub unsafe extern "C" fn twal_2pc_commit_start(txn: *mut twal_txn, id: u64, seq_
 
 /// Ends a two-phase commit: every participant has committed.
 ///
-/// It can be rolled back as long as it is among the last 256 that committed.
+/// It can be rolled back as long as its state is TWAL_2PC_COMMITTED.
 ///
 ///   txn      a manager
 ///   id       the two-phase commit

@@ -4,8 +4,8 @@ use super::{Manager, State};
 use crate::base::{Code, Error, Result};
 use crate::commit::Entry;
 use crate::txn::event::Event;
-use crate::txn::snapshot::{growth, HEADER_LEN};
-use crate::txn::{Family, Rules};
+use crate::txn::snapshot::HEADER_LEN;
+use crate::txn::{Family, Reason, Rules};
 
 /// What a call appended.
 pub(super) struct Appended {
@@ -120,13 +120,20 @@ impl Manager {
         }
     }
 
-    fn admit(&self, state: &State, events: &[Event]) -> Result<()> {
-        let grows: usize = events.iter().map(growth).sum();
-        if grows > self.inner.state_max - HEADER_LEN {
-            let text = format!("{grows} bytes of state; all operations together may have {}", self.inner.state_max);
+    fn admit(&self, state: &mut State, events: &[Event]) -> Result<()> {
+        let max = self.inner.state_max;
+        let grows: usize = events.iter().map(|event| state.table.growth(event)).sum();
+        if grows > max - HEADER_LEN {
+            let text = format!("{grows} bytes of state; all operations together may have {max}");
             return Err(Error::new(Code::TooBig, text));
         }
-        Ok(state.table.check(events, Rules::Strict, self.inner.state_max)?)
+        match state.table.check(events, Rules::Strict, max) {
+            // Else commits that are only remembered would keep a small table full for ever.
+            Err(refusal) if refusal.reason == Reason::Full && state.table.make_room(grows, max) => {
+                Ok(state.table.check(events, Rules::Strict, max)?)
+            }
+            checked => Ok(checked?),
+        }
     }
 
     fn apply(&self, state: &mut State, first_seq: u64, events: &[Event]) -> u64 {

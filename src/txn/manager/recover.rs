@@ -45,7 +45,10 @@ impl Manager {
             unfinished: rebuilt.rebuild.plan(),
         };
         let checkpointed = rebuilt.checkpointed;
-        let manager = Manager::new(log, *options, state_max, rebuilt.rebuild.into_table());
+        let mut table = rebuilt.rebuild.into_table();
+        // It may remember commits that the lost one had forgotten to make room.
+        table.make_room(0, state_max);
+        let manager = Manager::new(log, *options, state_max, table);
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
