@@ -32,7 +32,8 @@
  *            written.
  *   growth   Nothing is ever removed that the program did not release with
  *            twal_trim(), or let a transaction manager release: its
- *            checkpoints do, unless it has TWAL_TXN_KEEP_RECORDS.
+ *            checkpoints do, unless it has TWAL_TXN_KEEP_RECORDS.  A
+ *            compaction takes what is finished or dropped out of segments.
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
@@ -3475,7 +3476,8 @@ int twal_txn_recover(twal_log *log,
 /**
  * Gives a manager back.
  *
- * Waits until every call inside has come back, a resume too; no new call may
+ * Waits until every call inside has come back, a resume too, and an automatic
+ * compaction has ended, which it does at its next frame; no new call may
  * begin on it.  Changes nothing in the log: what is not finished is there for
  * the next twal_txn_recover(), on the same open log too.
  *

@@ -176,7 +176,8 @@ pub unsafe extern "C" fn twal_txn_recover(
 
 /// Gives a manager back.
 ///
-/// Waits until every call inside has come back, a resume too; no new call may
+/// Waits until every call inside has come back, a resume too, and an automatic
+/// compaction has ended, which it does at its next frame; no new call may
 /// begin on it.  Changes nothing in the log: what is not finished is there for
 /// the next twal_txn_recover(), on the same open log too.
 ///
