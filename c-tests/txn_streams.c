@@ -202,7 +202,7 @@ static void *write_on(void *arg)
 static void read_on(void *dir)
 {
     uint64_t before = 0, counts[STREAMS + 1];
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 10; round++) {
         twal_log *log = t_open_read_only(dir);
         twal_iter *iter = NULL;
         t_ok(twal_iter_open(log, NULL, &iter));
@@ -224,7 +224,7 @@ static void beside_writers_and_readers(const char *dir)
     t_ok(twal_sync(log, 0));
     pid_t child = t_fork(read_on, (void *)(uintptr_t)dir);
     pthread_t thread = t_thread(write_on, &writer);
-    for (int round = 0; round < 20; round++)
+    for (int round = 0; round < 10; round++)
         purged += compact(txn).events_purged;
     t_wait_child_ok(child);
     atomic_store(&over, true);
