@@ -5,6 +5,7 @@
  * is compacted again and again and a child reads it.
  *
  * t:with txn_helpers
+ * t:leaks no, a forked child has lost the threads whose memory it inherits
  */
 #include <stdatomic.h>
 
