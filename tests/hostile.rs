@@ -164,7 +164,7 @@ fn lies_with_right_checksums_do_no_harm() {
 
 fn in_bounds(bytes: &[u8]) {
     // Every other one of a log that was compacted.
-    let entry = if bytes.len() % 16 == 0 { entries::directory } else { entries::compacted_directory };
+    let entry = if bytes.len().is_multiple_of(16) { entries::directory } else { entries::compacted_directory };
     entry(bytes);
     let largest = LARGEST.get();
     assert!(largest <= PIECE_MAX, "somebody asked for {largest} bytes");
