@@ -39,7 +39,10 @@ fn the_readme_holds_the_example() {
 #[test]
 fn the_chapter_of_transactions_holds_its_example() {
     let (chapter, example) = (read("docs/TRANSACTIONS.md"), read("examples/transactions.c"));
-    assert!(chapter.contains(&format!("```c\n{example}```")), "docs/TRANSACTIONS.md does not hold its example as it is");
+    assert!(
+        chapter.contains(&format!("```c\n{example}```")),
+        "docs/TRANSACTIONS.md does not hold its example as it is"
+    );
 }
 
 #[test]

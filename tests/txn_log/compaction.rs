@@ -27,8 +27,12 @@ fn forty_sagas(manager: &Manager) {
     }
 }
 
-/// Numbers and types of each operation's records, and how many other records there are.
-fn records(log: &Log) -> (BTreeMap<(Family, u64), Vec<(u64, u16)>>, Vec<(u64, u16)>) {
+/// Number and type of each record.
+type Records = Vec<(u64, u16)>;
+type Operations = BTreeMap<(Family, u64), Records>;
+
+/// Each operation's records, and all others.
+fn records(log: &Log) -> (Operations, Records) {
     let (mut operations, mut others) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
     let mut iter = log.iter(0).unwrap();
     while let Some(record) = iter.next_record().unwrap() {
@@ -171,7 +175,7 @@ fn history(machine: &Machine) -> (Log, Manager) {
 }
 
 /// What is left of a finished operation is its end, of another everything; the program's records are all there but dropped ones.
-fn check_suffixes(log: &Log, manager: &Manager, whole: &BTreeMap<(Family, u64), Vec<(u64, u16)>>) {
+fn check_suffixes(log: &Log, manager: &Manager, whole: &Operations) {
     let (operations, _) = records(log);
     for (operation, all) in whole {
         let left = operations.get(operation).map_or(&[][..], Vec::as_slice);
