@@ -73,6 +73,8 @@ FIELD(twal_error, offset, 24, uint64_t);
 FIELD(twal_error, seq, 32, uint64_t);
 _Static_assert(offsetof(twal_error, text) == 40 && sizeof(((twal_error *)0)->text) == 256, "text");
 FIELD(twal_stats, struct_size, 0, uint64_t);
+FIELD(twal_stats, compactions, 536, uint64_t);
+FIELD(twal_stats, compaction_bytes_saved, 560, uint64_t);
 FIELD(twal_recovery, struct_size, 0, uint64_t);
 
 VALUE(TWAL_SYNC, 1);
@@ -146,12 +148,13 @@ CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));
 CALL(twal_stats_get, int (*)(const twal_log *, twal_stats *));
 CALL(twal_version_string, const char *(*)(void));
 
-_Static_assert(sizeof(twal_txn_options) >= 32 && sizeof(twal_txn_options) % 8 == 0, "twal_txn_options");
+_Static_assert(sizeof(twal_txn_options) >= 40 && sizeof(twal_txn_options) % 8 == 0, "twal_txn_options");
 FIELD(twal_txn_options, struct_size, 0, uint64_t);
 FIELD(twal_txn_options, stream, 8, uint64_t);
 FIELD(twal_txn_options, checkpoint_interval, 16, uint64_t);
 FIELD(twal_txn_options, flags, 24, uint32_t);
-FIELD(twal_txn_options, reserved, 28, uint32_t);
+FIELD(twal_txn_options, compact_percent, 28, uint32_t);
+FIELD(twal_txn_options, compact_records, 32, uint64_t);
 
 _Static_assert(sizeof(twal_txn_operation) >= 88 && sizeof(twal_txn_operation) % 8 == 0, "twal_txn_operation");
 FIELD(twal_txn_operation, struct_size, 0, uint64_t);
@@ -173,7 +176,22 @@ FIELD(twal_txn_report, records_corrupted, 24, uint64_t);
 FIELD(twal_txn_report, checkpoints, 32, uint64_t);
 FIELD(twal_txn_report, unfinished, 40, uint64_t);
 
-_Static_assert(sizeof(twal_txn_stats) >= 72 && sizeof(twal_txn_stats) % 8 == 0, "twal_txn_stats");
+_Static_assert(sizeof(twal_txn_stats) >= 96 && sizeof(twal_txn_stats) % 8 == 0, "twal_txn_stats");
+_Static_assert(sizeof(twal_compact_options) == 24 && sizeof(twal_compaction) == 104, "twal_compaction");
+_Static_assert(sizeof(twal_tombstone_info) == 288 && sizeof(twal_purge_info) == 32 && sizeof(twal_applied_info) == 24,
+               "twal_tombstone_info");
+FIELD(twal_compact_options, saving_min, 8, uint64_t);
+FIELD(twal_compact_options, flags, 16, uint32_t);
+FIELD(twal_compaction, records_purged, 32, uint64_t);
+FIELD(twal_compaction, bytes_saved, 96, uint64_t);
+FIELD(twal_tombstone_info, below_seq, 16, uint64_t);
+FIELD(twal_purge_info, before, 8, int64_t);
+FIELD(twal_applied_info, position, 16, uint64_t);
+_Static_assert(sizeof(twal_v26_options) == 40 && sizeof(twal_v26_report) == 136 && sizeof(twal_v26_exported) == 80,
+               "twal_v26_report");
+FIELD(twal_v26_options, flags, 32, uint32_t);
+FIELD(twal_v26_report, log_last_seq, 128, uint64_t);
+FIELD(twal_v26_exported, headless_operations, 72, uint64_t);
 FIELD(twal_txn_stats, struct_size, 0, uint64_t);
 FIELD(twal_txn_stats, saga_events, 8, uint64_t);
 FIELD(twal_txn_stats, tx_events, 16, uint64_t);
@@ -183,6 +201,9 @@ FIELD(twal_txn_stats, checkpoint_seq, 40, uint64_t);
 FIELD(twal_txn_stats, active_sagas, 48, uint64_t);
 FIELD(twal_txn_stats, active_txs, 56, uint64_t);
 FIELD(twal_txn_stats, state_bytes, 64, uint64_t);
+FIELD(twal_txn_stats, stream_events, 72, uint64_t);
+FIELD(twal_txn_stats, compactions, 80, uint64_t);
+FIELD(twal_txn_stats, compactions_failed, 88, uint64_t);
 
 SIZE(twal_saga_step, 56);
 FIELD(twal_saga_step, depends_on, 0, const uint32_t *);
@@ -307,6 +328,17 @@ VALUE(TWAL_DONE, 0);
 VALUE(TWAL_FAILED, 1);
 VALUE(TWAL_RETRY, 2);
 
+CALL(twal_txn_compact, int (*)(twal_txn *, const twal_compact_options *, twal_compaction *));
+CALL(twal_tombstone, int (*)(twal_txn *, uint64_t, uint64_t, const void *, size_t, uint32_t, uint64_t *));
+CALL(twal_purge, int (*)(twal_txn *, uint64_t, int64_t, uint8_t, uint64_t, uint32_t, uint64_t *));
+CALL(twal_applied, int (*)(twal_txn *, uint64_t, uint64_t, uint64_t, uint32_t, uint64_t *));
+CALL(twal_tombstone_get, int (*)(const twal_txn *, uint64_t, twal_tombstone_info *));
+CALL(twal_purge_get, int (*)(const twal_txn *, uint64_t, twal_purge_info *));
+CALL(twal_applied_get, int (*)(const twal_txn *, uint64_t, twal_applied_info *));
+CALL(twal_txn_iter_open, int (*)(twal_txn *, const twal_iter_options *, twal_iter **));
+CALL(twal_v26_replay, int (*)(const char *, const twal_v26_options *, twal_v26_report *));
+CALL(twal_import, int (*)(twal_txn *, const char *, const twal_v26_options *, twal_v26_told, void *, twal_v26_report *));
+CALL(twal_export, int (*)(twal_log *, const char *, const twal_v26_options *, twal_v26_exported *));
 CALL(twal_txn_recover, int (*)(twal_log *, const twal_txn_options *, twal_txn **));
 CALL(twal_txn_close, int (*)(twal_txn *));
 CALL(twal_txn_checkpoint, int (*)(twal_txn *, uint64_t *));

@@ -32,7 +32,8 @@
  *            written.
  *   growth   Nothing is ever removed that the program did not release with
  *            twal_trim(), or let a transaction manager release: its
- *            checkpoints do, unless it has TWAL_TXN_KEEP_RECORDS.
+ *            checkpoints do, unless it has TWAL_TXN_KEEP_RECORDS.  A
+ *            compaction takes what is finished or dropped out of segments.
  *   one      One writer a log; others get TWAL_E_LOCKED.  Any number of
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
@@ -60,6 +61,10 @@
  *                        twal_txn_unfinished_get  twal_txn_resume
  *                        twal_txn_left_get  twal_txn_checkpoint
  *                        twal_txn_next  twal_txn_stats_get  twal_txn_close
+ *                        twal_txn_compact
+ *   streams              twal_tombstone  twal_purge  twal_applied
+ *                        twal_tombstone_get  twal_purge_get
+ *                        twal_applied_get  twal_txn_iter_open
  *   sagas                twal_saga_create  twal_saga_add_step
  *                        twal_saga_start  twal_saga_step_succeeded
  *                        twal_saga_step_failed  twal_saga_compensation_start
@@ -74,6 +79,7 @@
  *                        twal_2pc_abort_start  twal_2pc_abort_complete
  *                        twal_2pc_rollback_start  twal_2pc_rollback_complete
  *                        twal_2pc_state_get  twal_2pc_get  twal_2pc_token
+ *   v2.6 files           twal_v26_replay  twal_import  twal_export
  *   errors               twal_strerror  twal_last_error
  *   version              twal_version_number  twal_version_string
  *
@@ -182,7 +188,7 @@
     { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_STATS_INIT \
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0 }
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ITER_OPTIONS_INIT \
@@ -192,13 +198,30 @@
 #define TWAL_REPAIR_STEP_INIT \
     { sizeof(twal_repair_step), 0, 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_TXN_OPTIONS_INIT \
-    { sizeof(twal_txn_options), 0, 0, 0, 0 }
+    { sizeof(twal_txn_options), 0, 0, 0, 0, 0 }
 #define TWAL_TXN_OPERATION_INIT \
     { sizeof(twal_txn_operation), 0, 0, 0, 0, { 0 }, 0, 0, 0, 0 }
 #define TWAL_TXN_REPORT_INIT \
     { sizeof(twal_txn_report), 0, 0, 0, 0, 0 }
 #define TWAL_TXN_STATS_INIT \
-    { sizeof(twal_txn_stats), 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_txn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_COMPACT_OPTIONS_INIT \
+    { sizeof(twal_compact_options), 0, 0, 0 }
+#define TWAL_COMPACTION_INIT \
+    { sizeof(twal_compaction), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_TOMBSTONE_INFO_INIT \
+    { sizeof(twal_tombstone_info), 0, 0, 0, { 0 } }
+#define TWAL_PURGE_INFO_INIT \
+    { sizeof(twal_purge_info), 0, 0, 0 }
+#define TWAL_APPLIED_INFO_INIT \
+    { sizeof(twal_applied_info), 0, 0 }
+#define TWAL_V26_OPTIONS_INIT \
+    { sizeof(twal_v26_options), 0, 0, 0, 0, 0 }
+#define TWAL_V26_REPORT_INIT \
+    { sizeof(twal_v26_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, 0 }
+#define TWAL_V26_EXPORTED_INIT \
+    { sizeof(twal_v26_exported), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_SAGA_STEP_INIT \
     { NULL, 0, NULL, 0, 0, 0, { 0, 0 } }
 #define TWAL_SAGA_SPEC_INIT \
@@ -572,6 +595,12 @@ typedef enum twal_txn_flags {
      * The program trims; twal_trim() never releases what the manager needs.
      */
     TWAL_TXN_KEEP_RECORDS = 1,
+    /**
+     * Sealed segments are compacted as twal_txn_compact() does, on a thread of
+     * the manager's, behind a checkpoint, as soon as compact_percent or
+     * compact_records says so.  Setting one of those asks for it, too.
+     */
+    TWAL_TXN_COMPACT = 2,
 } twal_txn_flags;
 
 /**
@@ -798,6 +827,36 @@ typedef enum twal_outcome {
      */
     TWAL_RETRY = 2,
 } twal_outcome;
+
+/**
+ * twal_compact_options.flags: bits.
+ */
+typedef enum twal_compact_flags {
+    /**
+     * Seal the active segment first, as twal_roll() does.
+     */
+    TWAL_COMPACT_SEAL = 1,
+} twal_compact_flags;
+
+/**
+ * twal_v26_options.flags: bits.
+ */
+typedef enum twal_v26_flags {
+    /**
+     * Reading: payload checksums are not looked at; an original could switch
+     * them off, and wrote 0.
+     */
+    TWAL_V26_IGNORE_CHECKSUMS = 1,
+    /**
+     * Reading: damage is passed over and counted, instead of refused.
+     */
+    TWAL_V26_SKIP_DAMAGED = 2,
+    /**
+     * Writing: what the layout cannot hold is left out and counted, instead of
+     * refused.
+     */
+    TWAL_V26_LEAVE_OUT = 4,
+} twal_v26_flags;
 
 /**
  * A reader of one log.
@@ -1256,6 +1315,22 @@ typedef struct twal_stats {
      * The file system, such as "ext4"; ends with a NUL.
      */
     char file_system[32];
+    /**
+     * Compactions that came to their end.
+     */
+    uint64_t compactions;
+    /**
+     * Segments that they have made smaller.
+     */
+    uint64_t segments_compacted;
+    /**
+     * Records that they have taken away.
+     */
+    uint64_t records_purged;
+    /**
+     * Bytes that the segments' files take less.
+     */
+    uint64_t compaction_bytes_saved;
 } twal_stats;
 
 /**
@@ -1506,9 +1581,15 @@ typedef struct twal_txn_options {
      */
     uint32_t flags;
     /**
-     * Must be 0.
+     * An automatic compaction begins when about so many percent of the log's
+     * records are needed no more: 50; at most 100.
      */
-    uint32_t reserved;
+    uint32_t compact_percent;
+    /**
+     * Or when so many records were sealed since the last one: 10000;
+     * UINT64_MAX: however many.
+     */
+    uint64_t compact_records;
 } twal_txn_options;
 
 /**
@@ -1629,6 +1710,18 @@ typedef struct twal_txn_stats {
      * Bytes that the state of all operations takes in a checkpoint.
      */
     uint64_t state_bytes;
+    /**
+     * Tombstones, purges and applied markers written.
+     */
+    uint64_t stream_events;
+    /**
+     * Compactions that came to their end.
+     */
+    uint64_t compactions;
+    /**
+     * Automatic compactions that failed; each is tried again later.
+     */
+    uint64_t compactions_failed;
 } twal_txn_stats;
 
 /**
@@ -1948,6 +2041,311 @@ typedef struct twal_txn_resumed {
      */
     uint64_t left;
 } twal_txn_resumed;
+
+/**
+ * The tombstone of a stream.
+ */
+typedef struct twal_tombstone_info {
+    /**
+     * sizeof(twal_tombstone_info), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * The stream.
+     */
+    uint64_t stream;
+    /**
+     * The first number that stays, at most the tombstone's own.
+     */
+    uint64_t below_seq;
+    /**
+     * Bytes of name.
+     */
+    uint64_t name_len;
+    /**
+     * What the program calls the stream; zeros behind it.
+     */
+    uint8_t name[256];
+} twal_tombstone_info;
+
+/**
+ * The purge of a stream.
+ */
+typedef struct twal_purge_info {
+    /**
+     * sizeof(twal_purge_info), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * The first timestamp that stays.
+     */
+    int64_t before;
+    /**
+     * How many records the program said it purged.
+     */
+    uint64_t purged;
+    /**
+     * The program's tag.
+     */
+    uint64_t tag;
+} twal_purge_info;
+
+/**
+ * The last applied marker of a stream.
+ */
+typedef struct twal_applied_info {
+    /**
+     * sizeof(twal_applied_info), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * The other side's epoch.
+     */
+    uint64_t epoch;
+    /**
+     * The place in it.
+     */
+    uint64_t position;
+} twal_applied_info;
+
+/**
+ * What is compacted.  A field that is 0 has its default, so start from
+ * TWAL_COMPACT_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_compact_options {
+    /**
+     * sizeof(twal_compact_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Only segments whose files become smaller by so many bytes; 0: by any.
+     */
+    uint64_t saving_min;
+    /**
+     * Bits of twal_compact_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_compact_options;
+
+/**
+ * What a compaction did.
+ */
+typedef struct twal_compaction {
+    /**
+     * sizeof(twal_compaction), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Number of the checkpoint that it went by.
+     */
+    uint64_t checkpoint_seq;
+    /**
+     * Segments that were read; the others have not changed since they were.
+     */
+    uint64_t segments_read;
+    /**
+     * Segments that became smaller.
+     */
+    uint64_t segments_compacted;
+    /**
+     * Records that went: the sum of the next four.
+     */
+    uint64_t records_purged;
+    /**
+     * Of finished operations.
+     */
+    uint64_t events_purged;
+    /**
+     * Older checkpoints.
+     */
+    uint64_t checkpoints_purged;
+    /**
+     * Tombstones, purges and applied markers that later ones replace.
+     */
+    uint64_t stream_events_purged;
+    /**
+     * The program's, which a tombstone or purge drops.
+     */
+    uint64_t dropped_purged;
+    /**
+     * Records of operations that are kept in the segments looked at.
+     */
+    uint64_t events_kept;
+    /**
+     * All records that are kept in them.
+     */
+    uint64_t records_kept;
+    /**
+     * Bytes that their files took.
+     */
+    uint64_t bytes_before;
+    /**
+     * Bytes that they take less.
+     */
+    uint64_t bytes_saved;
+} twal_compaction;
+
+/**
+ * How files of the v2.6 layout are read and written.  A field that is 0 has
+ * its default, so start from TWAL_V26_OPTIONS_INIT and set what you need.
+ */
+typedef struct twal_v26_options {
+    /**
+     * sizeof(twal_v26_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Writing: the first number wanted; 0: the oldest.
+     */
+    uint64_t from_seq;
+    /**
+     * Writing: bytes that a file has at most: 64 MiB.
+     */
+    uint64_t file_size_max;
+    /**
+     * Writing: records that a file has at most: 100000.
+     */
+    uint64_t file_records_max;
+    /**
+     * Bits of twal_v26_flags.
+     */
+    uint32_t flags;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} twal_v26_options;
+
+/**
+ * What files of the v2.6 layout hold, and what of it was imported.
+ */
+typedef struct twal_v26_report {
+    /**
+     * sizeof(twal_v26_report), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Files read.
+     */
+    uint64_t files;
+    /**
+     * Records in them.
+     */
+    uint64_t records;
+    /**
+     * Number of the first, in the files.
+     */
+    uint64_t first_seq;
+    /**
+     * Number of the last, in the files.
+     */
+    uint64_t last_seq;
+    /**
+     * Damaged places that were passed over.
+     */
+    uint64_t damaged;
+    /**
+     * Bytes at the end of the last file that an interrupted write left.
+     */
+    uint64_t torn_bytes;
+    /**
+     * Events that are legal.
+     */
+    uint64_t replayed;
+    /**
+     * Checkpoints.
+     */
+    uint64_t checkpoints;
+    /**
+     * Records that are no event of the layout, or not legal.
+     */
+    uint64_t wrong;
+    /**
+     * Operations that contradict themselves.
+     */
+    uint64_t isolated;
+    /**
+     * Operations that are not finished.
+     */
+    uint64_t unfinished;
+    /**
+     * Import: events written that the files hold.
+     */
+    uint64_t imported;
+    /**
+     * Import: events written that the original left out.
+     */
+    uint64_t added;
+    /**
+     * Import: records left out, of operations that contradict themselves.
+     */
+    uint64_t left_out;
+    /**
+     * Import: number of the first event in the log; 0: none.
+     */
+    uint64_t log_first_seq;
+    /**
+     * Import: number of the last event in the log.
+     */
+    uint64_t log_last_seq;
+} twal_v26_report;
+
+/**
+ * Is told each record's number in the files and in the log, in order.
+ */
+typedef void (*twal_v26_told)(void *arg,
+                              uint64_t old_seq,
+                              uint64_t new_seq);
+
+/**
+ * What an export wrote, and what it left out because the layout cannot hold it.
+ */
+typedef struct twal_v26_exported {
+    /**
+     * sizeof(twal_v26_exported), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Files.
+     */
+    uint64_t files;
+    /**
+     * Records in them.
+     */
+    uint64_t records;
+    /**
+     * Bytes in them.
+     */
+    uint64_t bytes;
+    /**
+     * Left out: records of the program's own.
+     */
+    uint64_t program;
+    /**
+     * Left out: tombstones, purges and applied markers.
+     */
+    uint64_t streams;
+    /**
+     * Written without dependencies and compensation payload: steps.
+     */
+    uint64_t steps;
+    /**
+     * Written without the tag of their stream: records.
+     */
+    uint64_t tags;
+    /**
+     * Left out: records of operations whose beginning is not in the log.
+     */
+    uint64_t headless;
+    /**
+     * Those operations.
+     */
+    uint64_t headless_operations;
+} twal_v26_exported;
 
 #ifdef __cplusplus
 extern "C" {
@@ -3052,8 +3450,9 @@ void twal_repair_close(twal_repair *repair);
  * Returns TWAL_OK, or
  *
  *   TWAL_E_INVAL        log or txn_out is NULL, options.struct_size is none,
- *                       flags has unknown bits, reserved is not 0, or the
- *                       log's record_size_max is too small for a checkpoint
+ *                       flags has unknown bits, compact_percent is above
+ *                       100, or the log's record_size_max is too small for a
+ *                       checkpoint
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_CLOSED       twal_close() has begun
@@ -3082,7 +3481,8 @@ int twal_txn_recover(twal_log *log,
 /**
  * Gives a manager back.
  *
- * Waits until every call inside has come back, a resume too; no new call may
+ * Waits until every call inside has come back, a resume too, and an automatic
+ * compaction has ended, which it does at its next frame; no new call may
  * begin on it.  Changes nothing in the log: what is not finished is there for
  * the next twal_txn_recover(), on the same open log too.
  *
@@ -4178,6 +4578,396 @@ int twal_txn_left_get(const twal_txn *txn,
                       twal_txn_operation *operation_out,
                       twal_error *error_out);
 
+/**
+ * Drops what the program has written to a stream.
+ *
+ * The program's records of the stream with a lower number than below_seq, and
+ * lower than the tombstone's own, are left out by readers from
+ * twal_txn_iter_open(), and taken away by the next compaction.  What is written
+ * to the stream from now on is new.  The highest below_seq of a stream counts.
+ *
+ *   txn        a manager
+ *   stream     the stream
+ *   below_seq  the first number that stays; UINT64_MAX: all so far go
+ *   name       what the program calls the stream, kept and not interpreted;
+ *              may be NULL if name_len is 0
+ *   name_len   its bytes, at most 255
+ *   flags      0, TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC
+ *   seq_out    receives the tombstone's number; NULL if you do not need it.
+ *              Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn is NULL, name is NULL and name_len is not 0, or flags
+ *                    has unknown bits or both
+ *   TWAL_E_TOOBIG    name_len is above 255
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_AGAIN     the state of all operations and streams takes all the
+ *                    room that it may have
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, if it is to be durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_tombstone(twal_txn *txn,
+                   uint64_t stream,
+                   uint64_t below_seq,
+                   const void *name,
+                   size_t name_len,
+                   uint32_t flags,
+                   uint64_t *seq_out);
+
+/**
+ * Drops what the program has written to a stream with old timestamps.
+ *
+ * As twal_tombstone() of the records in front of this one whose timestamp is
+ * below before.  The latest before of a stream counts.
+ *
+ *   txn      a manager
+ *   stream   the stream
+ *   before   the first timestamp that stays
+ *   tag      the program's, kept and not interpreted
+ *   purged   how many records the program says it purged; not interpreted
+ *   flags    0, TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC
+ *   seq_out  receives the purge's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns what twal_tombstone() returns.
+ *
+ * Blocks:  on the device, if it is to be durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_purge(twal_txn *txn,
+               uint64_t stream,
+               int64_t before,
+               uint8_t tag,
+               uint64_t purged,
+               uint32_t flags,
+               uint64_t *seq_out);
+
+/**
+ * Says that something outside was applied up to a place.
+ *
+ * The last such marker of a stream is there after every recovery, without
+ * reading the log: twal_applied_get().
+ *
+ *   txn       a manager
+ *   stream    the stream
+ *   epoch     the other side's epoch
+ *   position  the place in it
+ *   flags     0, TWAL_APPEND_SYNC or TWAL_APPEND_NO_SYNC
+ *   seq_out   receives the marker's number; NULL if you do not need it.
+ *             Untouched on failure.
+ *
+ * Returns what twal_tombstone() returns.
+ *
+ * Blocks:  on the device, if it is to be durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_applied(twal_txn *txn,
+                 uint64_t stream,
+                 uint64_t epoch,
+                 uint64_t position,
+                 uint32_t flags,
+                 uint64_t *seq_out);
+
+/**
+ * Tells the tombstones, one by one, by stream.
+ *
+ *   txn          a manager
+ *   from_stream  where to look: 0 for the first one, then the last one's
+ *                stream + 1
+ *   info_out     receives the tombstone of the lowest stream from there on;
+ *                its struct_size must be set, as TWAL_TOMBSTONE_INFO_INIT
+ *                does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn or info_out is NULL, or struct_size is no size that a
+ *                    release of twal ever had
+ *   TWAL_E_NOTFOUND  there is none from there on
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_IO        a decision could not be made durable
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  while a decision of another thread is being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_tombstone_get(const twal_txn *txn,
+                       uint64_t from_stream,
+                       twal_tombstone_info *info_out);
+
+/**
+ * Tells the purge of a stream: the latest one that counts.
+ *
+ *   txn       a manager
+ *   stream    the stream
+ *   info_out  receives it; its struct_size must be set, as
+ *             TWAL_PURGE_INFO_INIT does.  Untouched on failure.
+ *
+ * Returns what twal_tombstone_get() returns; TWAL_E_NOTFOUND: the stream has
+ * none.
+ *
+ * Blocks:  while a decision of another thread is being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_purge_get(const twal_txn *txn,
+                   uint64_t stream,
+                   twal_purge_info *info_out);
+
+/**
+ * Tells the last applied marker of a stream.
+ *
+ *   txn       a manager
+ *   stream    the stream
+ *   info_out  receives it; its struct_size must be set, as
+ *             TWAL_APPLIED_INFO_INIT does.  Untouched on failure.
+ *
+ * Returns what twal_tombstone_get() returns; TWAL_E_NOTFOUND: the stream has
+ * none.
+ *
+ * Blocks:  while a decision of another thread is being made durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_applied_get(const twal_txn *txn,
+                     uint64_t stream,
+                     twal_applied_info *info_out);
+
+/**
+ * Begins to read, without what tombstones and purges drop.
+ *
+ * As twal_iter_open() of the manager's log; what is told after this call is
+ * not left out.  twal's own records are never left out.
+ *
+ *   txn       a manager
+ *   options   how to read; NULL: all defaults
+ *   iter_out  receives the reader; give it back with twal_iter_close().
+ *             Untouched on failure.
+ *
+ * Returns what twal_iter_open() returns, and
+ *
+ *   TWAL_E_INVAL     also: txn is NULL
+ *   TWAL_E_CLOSED    also: twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed: ask twal_iter_open()
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_txn_iter_open(twal_txn *txn,
+                       const twal_iter_options *options,
+                       twal_iter **iter_out);
+
+/**
+ * Takes away what nobody needs any more, now.
+ *
+ * Rewrites the sealed segments in front of the last checkpoint, oldest first,
+ * without the records of finished operations, older checkpoints, and what
+ * tombstones and purges drop of the program's records.  If anything has
+ * happened since that checkpoint, or a sealed segment lies behind it, one is
+ * written first, with all that twal_txn_checkpoint() does.
+ *
+ * What is kept keeps its number and its place.  Appends and readers go on
+ * meanwhile; a reader finds what goes until it is gone.  Whatever crash ends
+ * it, recovery finds the same operations.  Waits for an automatic compaction
+ * to end.
+ *
+ *   txn       a manager
+ *   options   what to compact; NULL: all defaults
+ *   done_out  receives what was done, its struct_size must be set, as
+ *             TWAL_COMPACTION_INIT does; NULL if you do not need it.
+ *             Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        txn is NULL, a struct_size is none, flags has unknown
+ *                       bits, or reserved is not 0
+ *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *   TWAL_E_TOOBIG       no room for the checkpoint in a record of this log
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED     an earlier write or flush failed
+ *   TWAL_E_CORRUPT      a segment is damaged; those in front of it are done
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                       no room for the checkpoint, or for one segment; to be
+ *                       tried again
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_IO           a read, write or flush failed; the segment stays
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it reads and writes.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_txn_compact(twal_txn *txn,
+                     const twal_compact_options *options,
+                     twal_compaction *done_out);
+
+/**
+ * Tells what files of the v2.6 layout hold, and changes nothing.
+ *
+ * Reads every wal_segment_NNN.wal of a directory and replays it.
+ *
+ *   dir         the directory
+ *   options     how to read; NULL: all defaults
+ *   report_out  receives what was found; its struct_size must be set, as
+ *               TWAL_V26_REPORT_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        dir or report_out is NULL, dir is empty, a struct_size
+ *                       is none, flags has bits that are not for reading, or
+ *                       reserved is not 0
+ *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *   TWAL_E_NOTFOUND     there is no such directory, or no such file in it
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION
+ *                       a file is damaged, or of another layout;
+ *                       twal_last_error() has its number as segment, the
+ *                       offset, and the record's number
+ *   TWAL_E_TOOBIG       more is unfinished, or contradicts itself, than is
+ *                       kept in memory
+ *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO
+ *                       the files cannot be read
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it reads.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_v26_replay(const char *dir,
+                    const twal_v26_options *options,
+                    twal_v26_report *report_out);
+
+/**
+ * Imports files of the v2.6 layout into a manager's log.
+ *
+ * The files are read to their end first: if they are refused, the log is as
+ * it was.  Then their events are written, in batches, with their timestamps,
+ * new numbers, and the ids that they have; what is not finished is active from
+ * then on.  Operations that contradict themselves are left out and counted.
+ * All of it is durable on return.
+ *
+ * An import that fails midway leaves what told was called for, and its ids are
+ * used: the same files are then refused with TWAL_E_EXISTS.
+ *
+ *   txn         a manager; nobody else should begin operations meanwhile
+ *   dir         the directory
+ *   options     how to read; NULL: all defaults
+ *   told        is called for each record that was written, with its number
+ *               in the files and in the log; NULL if you do not need it.  It
+ *               must not call twal_txn_close() of this manager, throw,
+ *               longjmp() or end its thread.
+ *   arg         is passed to told; twal does not look at it
+ *   report_out  receives what was done, its struct_size must be set, as
+ *               TWAL_V26_REPORT_INIT does; NULL if you do not need it.
+ *               Untouched on failure.
+ *
+ * Returns what twal_v26_replay() returns, and
+ *
+ *   TWAL_E_INVAL     also: txn is NULL
+ *   TWAL_E_EXISTS    an id in the files is not above every id of the log
+ *   TWAL_E_TOOBIG    also: more is unfinished than the manager has room for
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_STATE     somebody else has begun an operation, or changed the
+ *                    files, meanwhile
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room
+ *
+ * Blocks:  on the device, for as long as it reads and writes.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_import(twal_txn *txn,
+                const char *dir,
+                const twal_v26_options *options,
+                twal_v26_told told,
+                void *arg,
+                twal_v26_report *report_out);
+
+/**
+ * Exports a log's transactions as files of the v2.6 layout.
+ *
+ * Records keep their numbers and timestamps.  What is durable when it begins
+ * is written.  The files are there when all of them are whole and durable:
+ * after a crash, all or none.  What the layout cannot hold (the program's own
+ * records, streams, what steps depend on) is refused, or with
+ * TWAL_V26_LEAVE_OUT left out and counted.
+ *
+ *   log       an open log, also a read-only one
+ *   dir       the directory, which is made if it is missing, and must hold no
+ *             such files
+ *   options   what to write and how; NULL: all defaults
+ *   done_out  receives what was written, its struct_size must be set, as
+ *             TWAL_V26_EXPORTED_INIT does; NULL if you do not need it.
+ *             Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        log or dir is NULL, dir is empty, a struct_size is
+ *                       none, flags has bits that are not for writing, or
+ *                       reserved is not 0
+ *   TWAL_E_UNSUPPORTED  the layout cannot hold a record: twal_last_error() has
+ *                       its number; or options say something that this
+ *                       release does not know
+ *   TWAL_E_EXISTS       there are such files already
+ *   TWAL_E_LOCKED       a log is open in that directory, or another export
+ *                       writes there
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_CLOSED       twal_close() has begun
+ *   TWAL_E_TRIMMED      from_seq is below twal_first_seq()
+ *   TWAL_E_NOTFOUND     from_seq is above twal_last_seq() + 1, or there is no
+ *                       parent directory
+ *   TWAL_E_CORRUPT      the log is damaged
+ *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO
+ *                       the files cannot be written, or the log not be read
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as it reads and writes.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_export(twal_log *log,
+                const char *dir,
+                const twal_v26_options *options,
+                twal_v26_exported *done_out);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -4240,12 +5030,14 @@ TWAL_OFFSET_(twal_error, os_errno, 12);
 TWAL_OFFSET_(twal_error, segment, 16);
 TWAL_OFFSET_(twal_error, text, 40);
 
-TWAL_SIZE_(twal_stats, 536);
+TWAL_SIZE_(twal_stats, 568);
 TWAL_OFFSET_(twal_stats, poisoned, 192);
 TWAL_OFFSET_(twal_stats, record_size_max, 224);
 TWAL_OFFSET_(twal_stats, engine, 232);
 TWAL_OFFSET_(twal_stats, engine_reason, 248);
 TWAL_OFFSET_(twal_stats, file_system, 504);
+TWAL_OFFSET_(twal_stats, compactions, 536);
+TWAL_OFFSET_(twal_stats, compaction_bytes_saved, 560);
 
 TWAL_SIZE_(twal_recovery, 128);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
@@ -4270,7 +5062,7 @@ TWAL_OFFSET_(twal_repair_step, file, 48);
 TWAL_SIZE_(twal_verify_report, 80);
 TWAL_OFFSET_(twal_verify_report, last_seq, 72);
 
-TWAL_SIZE_(twal_txn_options, 32);
+TWAL_SIZE_(twal_txn_options, 40);
 TWAL_OFFSET_(twal_txn_options, flags, 24);
 
 TWAL_SIZE_(twal_txn_operation, 88);
@@ -4280,8 +5072,33 @@ TWAL_OFFSET_(twal_txn_operation, kind, 72);
 TWAL_SIZE_(twal_txn_report, 48);
 TWAL_OFFSET_(twal_txn_report, unfinished, 40);
 
-TWAL_SIZE_(twal_txn_stats, 72);
+TWAL_SIZE_(twal_txn_stats, 96);
 TWAL_OFFSET_(twal_txn_stats, state_bytes, 64);
+TWAL_OFFSET_(twal_txn_stats, compactions, 80);
+
+TWAL_SIZE_(twal_compact_options, 24);
+TWAL_OFFSET_(twal_compact_options, flags, 16);
+
+TWAL_SIZE_(twal_compaction, 104);
+TWAL_OFFSET_(twal_compaction, bytes_saved, 96);
+
+TWAL_SIZE_(twal_tombstone_info, 288);
+TWAL_OFFSET_(twal_tombstone_info, name, 32);
+
+TWAL_SIZE_(twal_purge_info, 32);
+TWAL_OFFSET_(twal_purge_info, tag, 24);
+
+TWAL_SIZE_(twal_applied_info, 24);
+TWAL_OFFSET_(twal_applied_info, position, 16);
+
+TWAL_SIZE_(twal_v26_options, 40);
+TWAL_OFFSET_(twal_v26_options, flags, 32);
+
+TWAL_SIZE_(twal_v26_report, 136);
+TWAL_OFFSET_(twal_v26_report, log_last_seq, 128);
+
+TWAL_SIZE_(twal_v26_exported, 80);
+TWAL_OFFSET_(twal_v26_exported, headless_operations, 72);
 
 TWAL_SIZE_(twal_saga_step, 56);
 TWAL_OFFSET_(twal_saga_step, depends_on, 0);

@@ -37,6 +37,19 @@ uint64_t use_macros(uint32_t tenant, int shard)
     twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
     twal_txn_resume_options resume = TWAL_TXN_RESUME_OPTIONS_INIT;
     twal_txn_resumed resumed = TWAL_TXN_RESUMED_INIT;
+    twal_compact_options compact = TWAL_COMPACT_OPTIONS_INIT;
+    twal_compaction compaction = TWAL_COMPACTION_INIT;
+    twal_tombstone_info tombstone = TWAL_TOMBSTONE_INFO_INIT;
+    twal_purge_info purge = TWAL_PURGE_INFO_INIT;
+    twal_applied_info applied = TWAL_APPLIED_INFO_INIT;
+    twal_v26_options v26 = TWAL_V26_OPTIONS_INIT;
+    twal_v26_report v26_report = TWAL_V26_REPORT_INIT;
+    twal_v26_exported exported = TWAL_V26_EXPORTED_INIT;
+    compact.flags |= TWAL_COMPACT_SEAL;
+    v26.flags |= TWAL_V26_LEAVE_OUT;
+    if (compaction.bytes_saved || tombstone.name[0] || purge.tag || applied.position || v26_report.log_last_seq ||
+        exported.headless_operations || compact.flags == v26.flags)
+        return TWAL_STREAM(5, 6);
     txn_options.flags |= TWAL_TXN_KEEP_RECORDS;
     saga.steps = &step;
     saga.flags |= TWAL_SAGA_START;

@@ -45,6 +45,46 @@ pub struct Candidate<'a> {
     pub segment_first_seq: u64,
 }
 
+/// Who says what goes, record by record, oldest first.
+pub trait Chooser {
+    /// Whether the segment with this index stays as it is, without being read.
+    fn passes(&mut self, _index: u64) -> bool {
+        false
+    }
+
+    /// Whether a record is kept.
+    fn keeps(&mut self, asked: &Candidate<'_>) -> bool;
+
+    /// All records of a segment were asked about: whether it is rewritten even if that saves nothing, as long as it
+    /// does not take more.
+    fn insists(&self) -> bool {
+        false
+    }
+
+    /// A segment is as it will be.
+    fn done(&mut self, _segment: &Done) {}
+}
+
+impl<F: FnMut(&Candidate<'_>) -> bool> Chooser for F {
+    fn keeps(&mut self, asked: &Candidate<'_>) -> bool {
+        self(asked)
+    }
+}
+
+/// What became of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Which.
+    pub index: u64,
+    /// Bytes that its file takes now.
+    pub bytes: u64,
+    /// Bytes that it took more before.
+    pub bytes_saved: u64,
+    /// What was let go is gone for good.  False: something was let go, but too little would have been saved, and all of
+    /// it is there.
+    pub is_gone: bool,
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compacted {
@@ -76,8 +116,8 @@ pub struct Work<'a> {
     pub replace: &'a dyn Fn(&Spare, SegmentName) -> Result<bool>,
 }
 
-/// Compacts, oldest first; `keep` is asked about every record, oldest first.
-pub fn compact(work: &Work<'_>, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) -> Result<Compacted> {
+/// Compacts, oldest first.
+pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> {
     let mut done = Compacted::default();
     let names = work.directory.segments();
     let live = &names[retain::first_live(&names)..];
@@ -90,6 +130,10 @@ pub fn compact(work: &Work<'_>, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) ->
             break;
         }
         (work.go_on)()?;
+        if chooser.passes(name.index) {
+            // Whether something is there that was let go is known to the chooser alone.
+            continue;
+        }
         let segment = match open_to_read(work.directory, name.index, work.log_id) {
             // Released meanwhile: gone, as far as anybody reads.
             Err(error) if error.code == Code::Trimmed => Ok(None),
@@ -99,10 +143,15 @@ pub fn compact(work: &Work<'_>, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) ->
             gone_below = raised(gone_below, name, next_first);
             continue;
         };
-        let (plan, end) = survey(work, &segment, gone_below, keep)?;
-        if plan.dropped == 0 || make_smaller(work, name, (&segment, &end, &plan), &mut done)? {
+        let (plan, end) = survey(work, &segment, gone_below, chooser)?;
+        let (room, saved_before) = (room_of(name, &segment)?, done.bytes_saved);
+        let least = if chooser.insists() { work.saving_min } else { work.saving_min.max(1) };
+        let is_gone = plan.dropped == 0 || make_smaller(work, name, (&segment, &end, &plan), least, &mut done)?;
+        if is_gone {
             gone_below = raised(gone_below, name, next_first);
         }
+        let bytes_saved = done.bytes_saved - saved_before;
+        chooser.done(&Done { index: name.index, bytes: room.saturating_sub(bytes_saved), bytes_saved, is_gone });
     }
     Ok(done)
 }
@@ -121,14 +170,14 @@ fn survey(
     work: &Work<'_>,
     segment: &OpenSegment,
     gone_below: u64,
-    keep: &mut dyn FnMut(&Candidate<'_>) -> bool,
+    chooser: &mut dyn Chooser,
 ) -> Result<(Plan, SealedEnd)> {
     let mut plan = Plan::new(segment.header.block_size);
     let segment_first_seq = segment.header.first_seq;
     let end = sealed::walk(segment, &mut |frame, body| {
         (work.go_on)()?;
         let taken = plan.take(frame, body, &mut |header, payload| {
-            keep(&Candidate { header, payload, gone_below, segment_first_seq })
+            chooser.keeps(&Candidate { header, payload, gone_below, segment_first_seq })
         });
         taken.map_err(|_| Error::new(Code::Corrupt, "a record's header is damaged inside a whole frame"))
     })
@@ -137,21 +186,27 @@ fn survey(
     Ok((plan, end))
 }
 
-/// Steps 2 to 5; false: the segment stays as it is, because too little would be saved.
+/// Bytes that the file of a segment takes.
+fn room_of(name: SegmentName, segment: &OpenSegment) -> Result<u64> {
+    let failed = |error| Error::os(format_args!("cannot look at {name}"), &error).in_segment(name.index);
+    segment.file.room().map_err(failed)
+}
+
+/// Steps 2 to 5; false: the segment stays as it is, because less than `least` would be saved.
 fn make_smaller(
     work: &Work<'_>,
     name: SegmentName,
     (segment, end, plan): (&OpenSegment, &SealedEnd, &Plan),
+    least: u64,
     done: &mut Compacted,
 ) -> Result<bool> {
-    let failed = |error| Error::os(format_args!("cannot look at {name}"), &error).in_segment(name.index);
-    let room = segment.file.room().map_err(failed)?;
-    let least = work.saving_min.max(1);
+    let room = room_of(name, segment)?;
     if plan.size().saturating_add(least) > room {
         return Ok(false);
     }
     let spare = rewrite::rewrite(work.directory, work.clock, (segment, end, plan), work.go_on)?;
     // What the file system takes may be more than what was asked for.
+    let failed = |error| Error::os(format_args!("cannot look at {name}"), &error).in_segment(name.index);
     let taken = spare.file.room().map_err(failed);
     let smaller = taken.as_ref().is_ok_and(|taken| taken.saturating_add(least) <= room);
     let replaced = match (work.go_on)() {

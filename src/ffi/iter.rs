@@ -130,7 +130,7 @@ pub unsafe extern "C" fn twal_iter_open(
 /// # Safety
 ///
 /// `options` is NULL or a twal_iter_options as long as it says.
-unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptions> {
+pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptions> {
     if options.is_null() {
         return Ok(IterOptions::default());
     }
@@ -162,10 +162,20 @@ unsafe fn open(
     let options = options()?;
     // SAFETY: an open log (contract).
     let iter = unsafe { call(log, Purpose::Look, always, |log| log.iter_with(options))? };
-    let handle = twal_iter { iter, fork: ForkGuard::new(), broken: false };
     // SAFETY: must_have has seen it.
-    unsafe { iter_out.write(Box::into_raw(Box::new(handle))) };
+    unsafe { give(iter, iter_out) };
     Ok(())
+}
+
+/// Gives a reader to the caller.
+///
+/// # Safety
+///
+/// `iter_out` is room for a pointer.
+pub(in crate::ffi) unsafe fn give(iter: Iter, iter_out: *mut *mut twal_iter) {
+    let handle = twal_iter { iter, fork: ForkGuard::new(), broken: false };
+    // SAFETY: the contract.
+    unsafe { iter_out.write(Box::into_raw(Box::new(handle))) };
 }
 
 /// What a reader with TWAL_ITER_SKIP_DAMAGED has passed over.

@@ -77,16 +77,24 @@ pub struct twal_stats {
     pub engine_reason: [c_char; 256],
     /// The file system, such as "ext4"; ends with a NUL.
     pub file_system: [c_char; 32],
+    /// Compactions that came to their end.
+    pub compactions: u64,
+    /// Segments that they have made smaller.
+    pub segments_compacted: u64,
+    /// Records that they have taken away.
+    pub records_purged: u64,
+    /// Bytes that the segments' files take less.
+    pub compaction_bytes_saved: u64,
 }
 
-// SAFETY: repr(C) without holes (536 = 29 * 8 + 16 + 256 + 32), struct_size
+// SAFETY: repr(C) without holes (568 = 29 * 8 + 16 + 256 + 32 + 4 * 8), struct_size
 // first, plain numbers.
 unsafe impl Grows for twal_stats {
     const NAME: &'static str = "twal_stats";
     const FIRST_SIZE: usize = 536;
 }
 
-const _: () = assert!(size_of::<twal_stats>() == 536 && std::mem::offset_of!(twal_stats, engine) == 232);
+const _: () = assert!(size_of::<twal_stats>() == 568 && std::mem::offset_of!(twal_stats, engine) == 232);
 
 /// Copies out what the log has counted.
 ///
@@ -156,6 +164,10 @@ fn stats_of(stats: &Stats) -> twal_stats {
         engine: [0; 16],
         engine_reason: [0; 256],
         file_system: [0; 32],
+        compactions: stats.compactions,
+        segments_compacted: stats.segments_compacted,
+        records_purged: stats.records_purged,
+        compaction_bytes_saved: stats.compaction_bytes_saved,
     };
     put_text(&mut c.engine, stats.engine);
     put_text(&mut c.engine_reason, &stats.engine_reason);
@@ -202,14 +214,18 @@ mod tests {
             segment_size: 26,
             ring_size: 27,
             record_size_max: 28,
-            // What has no field in C yet.
-            ..Stats::default()
+            compactions: 29,
+            segments_compacted: 30,
+            records_purged: 31,
+            compaction_bytes_saved: 32,
         };
         let c = stats_of(&stats);
         // SAFETY: a twal_stats begins with 29 u64, all written.
         let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 29) };
         let wanted: Vec<u64> = (0..29).map(|at| if at == 24 { 1 } else { at }).collect();
         assert_eq!(words, wanted);
+        let behind = [c.compactions, c.segments_compacted, c.records_purged, c.compaction_bytes_saved];
+        assert_eq!(behind, [29, 30, 31, 32]);
         let text = |chars: &[c_char]| -> Vec<u8> {
             chars.iter().take_while(|char| **char != 0).map(|char| char.to_ne_bytes()[0]).collect()
         };

@@ -5,7 +5,7 @@ use std::sync::TryLockError;
 
 use super::{closed, Log, Record};
 use crate::base::{Code, Error, Result};
-use crate::compact::{compact, Compacted, Work};
+use crate::compact::{self, compact, Chooser, Compacted, Work};
 
 /// Which segments are compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,8 @@ impl Log {
     ///
     /// `keep` is asked about each record of the segments looked at, in order, once.  That it says no does not
     /// mean that the record goes: where too little would be saved, a segment stays whole; the next call asks again.
-    /// What `keep` does may not close the log.
+    /// What `keep` does may not close the log.  Nothing is compacted that a transaction manager of this log needs, or
+    /// has needed since the log was opened; its own compaction goes further.
     ///
     /// Takes room for one segment while it works, and memory for a bit for each record of it.
     ///
@@ -47,9 +48,28 @@ impl Log {
     /// durable, the log is poisoned.  NoSpc, NoMem: likewise, and it may be tried again.  Busy: another thread is
     /// compacting this log.  Closed, ReadOnly, Poisoned.
     pub fn compact(&self, options: &CompactOptions, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) -> Result<Compacted> {
+        // As a trim: what the layer above holds, it alone lets go.
+        let below_seq = options.below_seq.min(self.inner.kept.hold_seq());
+        let mut chooser = |asked: &compact::Candidate<'_>| {
+            keep(&Candidate {
+                record: Record::of(asked.header, asked.payload),
+                gone_below: asked.gone_below,
+                segment_first_seq: asked.segment_first_seq,
+            })
+        };
+        self.compact_with(&CompactOptions { below_seq, ..*options }, &mut chooser, &|| false)
+    }
+
+    /// The same for the layer that holds: `is_over` says that it is to end with Closed, as if the log were closed.
+    pub(crate) fn compact_with(
+        &self,
+        options: &CompactOptions,
+        chooser: &mut dyn Chooser,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Compacted> {
         let commit = self.writer()?;
         let go_on = || {
-            if self.inner.closed.load(Ordering::Acquire) {
+            if self.inner.closed.load(Ordering::Acquire) || is_over() {
                 return Err(closed());
             }
             commit.poison().map_or(Ok(()), |first| Err(Error::poisoned_by(&first)))
@@ -77,13 +97,7 @@ impl Log {
                 Ok(replaced)
             },
         };
-        let done = compact(&work, &mut |asked| {
-            keep(&Candidate {
-                record: Record::of(asked.header, asked.payload),
-                gone_below: asked.gone_below,
-                segment_first_seq: asked.segment_first_seq,
-            })
-        })?;
+        let done = compact(&work, chooser)?;
         self.inner.counters.compactions.one();
         Ok(done)
     }

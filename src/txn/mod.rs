@@ -7,6 +7,7 @@
 //! * [`streams`]: what is dropped of streams, and how far something outside was applied.
 //! * [`table`]: all operations that are not finished; the same `apply` live and in replay.
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
+//! * [`compaction`]: what a compaction lets go.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
 //! * [`token`]: the name of each action, the same after every crash.
 //!
@@ -17,6 +18,7 @@
 //! * [`interchange`]: the same events in files of the v2.6 layout.
 #![forbid(unsafe_code)]
 
+pub mod compaction;
 pub mod event;
 pub mod interchange;
 pub mod limits;
@@ -31,8 +33,9 @@ pub mod table;
 pub mod token;
 pub mod two_phase;
 
+pub use compaction::Compaction;
 pub use event::{BadEvent, Checkpoint, Event, SagaEvent, Step, TransactionEvent};
-pub use manager::{Begun, Counts, Manager, ManagerOptions, Recovery, SagaSpec};
+pub use manager::{Begun, CompactionOptions, Counts, Manager, ManagerOptions, Recovery, SagaSpec};
 pub use plan::{Action, Rebuild, State, Unfinished};
 pub use refusal::{Reason, Refusal};
 pub use resume::{Left, Outcome, Participants, ResumeOptions, Resumed, ShardAction, StepAction};

@@ -175,6 +175,11 @@ impl Streams {
         self.tombstones.get(&stream)
     }
 
+    /// The tombstone of the lowest stream from `stream` on.
+    pub fn tombstone_from(&self, stream: u64) -> Option<(u64, &Tombstone)> {
+        self.tombstones.range(stream..).next().map(|(stream, tombstone)| (*stream, tombstone))
+    }
+
     /// The purge of a stream.
     pub fn purge(&self, stream: u64) -> Option<&Purge> {
         self.purges.get(&stream).map(|(_, purge)| purge)
@@ -183,6 +188,19 @@ impl Streams {
     /// The last applied marker of a stream.
     pub fn applied_to(&self, stream: u64) -> Option<&Applied> {
         self.applied.get(&stream).map(|(_, applied)| applied)
+    }
+
+    /// Whether an event says nothing any more that a later one, or an earlier and stronger one, does not say: what it drops
+    /// is dropped without it.
+    pub(super) fn is_superseded(&self, seq: u64, stream: u64, event: &StreamEvent) -> bool {
+        match event {
+            StreamEvent::Tombstone(tombstone) => {
+                let below_seq = tombstone.below_seq.min(seq);
+                self.tombstones.get(&stream).is_some_and(|stands| stands.below_seq > below_seq)
+            }
+            StreamEvent::Purge(_) => self.purges.get(&stream).is_some_and(|(stands, _)| *stands != seq),
+            StreamEvent::Applied(_) => self.applied.get(&stream).is_some_and(|(last, _)| *last > seq),
+        }
     }
 
     /// Whether nothing is said of any stream.

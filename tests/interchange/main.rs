@@ -111,6 +111,10 @@ impl Sink for LogSink {
         self.table.next_id(family).unwrap() - 1
     }
 
+    fn batch_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     fn append(&mut self, events: &[Imported]) -> Result<u64, Error> {
         let all: Vec<Event> = events.iter().map(|imported| imported.event.clone()).collect();
         self.table.check(&all, Rules::Strict, 1 << 20)?;

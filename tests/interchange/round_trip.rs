@@ -43,7 +43,8 @@ fn an_import_appends_what_a_strict_replay_takes() {
     let (import, numbers) = import_golden("clean", &mut sink).unwrap();
     // Three operations lack a start: saga 2, transactions 2 and 3.
     assert_eq!((import.imported, import.added, import.left_out), (105, 3, 0));
-    assert_eq!((import.first_seq, import.last_seq, sink.batches), (2, 109, 1));
+    // Each of the two rollbacks begins a batch: commits in front of it could make a table forget what is rolled back.
+    assert_eq!((import.first_seq, import.last_seq, sink.batches), (2, 109, 3));
     assert_eq!(sink.log.durable_seq(), 109);
 
     let old: Vec<u64> = (1..=106).filter(|seq| *seq != 54).collect(); // all but the checkpoint

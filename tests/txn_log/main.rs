@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::cast_possible_truncation)]
 
+mod compaction;
 mod crashes;
 mod failures;
 mod live;

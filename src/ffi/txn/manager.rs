@@ -45,6 +45,10 @@ pub enum twal_txn_flags {
     /// program's own: a release takes whole segments, whatever is in them.
     /// The program trims; twal_trim() never releases what the manager needs.
     TWAL_TXN_KEEP_RECORDS = 1,
+    /// Sealed segments are compacted as twal_txn_compact() does, on a thread of
+    /// the manager's, behind a checkpoint, as soon as compact_percent or
+    /// compact_records says so.  Setting one of those asks for it, too.
+    TWAL_TXN_COMPACT = 2,
 }
 
 /// How a manager works.  A field that is 0 has its default, so start from
@@ -61,19 +65,24 @@ pub struct twal_txn_options {
     pub checkpoint_interval: u64,
     /// Bits of twal_txn_flags.
     pub flags: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// An automatic compaction begins when about so many percent of the log's
+    /// records are needed no more: 50; at most 100.
+    pub compact_percent: u32,
+    /// Or when so many records were sealed since the last one: 10000;
+    /// UINT64_MAX: however many.
+    pub compact_records: u64,
 }
 
-// SAFETY: repr(C) without holes (32 = 3 * 8 + 2 * 4), struct_size first, plain numbers.
+// SAFETY: repr(C) without holes (40 = 4 * 8 + 2 * 4), struct_size first, plain numbers.
 unsafe impl Grows for twal_txn_options {
     const NAME: &'static str = "twal_txn_options";
-    const FIRST_SIZE: usize = 32;
+    const FIRST_SIZE: usize = 40;
 }
 
-const _: () = assert!(size_of::<twal_txn_options>() == 32);
+const _: () = assert!(size_of::<twal_txn_options>() == 40);
 
 const KEEP_RECORDS: u32 = twal_txn_flags::TWAL_TXN_KEEP_RECORDS as u32;
+const COMPACT: u32 = twal_txn_flags::TWAL_TXN_COMPACT as u32;
 
 /// What C asks for.
 ///
@@ -86,14 +95,17 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
     }
     // SAFETY: the contract.
     let taken = unsafe { sized::take(options)? };
-    if taken.value.flags & !KEEP_RECORDS != 0 || taken.value.reserved != 0 {
-        return inval("txn_options has unknown flags, or reserved is not 0");
+    if taken.value.flags & !(KEEP_RECORDS | COMPACT) != 0 || taken.value.compact_percent > 100 {
+        return inval("txn_options has unknown flags, or compact_percent is above 100");
     }
     let options = taken.known()?;
     Ok(ManagerOptions {
         stream: options.stream,
         checkpoint_interval: options.checkpoint_interval,
         keep_records: options.flags & KEEP_RECORDS != 0,
+        compact: options.flags & COMPACT != 0,
+        compact_percent: options.compact_percent,
+        compact_records: options.compact_records,
     })
 }
 
@@ -114,8 +126,9 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 /// Returns TWAL_OK, or
 ///
 ///   TWAL_E_INVAL        log or txn_out is NULL, options.struct_size is none,
-///                       flags has unknown bits, reserved is not 0, or the
-///                       log's record_size_max is too small for a checkpoint
+///                       flags has unknown bits, compact_percent is above
+///                       100, or the log's record_size_max is too small for a
+///                       checkpoint
 ///   TWAL_E_UNSUPPORTED  options say something that this release does not know
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_CLOSED       twal_close() has begun
@@ -163,7 +176,8 @@ pub unsafe extern "C" fn twal_txn_recover(
 
 /// Gives a manager back.
 ///
-/// Waits until every call inside has come back, a resume too; no new call may
+/// Waits until every call inside has come back, a resume too, and an automatic
+/// compaction has ended, which it does at its next frame; no new call may
 /// begin on it.  Changes nothing in the log: what is not finished is there for
 /// the next twal_txn_recover(), on the same open log too.
 ///

@@ -16,3 +16,9 @@ pub mod two_phase;
 pub mod two_phase_get;
 
 pub mod resume;
+
+pub mod streams;
+
+pub mod compact;
+
+pub mod interchange;

@@ -185,15 +185,21 @@ pub struct twal_txn_stats {
     pub active_txs: u64,
     /// Bytes that the state of all operations takes in a checkpoint.
     pub state_bytes: u64,
+    /// Tombstones, purges and applied markers written.
+    pub stream_events: u64,
+    /// Compactions that came to their end.
+    pub compactions: u64,
+    /// Automatic compactions that failed; each is tried again later.
+    pub compactions_failed: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
 unsafe impl Grows for twal_txn_stats {
     const NAME: &'static str = "twal_txn_stats";
-    const FIRST_SIZE: usize = 72;
+    const FIRST_SIZE: usize = 96;
 }
 
-const _: () = assert!(size_of::<twal_txn_stats>() == 72);
+const _: () = assert!(size_of::<twal_txn_stats>() == 96);
 
 pub(super) fn kind_number(family: Family) -> u32 {
     let kind = match family {
@@ -293,7 +299,7 @@ pub(super) fn operation_of(one: &Unfinished) -> twal_txn_operation {
 /// # Safety
 ///
 /// As for [`call`]; `out` is NULL or a struct as long as it says.
-unsafe fn give<T: Grows, A>(
+pub(super) unsafe fn give<T: Grows, A>(
     txn: *const twal_txn,
     out: *mut T,
     valid: impl FnOnce() -> Result<A>,
@@ -476,5 +482,8 @@ fn stats_of(counts: Counts) -> twal_txn_stats {
         active_sagas: counts.active_sagas,
         active_txs: counts.active_transactions,
         state_bytes: counts.state_bytes,
+        stream_events: counts.stream_events,
+        compactions: counts.compactions,
+        compactions_failed: counts.compactions_failed,
     }
 }

@@ -22,6 +22,9 @@ pub trait Sink {
     /// The highest id of this kind so far; 0: none.
     fn highest(&self, family: Family) -> u64;
 
+    /// Bytes of all payloads that a batch has at most; a single event is tried, however long.
+    fn batch_bytes_max(&self) -> usize;
+
     /// Appends the events as one batch and returns the first one's number.
     ///
     /// # Errors
@@ -84,6 +87,7 @@ pub fn import(
     let mut run = Run {
         table: Table::new(),
         batch: Vec::new(),
+        batch_bytes: 0,
         old: Vec::new(),
         sink,
         numbers,
@@ -105,6 +109,8 @@ struct Run<'a> {
     /// As the log's own will be.
     table: Table,
     batch: Vec<Imported>,
+    /// Of its payloads.
+    batch_bytes: usize,
     /// The number in the files of each event of the batch; None: it was added.
     old: Vec<Option<u64>>,
     sink: &'a mut dyn Sink,
@@ -151,7 +157,15 @@ impl Run<'_> {
             let text = format!("the files have changed while they were imported: {}", Error::from(refusal).text);
             Error::new(Code::State, text).at(record.spot.file, record.spot.offset).about_seq(record.seq)
         })?;
+        let mut payload = Vec::new();
+        event.encode(&mut payload);
+        let is_full = self.batch_bytes + payload.len() > self.sink.batch_bytes_max();
+        if is_full || matches!(event, Event::Transaction(_, TransactionEvent::RollbackStart)) {
+            // Commits in the same batch could make the log's table forget the one that is rolled back.
+            self.flush()?;
+        }
         self.batch.push(Imported { event, timestamp: record.timestamp });
+        self.batch_bytes += payload.len();
         self.old.push(old);
         if self.batch.len() == BATCH {
             self.flush()?;
@@ -179,6 +193,7 @@ impl Run<'_> {
             }
         }
         self.batch.clear();
+        self.batch_bytes = 0;
         Ok(())
     }
 }

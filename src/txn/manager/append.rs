@@ -38,10 +38,15 @@ impl Payloads {
     }
 
     /// A reader that does not know these must stop: without them it would take the log for another one.
-    fn entries(&self, stream: u64) -> impl ExactSizeIterator<Item = Entry<'_>> + Clone {
+    fn entries<'a>(
+        &'a self,
+        stream: u64,
+        stamps: Option<&'a [i64]>,
+    ) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
         self.ends.iter().enumerate().map(move |(at, &(kind, end))| {
             let start = if at == 0 { 0 } else { self.ends[at - 1].1 };
-            Entry { data: &self.bytes[start..end], stream, timestamp: None, kind, required: true }
+            let timestamp = stamps.map(|stamps| stamps[at]);
+            Entry { data: &self.bytes[start..end], stream, timestamp, kind, required: true }
         })
     }
 }
@@ -84,6 +89,15 @@ impl Manager {
 
     /// Steps 1 to 3.
     pub(super) fn append_and_apply(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Appended> {
+        self.append_stamped(build, None)
+    }
+
+    /// The same with a timestamp for each event; None: the log's clock.
+    pub(super) fn append_stamped(
+        &self,
+        build: impl Fn(&State) -> Result<Vec<Event>>,
+        stamps: Option<&[i64]>,
+    ) -> Result<Appended> {
         let mut turn = None;
         loop {
             let mut guard = Some(self.lock()?);
@@ -97,7 +111,7 @@ impl Manager {
                 return Err(error);
             }
             let payloads = Payloads::of(&events);
-            let entries = payloads.entries(self.inner.options.stream);
+            let entries = payloads.entries(self.inner.options.stream, stamps);
             let appended = self.inner.log.append_or_wait(entries, &mut turn, || drop(guard.take()))?;
             if let (Some(first_seq), Some(state)) = (appended, guard.as_mut()) {
                 let last_seq = self.apply(state, first_seq, &events);
@@ -133,6 +147,7 @@ impl Manager {
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
                 Some((Family::Transaction, _)) => counted.transaction_events.one(),
+                None if matches!(event, Event::Stream(..)) => counted.stream_events.one(),
                 None => {}
             }
             state.since_checkpoint = match event {

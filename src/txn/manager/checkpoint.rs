@@ -15,6 +15,12 @@ impl Manager {
     /// As [`Manager::append`]; TooBig: the log was opened with smaller records than the table needs.  An error of
     /// the release alone, after which the checkpoint is there: its `seq` is the checkpoint's.
     pub fn checkpoint(&self) -> Result<u64> {
+        let seq = self.write_checkpoint()?;
+        self.compact_when_due();
+        Ok(seq)
+    }
+
+    pub(super) fn write_checkpoint(&self) -> Result<u64> {
         let _turn = self
             .inner
             .checkpointing
@@ -23,8 +29,8 @@ impl Manager {
         self.checkpoint_in_turn()
     }
 
-    /// The thread whose event is the last of an interval writes the checkpoint, when its own call is done: there
-    /// is no thread of the manager's, and whoever makes the work does it.  One that fails is tried again
+    /// The thread whose event is the last of an interval writes the checkpoint, when its own call is done: whoever
+    /// makes the work does it.  One that fails is tried again
     /// half an interval later, and is nobody's error; what stops the log stops the next call anyway.
     pub(super) fn checkpoint_when_due(&self) {
         let Ok(_turn) = self.inner.checkpointing.try_lock() else { return };
@@ -32,11 +38,13 @@ impl Manager {
         if !self.lock().is_ok_and(|state| self.is_due(&state)) {
             return;
         }
-        if self.checkpoint_in_turn().is_err() {
-            self.inner.counted.checkpoints_failed.one();
-            if let Ok(mut state) = self.lock() {
-                state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
-            }
+        if self.checkpoint_in_turn().is_ok() {
+            self.compact_when_due();
+            return;
+        }
+        self.inner.counted.checkpoints_failed.one();
+        if let Ok(mut state) = self.lock() {
+            state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
         }
     }
 

@@ -31,8 +31,11 @@
 mod append;
 mod calls;
 mod checkpoint;
+mod compact;
+mod import;
 mod query;
 mod recover;
+mod streams;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,8 +47,10 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::counters::Counter;
 use crate::base::{Code, Error, Result};
 use crate::log::Log;
+use compact::Compactor;
 
 pub use calls::{Begun, SagaSpec};
+pub use compact::{CompactionOptions, COMPACT_PERCENT_DEFAULT, COMPACT_RECORDS_DEFAULT};
 pub use query::Counts;
 pub use recover::Recovery;
 
@@ -62,6 +67,13 @@ pub struct ManagerOptions {
     /// Checkpoints release nothing: the history stays until the program trims.  For a log that also has records of
     /// the program's own: a release takes whole segments, whatever is in them.
     pub keep_records: bool,
+    /// Sealed segments are compacted automatically, on a thread of the manager's: [`Manager::compact`], after a
+    /// checkpoint, as soon as one of the next two says so.  Setting one of them asks for it, too.
+    pub compact: bool,
+    /// When so many percent of the log's records are needed no more; 0: [`COMPACT_PERCENT_DEFAULT`].
+    pub compact_percent: u32,
+    /// When so many records were sealed since the last compaction; 0: [`COMPACT_RECORDS_DEFAULT`].
+    pub compact_records: u64,
 }
 
 /// Sagas and two-phase commits over an open log.  Any thread may call; a clone is another handle to the same one.
@@ -107,6 +119,8 @@ pub(super) struct Inner {
     counted: Counted,
     /// One resume at a time.
     pub(super) resuming: Mutex<()>,
+    compactor: Arc<Compactor>,
+    compacting: compact::Thread,
 }
 
 /// What changes, under one lock.
@@ -122,6 +136,7 @@ pub(super) struct State {
 struct Counted {
     saga_events: Counter,
     transaction_events: Counter,
+    stream_events: Counter,
     checkpoints: Counter,
     checkpoints_failed: Counter,
     /// Number of the last durable checkpoint, found or written.
@@ -130,6 +145,7 @@ struct Counted {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        compact::end(&self.compactor, &mut self.compacting);
         self.log.unclaim();
     }
 }
@@ -145,6 +161,8 @@ impl Manager {
             checkpointing: Mutex::new(()),
             counted: Counted::default(),
             resuming: Mutex::new(()),
+            compactor: Arc::new(Compactor::new(log)),
+            compacting: Mutex::default(),
         };
         Manager { inner: Arc::new(inner) }
     }
@@ -157,7 +175,11 @@ impl Manager {
     /// In a forked child: frees what no thread of the parent may have left half changed; neither log nor disk notice.
     pub fn abandon_in_child(self) {
         // A lock that is held here is held for ever: its holder is in the parent, in the middle of a change.
-        if self.inner.state.try_lock().is_err() {
+        let thread = self.inner.compacting.try_lock().ok().map(|mut thread| thread.take());
+        // The thread is in the parent, too: nobody waits for it here.
+        let waits = thread.is_none();
+        std::mem::forget(thread);
+        if waits || self.inner.state.try_lock().is_err() {
             std::mem::forget(self);
         }
     }

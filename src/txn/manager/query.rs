@@ -14,10 +14,16 @@ pub struct Counts {
     pub saga_events: u64,
     /// Events of transactions appended.
     pub transaction_events: u64,
+    /// Tombstones, purges and applied markers appended.
+    pub stream_events: u64,
     /// Checkpoints that are durable.
     pub checkpoints: u64,
     /// Automatic checkpoints that failed; each is tried again later.
     pub checkpoints_failed: u64,
+    /// Compactions that came to their end.
+    pub compactions: u64,
+    /// Automatic compactions that failed; each is tried again later.
+    pub compactions_failed: u64,
     /// Number of the last durable checkpoint, found or written: recovery begins with it, and needs every record behind it.
     pub checkpoint_seq: u64,
     /// Sagas that are not finished.
@@ -87,8 +93,11 @@ impl Manager {
         let counts = Counts {
             saga_events: counted.saga_events.get(),
             transaction_events: counted.transaction_events.get(),
+            stream_events: counted.stream_events.get(),
             checkpoints: counted.checkpoints.get(),
             checkpoints_failed: counted.checkpoints_failed.get(),
+            compactions: self.inner.compactor.compactions.get(),
+            compactions_failed: self.inner.compactor.compactions_failed.get(),
             checkpoint_seq: counted.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
             active_sagas: len_u64(state.table.sagas().len()),
             active_transactions: len_u64(state.table.transactions().len()),

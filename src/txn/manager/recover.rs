@@ -58,6 +58,7 @@ impl Manager {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
             manager.checkpoint()?;
         }
+        manager.inner.compactor.begin_at(manager.inner.counted.checkpoint_seq.load(Ordering::Relaxed));
         Ok((manager, found))
     }
 }
@@ -76,7 +77,12 @@ fn rebuild(log: &Log) -> Result<Rebuilt> {
     let checkpoint_seq = last_checkpoint(log, last_seq)?;
     let from_seq = checkpoint_seq.unwrap_or_else(|| log.first_seq());
     let mut rebuild = Rebuild::new(Rules::Strict);
+    let (mut next_seq, mut hole) = (from_seq, None);
     for_each(log, from_seq, last_seq, |record| {
+        if record.seq != next_seq {
+            hole.get_or_insert(next_seq);
+        }
+        next_seq = record.seq + 1;
         if name_of(record.kind) == "unknown" {
             return Ok(()); // the caller's own; what must not be ignored has stopped the reader
         }
@@ -86,6 +92,12 @@ fn rebuild(log: &Log) -> Result<Rebuilt> {
         }
         rebuild.record(record.seq, record.kind, record.data).map_err(Error::from)
     })?;
+    // A manager compacts only in front of a checkpoint.  If that was cut off by a repair, an older one, or none, is left,
+    // and what happened behind it is not all there: operations could come back to life, and ids be given a second time.
+    if let Some(seq) = hole.filter(|_| checkpoint_seq.is_some() || rebuild.replayed > 0) {
+        let text = "records are missing from here on, and no checkpoint behind them stands for what they said";
+        return Err(in_segment(log, Error::new(Code::Corrupt, text).about_seq(seq)));
+    }
     Ok(Rebuilt { from_seq, checkpointed: checkpoint_seq.is_some(), rebuild })
 }
 

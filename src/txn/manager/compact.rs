@@ -1,0 +1,222 @@
+//! Compaction by the manager: when, as of which checkpoint, and on whose thread.  What goes is `txn/compaction.rs`'s to say.
+//!
+//! | step | what a crash or failure leaves |
+//! |---|---|
+//! | 1. the active segment is sealed, if the caller says so | a sealed segment |
+//! | 2. a checkpoint is written, unless there is one that all sealed segments lie in front of, and nothing happened since | that checkpoint |
+//! | 3. it is read back, and with it is decided | nothing |
+//! | 4. segments that lie in front of it are rewritten, oldest first | some are rewritten, each whole; recovery begins behind all of them |
+//!
+//! A compaction is long, so an automatic one has a thread, which begins when one is due and ends with it.  It holds the log
+//! and what is remembered, not the manager: the manager's end ends it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::Manager;
+use crate::base::counters::Counter;
+use crate::base::thread::spawn;
+use crate::base::{Code, Error, Result};
+use crate::log::{CompactOptions, Log};
+use crate::txn::compaction::{records_of_unfinished, Compaction, Memory, Policy};
+use crate::txn::event::CHECKPOINT;
+use crate::txn::{Event, Table};
+
+/// Share of the log's records, percent, that are needed no more when an automatic compaction begins.
+pub const COMPACT_PERCENT_DEFAULT: u32 = 50;
+/// Numbers in segments sealed since the last compaction, at which the next one begins.
+pub const COMPACT_RECORDS_DEFAULT: u64 = 10_000;
+
+/// What a compaction by call is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactionOptions {
+    /// Seal the active segment first.
+    pub seal: bool,
+    /// Only segments whose files become smaller by so many bytes; 0: by any.
+    pub saving_min: u64,
+}
+
+/// What compactions of a manager share: with each other and with its thread.
+pub(super) struct Compactor {
+    log: Log,
+    /// One compaction at a time.
+    memory: Mutex<Memory>,
+    /// The manager is going.
+    is_over: AtomicBool,
+    pub(super) compactions: Counter,
+    pub(super) compactions_failed: Counter,
+    /// As of the last compaction; written by it alone, read to say whether the next is due, for which old values will do.
+    basis: Basis,
+}
+
+/// Where a compaction left the log.
+struct Basis {
+    /// Segments below this number were looked at.
+    below_seq: AtomicU64,
+    /// Records that it kept in them.
+    records_kept: AtomicU64,
+    /// Of these, records of operations.
+    events_kept: AtomicU64,
+    /// Events that the manager had written.
+    events: AtomicU64,
+}
+
+impl Compactor {
+    /// Nothing was compacted yet; what lies in front of the last checkpoint does not count towards the first.
+    pub(super) fn new(log: &Log) -> Compactor {
+        let zero = || AtomicU64::new(0);
+        Compactor {
+            log: log.clone(),
+            memory: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            compactions: Counter::default(),
+            compactions_failed: Counter::default(),
+            basis: Basis { below_seq: zero(), records_kept: zero(), events_kept: zero(), events: zero() },
+        }
+    }
+
+    /// Counting for the first automatic compaction begins here.
+    pub(super) fn begin_at(&self, seq: u64) {
+        self.basis.below_seq.store(seq, Ordering::Relaxed);
+    }
+
+    /// Steps 3 and 4.
+    fn run(&self, memory: &mut Memory, seq: u64, saving_min: u64, events: u64) -> Result<Compaction> {
+        let active_first = self.active_first();
+        let mut policy = Policy::new(seq, table_at(&self.log, seq)?, saving_min, memory);
+        let options = CompactOptions { below_seq: seq, saving_min };
+        self.log.compact_with(&options, &mut policy, &|| self.is_over.load(Ordering::Acquire))?;
+        let done = policy.into_done();
+        self.basis.below_seq.store(active_first.min(seq), Ordering::Relaxed);
+        self.basis.records_kept.store(done.records_kept, Ordering::Relaxed);
+        self.basis.events_kept.store(done.events_kept, Ordering::Relaxed);
+        self.basis.events.store(events, Ordering::Relaxed);
+        self.compactions.one();
+        Ok(done)
+    }
+
+    fn active_first(&self) -> u64 {
+        self.log.segment_starts().last().map_or(0, |(_, first_seq)| *first_seq)
+    }
+
+    /// Alone from now on.
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            // What is remembered may be half learnt; without it, more is read.
+            let mut memory = poisoned.into_inner();
+            *memory = Memory::default();
+            self.memory.clear_poison();
+            memory
+        })
+    }
+}
+
+/// The state of the checkpoint with this number, as recovery will find it.
+fn table_at(log: &Log, seq: u64) -> Result<Table> {
+    let mut records = log.iter(seq)?;
+    if let Some(record) = records.next_record()?.filter(|record| record.seq == seq && record.kind == CHECKPOINT) {
+        if let Event::Checkpoint(checkpoint) = Event::decode(record.kind, record.data)? {
+            return Ok(Table::restore(&checkpoint)?);
+        }
+    }
+    Err(Error::new(Code::Corrupt, "the last checkpoint is not where it was written").about_seq(seq))
+}
+
+impl Manager {
+    /// Rewrites the sealed segments in front of the last checkpoint, which is written first if anything has happened since,
+    /// without the records that nobody needs any more: of finished operations, of the program as far as tombstones and
+    /// purges drop them, and older checkpoints.  Appends and readers go on meanwhile.
+    ///
+    /// Waits for an automatic compaction to end.
+    ///
+    /// # Errors
+    /// As [`Manager::checkpoint`] and [`Log::compact`].
+    pub fn compact(&self, options: &CompactionOptions) -> Result<Compaction> {
+        let compactor = &self.inner.compactor;
+        let mut memory = compactor.lock();
+        if options.seal {
+            self.inner.log.roll()?;
+        }
+        let mut seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
+        if self.lock()?.since_checkpoint > 0 || seq < compactor.active_first() {
+            seq = self.write_checkpoint()?;
+        }
+        compactor.run(&mut memory, seq, options.saving_min, self.events_written())
+    }
+
+    /// Begins an automatic compaction, if the options ask for it, one is due, and none runs.  After a checkpoint.
+    pub(super) fn compact_when_due(&self) {
+        if !self.is_compaction_due() {
+            return;
+        }
+        let Ok(mut thread) = self.inner.compacting.try_lock() else { return };
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let compactor = Arc::clone(&self.inner.compactor);
+        let seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
+        let events = self.events_written();
+        let started = spawn("twal-compact", move || {
+            let mut memory = compactor.lock();
+            let done = compactor.run(&mut memory, seq, 0, events);
+            if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
+                compactor.compactions_failed.one();
+            }
+        });
+        match started {
+            Ok(started) => *thread = Some(started),
+            Err(_) => self.inner.compactor.compactions_failed.one(),
+        }
+    }
+
+    fn is_compaction_due(&self) -> bool {
+        let options = &self.inner.options;
+        if !options.compact && options.compact_percent == 0 && options.compact_records == 0 {
+            return false;
+        }
+        let basis = &self.inner.compactor.basis;
+        let starts = self.inner.log.segment_starts();
+        let (Some((_, first)), Some((_, active_first))) = (starts.first(), starts.last()) else { return false };
+        let from = basis.below_seq.load(Ordering::Relaxed).max(*first);
+        let sealed = active_first.saturating_sub(from);
+        if sealed == 0 {
+            return false;
+        }
+        if sealed >= or_default(options.compact_records, COMPACT_RECORDS_DEFAULT) {
+            return true;
+        }
+        let Ok(unfinished) = self.lock().map(|state| records_of_unfinished(&state.table)) else { return false };
+        let records = basis.records_kept.load(Ordering::Relaxed) + (self.inner.log.last_seq() + 1).saturating_sub(from);
+        let written = self.events_written() - basis.events.load(Ordering::Relaxed);
+        let needless = (basis.events_kept.load(Ordering::Relaxed) + written).saturating_sub(unfinished);
+        let percent = or_default(options.compact_percent.into(), COMPACT_PERCENT_DEFAULT.into());
+        needless.saturating_mul(100) >= records.saturating_mul(percent)
+    }
+
+    fn events_written(&self) -> u64 {
+        let counted = &self.inner.counted;
+        counted.saga_events.get() + counted.transaction_events.get()
+    }
+}
+
+fn or_default(number: u64, default: u64) -> u64 {
+    if number == 0 {
+        default
+    } else {
+        number
+    }
+}
+
+/// The thread of the last automatic compaction.
+pub(super) type Thread = Mutex<Option<JoinHandle<()>>>;
+
+/// The manager goes: its compaction ends.
+pub(super) fn end(compactor: &Compactor, thread: &mut Thread) {
+    compactor.is_over.store(true, Ordering::Release);
+    let thread = thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(thread) = thread {
+        // A panic there is counted by nobody: the thread has nothing that was half done but its memory.
+        let _ = thread.join();
+    }
+}
