@@ -157,8 +157,13 @@ impl Manager {
         let compactor = Arc::clone(&self.inner.compactor);
         let seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
         let events = self.events_written();
+        let compactions = compactor.compactions.get();
         let started = spawn("twal-compact", move || {
             let mut memory = compactor.lock();
+            if compactor.compactions.get() != compactions {
+                // One by call came first, by a newer checkpoint: this one may be gone, and nothing is left to do.
+                return;
+            }
             let done = compactor.run(&mut memory, seq, 0, events);
             if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
                 compactor.compactions_failed.one();
