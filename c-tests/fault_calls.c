@@ -74,6 +74,37 @@ static int fault(t_fault_kind kind, size_t len)
     return hit_how;
 }
 
+void (*t_watch)(t_call_seen what, int fd, const void *data, uint64_t len);
+
+static void seen(t_call_seen what, int fd, const void *data, uint64_t len)
+{
+    int kept = errno;
+    if (t_watch)
+        t_watch(what, fd, data, len);
+    errno = kept;
+}
+
+static int flushed(int fd, int result)
+{
+    if (result == 0)
+        seen(T_SEEN_FLUSH, fd, NULL, 0);
+    return result;
+}
+
+static int named(int dir, int result)
+{
+    if (result == 0)
+        seen(T_SEEN_NAMES, dir, NULL, 0);
+    return result;
+}
+
+static ssize_t written(int fd, const void *data, ssize_t result, bool durable)
+{
+    if (result > 0)
+        seen(durable ? T_SEEN_DURABLE_WRITE : T_SEEN_WRITE, fd, data, (uint64_t)result);
+    return result;
+}
+
 static size_t half(size_t len)
 {
     return len / 2 / BLOCK * BLOCK > 0 ? len / 2 / BLOCK * BLOCK : BLOCK;
@@ -114,7 +145,7 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
         errno = how;
         return -1;
     }
-    return real(fd, data, len, offset);
+    return written(fd, data, real(fd, data, len, offset), false);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
@@ -131,7 +162,7 @@ ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int
         errno = how;
         return -1;
     }
-    return real(fd, parts, count, offset, flags);
+    return written(fd, parts->iov_base, real(fd, parts, count, offset, flags), flags & RWF_DSYNC);
 }
 
 ssize_t pread(int fd, void *data, size_t len, off_t offset)
@@ -150,13 +181,13 @@ ssize_t pread(int fd, void *data, size_t len, off_t offset)
 int fsync(int fd)
 {
     NEXT(int, fsync, int);
-    FAIL_OR(T_FAULT_FLUSH, -1, real(fd));
+    FAIL_OR(T_FAULT_FLUSH, -1, flushed(fd, real(fd)));
 }
 
 int fdatasync(int fd)
 {
     NEXT(int, fdatasync, int);
-    FAIL_OR(T_FAULT_FLUSH, -1, real(fd));
+    FAIL_OR(T_FAULT_FLUSH, -1, flushed(fd, real(fd)));
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t len)
@@ -218,19 +249,19 @@ int openat(int dir, const char *path, int flags, ...)
 int mkdirat(int dir, const char *path, mode_t mode)
 {
     NEXT(int, mkdirat, int, const char *, mode_t);
-    FAIL_OR(T_FAULT_RENAME, -1, real(dir, path, mode));
+    FAIL_OR(T_FAULT_RENAME, -1, named(dir, real(dir, path, mode)));
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
     NEXT(int, renameat, int, const char *, int, const char *);
-    FAIL_OR(T_FAULT_RENAME, -1, real(from_dir, from, to_dir, to));
+    FAIL_OR(T_FAULT_RENAME, -1, named(to_dir, real(from_dir, from, to_dir, to)));
 }
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
     NEXT(int, renameat2, int, const char *, int, const char *, unsigned);
-    FAIL_OR(T_FAULT_RENAME, -1, real(from_dir, from, to_dir, to, flags));
+    FAIL_OR(T_FAULT_RENAME, -1, named(to_dir, real(from_dir, from, to_dir, to, flags)));
 }
 
 int unlinkat(int dir, const char *path, int flags)
@@ -442,6 +473,20 @@ static size_t spoil(struct ring *ring, unsigned count, struct spoiled *spoiled)
     return found;
 }
 
+/* Tells what was submitted; a write is durable with the flag, or with a flush linked behind it. */
+static void tell(struct ring *ring, unsigned head, unsigned count)
+{
+    unsigned mask = *word(ring->sq, ring->params.sq_off.ring_mask);
+    for (unsigned n = 0; n < count && n < 8; n++) {
+        const struct io_uring_sqe *entry = &ring->entries[word(ring->sq, ring->params.sq_off.array)[(head + n) & mask]];
+        if (entry->opcode == IORING_OP_FSYNC)
+            seen(T_SEEN_FLUSH, entry->fd, NULL, 0);
+        else if (entry->opcode == IORING_OP_WRITE)
+            seen(entry->rw_flags & RWF_DSYNC ? T_SEEN_DURABLE_WRITE : T_SEEN_WRITE, entry->fd,
+                 (const void *)(uintptr_t)entry->addr, entry->len);
+    }
+}
+
 static void change_answers(struct ring *ring, const struct spoiled *spoiled, size_t count)
 {
     unsigned mask = *word(ring->cq, ring->params.cq_off.ring_mask);
@@ -480,7 +525,10 @@ long syscall(long number, ...)
     struct ring *ring = number == SYS_io_uring_enter ? ring_of((int)a[0]) : NULL;
     if (ring && ring->sq && ring->entries)
         count = spoil(ring, (unsigned)a[1], spoiled);
+    unsigned head = ring && ring->sq ? *word(ring->sq, ring->params.sq_off.head) : 0;
     long result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (ring && ring->sq && ring->entries && result > 0)
+        tell(ring, head, (unsigned)result);
     if (number == SYS_io_uring_setup && result >= 0)
         note_ring((int)result, (struct io_uring_params *)a[1]);
     if (count > 0) {

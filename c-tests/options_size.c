@@ -118,7 +118,7 @@ int main(void)
     twal_options options = t_options_small();
     twal_log *log = t_open(t_path("log"), &options);
     out_sizes(log, get_error, sizeof(twal_error), sizeof(twal_error));
-    out_sizes(log, get_stats, sizeof(twal_stats), sizeof(twal_stats));
+    out_sizes(log, get_stats, 536, sizeof(twal_stats));
     out_sizes(log, get_recovery, 96, sizeof(twal_recovery));
     t_close(log);
     munmap(pages, room + page);

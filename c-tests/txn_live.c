@@ -449,12 +449,12 @@ static void what_is_not_there_is_refused(void)
     twal_txn_options options = TWAL_TXN_OPTIONS_INIT;
     t_code(twal_txn_recover(NULL, NULL, &none), TWAL_E_INVAL);
     t_code(twal_txn_recover(log_, NULL, NULL), TWAL_E_INVAL);
-    options.flags = 2;
+    options.flags = 4;
     t_code(twal_txn_recover(log_, &options, &none), TWAL_E_INVAL);
     options.flags = 0;
-    options.reserved = 1;
+    options.compact_percent = 101;
     t_code(twal_txn_recover(log_, &options, &none), TWAL_E_INVAL);
-    options.reserved = 0;
+    options.compact_percent = 0;
     options.struct_size = 24;
     t_code(twal_txn_recover(log_, &options, &none), TWAL_E_INVAL);
     t_code(twal_txn_recover(log_, NULL, &none), TWAL_E_BUSY);
