@@ -141,7 +141,11 @@ impl Directory {
     /// Opens a segment by index.  Its name may change under us: look again then.
     pub fn open_segment(&self, index: u64, access: Access) -> Result<(SegmentName, Arc<dyn File>)> {
         let gone = || Error::new(Code::NotFound, format!("segment {index} is gone")).in_segment(index);
-        let mut name = self.segment(index).ok_or_else(gone)?;
+        // The list is a reader's own reading of the directory, and may have been left short like any other.
+        let mut name = match self.segment(index) {
+            Some(name) => name,
+            None => self.find_again(index)?.ok_or_else(gone)?,
+        };
         loop {
             match self.dir.open(&name.to_string(), access) {
                 Ok(file) => return Ok((name, file)),
