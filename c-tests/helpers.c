@@ -483,6 +483,38 @@ pid_t t_fork(void (*fn)(void *), void *arg)
     return child;
 }
 
+struct early {
+    void (*fn)(void *);
+    void *arg;
+    int told, go;
+};
+
+static void begin_when_told(void *arg)
+{
+    struct early *early = arg;
+    char byte;
+    close(early->go);
+    t_check(read(early->told, &byte, 1) == 1);
+    early->fn(early->arg);
+}
+
+t_waiting t_fork_early(void (*fn)(void *), void *arg)
+{
+    int ends[2];
+    t_check(pipe2(ends, O_CLOEXEC) == 0);
+    struct early early = { fn, arg, ends[0], ends[1] };
+    t_waiting child = { t_fork(begin_when_told, &early), ends[1] };
+    close(ends[0]);
+    return child;
+}
+
+pid_t t_go(t_waiting *child)
+{
+    t_check(write(child->go, "", 1) == 1);
+    close(child->go);
+    return child->pid;
+}
+
 int t_wait_child(pid_t child, int ms)
 {
     int status = 0;

@@ -182,6 +182,16 @@ bool t_is_running(pid_t thread_id);
 /* A child that runs fn(arg) and exits with 0; inside it, checks exit with 1. */
 pid_t t_fork(void (*fn)(void *), void *arg);
 
+/* As t_fork(), but fn begins when told by t_go(): for a child that uses memory while this process has threads.  What
+ * one of them holds at a fork is held in the child for ever, and only a C library's own allocator makes sure that this is
+ * no lock of its heap; AddressSanitizer's does not. */
+typedef struct t_waiting {
+    pid_t pid;
+    int go;
+} t_waiting;
+t_waiting t_fork_early(void (*fn)(void *), void *arg);
+pid_t t_go(t_waiting *child);
+
 /* Waits for a child's end; fails (and kills it) after ms.  The wait status. */
 int t_wait_child(pid_t child, int ms);
 

@@ -7,13 +7,15 @@
  * t:with txn_helpers
  * t:leaks no, a forked child has lost the threads whose memory it inherits
  */
-#include <stdatomic.h>
+#include <semaphore.h>
 
 #include "txn_helpers.h"
 
 #define STREAMS 3
 #define EACH 50
 #define LEN 700
+#define ROUNDS 10
+#define TURNS 60 /* of the writer in a round: one that never stopped would leave behind whoever reads it all again */
 
 static twal_options small(void)
 {
@@ -172,11 +174,10 @@ static void refusals(const char *dir)
 
 /* ---- beside others ---- */
 
-static atomic_bool over;
-
 typedef struct writer {
     twal_log *log;
     twal_txn *txn;
+    sem_t turns;
     uint64_t appended, sagas;
 } writer;
 
@@ -184,7 +185,8 @@ static void *write_on(void *arg)
 {
     writer *mine = arg;
     static const char data[LEN] = "kept";
-    while (!atomic_load(&over)) {
+    for (int turn = 0; turn < ROUNDS * TURNS; turn++) {
+        t_check(sem_wait(&mine->turns) == 0);
         twal_entry entry = TWAL_ENTRY_INIT;
         entry.data = data;
         entry.len = LEN;
@@ -203,7 +205,7 @@ static void *write_on(void *arg)
 static void read_on(void *dir)
 {
     uint64_t before = 0, counts[STREAMS + 1];
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         twal_log *log = t_open_read_only(dir);
         twal_iter *iter = NULL;
         t_ok(twal_iter_open(log, NULL, &iter));
@@ -216,20 +218,24 @@ static void read_on(void *dir)
 
 static void beside_writers_and_readers(const char *dir)
 {
+    t_waiting reader = t_fork_early(read_on, (void *)(uintptr_t)dir);
     twal_options options = small();
     twal_txn_options manage = keeping();
     twal_log *log = t_open(dir, &options);
     twal_txn *txn = t_recover(log, &manage);
-    writer writer = { log, txn, 0, 0 };
+    writer writer = { .log = log, .txn = txn };
+    t_check(sem_init(&writer.turns, 0, 0) == 0);
     uint64_t left = t_saga_begin(txn, t_name_of("node", 2), 1), purged = 0;
     t_ok(twal_sync(log, 0));
-    pid_t child = t_fork(read_on, (void *)(uintptr_t)dir);
+    pid_t child = t_go(&reader);
     pthread_t thread = t_thread(write_on, &writer);
-    for (int round = 0; round < 10; round++)
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int turn = 0; turn < TURNS; turn++)
+            t_check(sem_post(&writer.turns) == 0);
         purged += compact(txn).events_purged;
-    t_wait_child_ok(child);
-    atomic_store(&over, true);
+    }
     t_join(thread);
+    t_wait_child_ok(child);
     purged += compact(txn).events_purged;
     t_equal(purged, writer.sagas * 5);
     t_equal(t_count_active(txn), 1);
