@@ -8,11 +8,11 @@
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
 #   plain     all tests; the header in every standard comes first
-#   asan      the C side with AddressSanitizer and UBSan, but for those with
-#             "t:asan no, <reason>"
+#   asan      the C side with AddressSanitizer and UBSan, static, but for those
+#             with "t:asan no, <reason>"
 #   valgrind  all tests but those that say why not, in their first comment:
 #             "t:valgrind no, <reason>"; without its leak check where they say
-#             "t:leaks no, <reason>"
+#             "t:leaks no, <reason>"; shared
 #   tsan      what has threads, both sides with ThreadSanitizer, static: BUILD_DIR's
 #             libtwal.a is built for it, $TSAN_RUNTIME is rustc's runtime ("make
 #             check-tsan"); but for those with "t:tsan no, <reason>"
@@ -54,6 +54,8 @@ cflags="-std=c11 -D_GNU_SOURCE -g -O1 $warnings -I$include -I$here"
 # What rustc says a static libtwal needs (--print native-static-libs).
 static_libs="-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
 wrapper=()
+# What differs between the two libraries is linking, which plain looks at; the rest is the same code.
+linkages=(shared static)
 
 case $mode in
 plain | install | headers) ;;
@@ -63,16 +65,19 @@ soak-kill)
     jobs=${JOBS:-$((2 * ${#only[@]}))}
     ;;
 asan)
+    linkages=(static)
     cflags+=" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=1}
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
     ;;
 tsan)
+    linkages=(static)
     cflags+=" -fsanitize=thread"
     static_libs="-no-pie -Wl,--whole-archive ${TSAN_RUNTIME:?} -Wl,--no-whole-archive $static_libs -lstdc++"
     export TSAN_OPTIONS=${TSAN_OPTIONS:-exitcode=1:die_after_fork=0}
     ;;
 valgrind)
+    linkages=(shared)
     command -v valgrind >/dev/null || { echo "skipped: no valgrind"; exit 0; }
     wrapper=(valgrind -q --error-exitcode=1 --leak-check=full --show-leak-kinds=definite
              --errors-for-leak-kinds=definite --trace-children=no --fair-sched=try
@@ -244,16 +249,17 @@ list_tests() {
 }
 
 build_one() { # name: its object, then both programs
-    local name=$1 objects
+    local name=$1 linkage objects
     objects=$(printf " $out/%s.o" "${shared[@]}" $(tag with "$here/$name.c"))
     $CC $cflags -c "$here/$name.c" -o "$out/$name.o" || return
-    if [ "$mode" = tsan ]; then # without what the compiler would link: it has a runtime of its own
-        $CC "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs
-        return
-    fi
-    $CC $cflags "$out/$name.o" $objects -o "$out/$name.shared" "$build/libtwal.so" -Wl,-rpath,"$build" \
-        -pthread &&
-        $CC $cflags "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs
+    for linkage in "${linkages[@]}"; do
+        case $mode-$linkage in
+        tsan-*) # without what the compiler would link: it has a runtime of its own
+            $CC "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs ;;
+        *-shared) $CC $cflags "$out/$name.o" $objects -o "$out/$name.shared" "$build/libtwal.so" -Wl,-rpath,"$build" -pthread ;;
+        *) $CC $cflags "$out/$name.o" $objects -o "$out/$name.static" "$build/libtwal.a" $static_libs ;;
+        esac || return
+    done
 }
 
 build_all() {
@@ -318,8 +324,14 @@ run_all() {
             report skipped "${why#no, }" "$name" ""
             continue
         fi
-        [ "$mode" = tsan ] || [ -n "$(tag shared "$here/$name.c")" ] || queue+=("$name shared")
-        queue+=("$name static")
+        why=$(tag shared "$here/$name.c")
+        for linkage in "${linkages[@]}"; do
+            if [ "$linkage" != shared ] || [ -z "$why" ]; then
+                queue+=("$name $linkage")
+            elif [ ${#linkages[@]} -eq 1 ]; then
+                report skipped "${why#no, }" "$name" ""
+            fi
+        done
     done
     # As many at once as there are jobs; shown in order of their ends.  (Their
     # ends are read off files: "wait -n" can miss one that was quick.)
@@ -348,10 +360,10 @@ run_all() {
 
 # The alarm must ring: each fault has to be noticed.
 canaries() {
-    local fault linkage status faults=(check child payload) linkages=(shared static)
+    local fault linkage status faults=(check child payload)
     [ "$mode" = asan ] && faults+=(overflow undefined leak)
     [ "$mode" = valgrind ] && faults+=(overflow leak)
-    [ "$mode" = tsan ] && faults+=(race) linkages=(static)
+    [ "$mode" = tsan ] && faults+=(race)
     if [ -e "$out/canary.unbuilt" ]; then
         report FAIL "does not build" "canary" ""
         head -n 20 "$out/canary.build"
