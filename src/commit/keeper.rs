@@ -76,7 +76,7 @@ impl Commit {
                 Ok(())
             }
             Chore::Zero { file, segment, from, to } => {
-                spare::zero(file.as_ref(), from, to)?;
+                spare::zero(file.as_ref(), from, to, &mut || Ok(()))?;
                 // The zeros' extents become part of the file now, not with the first frame that lies in them.
                 file.sync().map_err(|error| Error::os("cannot flush zeros", &error).in_segment(segment))?;
                 let mut queue = self.lock();
@@ -92,7 +92,7 @@ impl Commit {
                 let size = self.config.segment_size;
                 // The names that a spare will have need room, too.
                 let prepared = if self.directory.keep_room() {
-                    spare::prepare(&self.directory, size, size, &self.clock)
+                    spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.zero_if_due())
                 } else {
                     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
                     Err(Error::os("cannot keep room for names", &full))
@@ -115,6 +115,15 @@ impl Commit {
                 }
             }
         }
+    }
+
+    /// Between the pieces of a file that nobody waits for: appends may need zeros where they are.
+    fn zero_if_due(&self) -> Result<()> {
+        let Some(chore) = zero_chore(&self.lock()) else { return Ok(()) };
+        // Unlike what is wrong with a spare, this is the log's failure, whatever the system calls it.
+        self.keep(chore).map_err(|error| Error { code: Code::Io, ..error })?;
+        self.room.open();
+        Ok(())
     }
 }
 
@@ -187,19 +196,13 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
     if keeper.stop && queue.stopped {
         return keeper.to_seal.map(Chore::Seal);
     }
-    let tail = &queue.tail;
-    if let Some(file) = keeper.zeroing.as_ref().filter(|_| !keeper.stop) {
-        let ahead = ZERO_AHEAD.min(tail.size / 4).max(ZERO_PIECE);
-        let wanted_end = tail.offset.saturating_add(ahead).max(keeper.zero_wanted).min(tail.size);
-        if tail.ready_end < wanted_end {
-            // One step beyond what is needed now, so that this is not done for every frame.
-            let to = wanted_end.saturating_add(ahead).min(tail.size);
-            return Some(Chore::Zero { file: Arc::clone(file), segment: tail.segment, from: tail.ready_end, to });
-        }
+    if let Some(chore) = zero_chore(queue) {
+        return Some(chore);
     }
     if let Some(index) = keeper.to_seal {
         return Some(Chore::Seal(index));
     }
+    let tail = &queue.tail;
     // A spare costs as much disk as a segment: not before the log is being used.
     let in_use = tail.segment > 1 || tail.offset >= tail.size / 4 || tail.size <= ZERO_AHEAD;
     let short = crate::base::bytes::len_u64(queue.ready.len()) < config.spares;
@@ -208,4 +211,18 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
     let ahead = in_use && short && !rolling && keeper.spare_failed.is_none();
     let wanted = keeper.spare_wanted && queue.ready.is_empty();
     (!keeper.stop && (ahead || wanted)).then_some(Chore::Spare)
+}
+
+/// What has to be zeroed of the segment that is appended to.
+fn zero_chore(queue: &Queue) -> Option<Chore> {
+    let (keeper, tail) = (&queue.keeper, &queue.tail);
+    let file = keeper.zeroing.as_ref().filter(|_| !keeper.stop)?;
+    let ahead = ZERO_AHEAD.min(tail.size / 4).max(ZERO_PIECE);
+    let wanted_end = tail.offset.saturating_add(ahead).max(keeper.zero_wanted).min(tail.size);
+    if tail.ready_end >= wanted_end {
+        return None;
+    }
+    // One step beyond what is needed now, so that this is not done for every frame.
+    let to = wanted_end.saturating_add(ahead).min(tail.size);
+    Some(Chore::Zero { file: Arc::clone(file), segment: tail.segment, from: tail.ready_end, to })
 }

@@ -41,8 +41,19 @@ impl Spare {
 /// Makes a spare of `size` bytes of which the first `zeroed` are written; the
 /// rest is only allocated.  Flushed.  On failure nothing is left behind.
 pub fn prepare(directory: &Directory, size: u64, zeroed: u64, clock: &Clock) -> Result<Spare> {
+    prepare_beside(directory, size, zeroed, clock, &mut || Ok(()))
+}
+
+/// The same, where `between` is called after each piece: for what is more urgent.  If it fails, so does this.
+pub fn prepare_beside(
+    directory: &Directory,
+    size: u64,
+    zeroed: u64,
+    clock: &Clock,
+    between: &mut dyn FnMut() -> Result<()>,
+) -> Result<Spare> {
     let spare = directory.create_spare()?;
-    match fill(&spare, size, zeroed, clock) {
+    match fill(&spare, size, zeroed, clock, between) {
         Ok(()) => Ok(spare),
         Err(error) => {
             // The first failure is the one to report; an orphan is found again at the next open.
@@ -52,15 +63,16 @@ pub fn prepare(directory: &Directory, size: u64, zeroed: u64, clock: &Clock) -> 
     }
 }
 
-fn fill(spare: &Spare, size: u64, zeroed: u64, clock: &Clock) -> Result<()> {
+fn fill(spare: &Spare, size: u64, zeroed: u64, clock: &Clock, between: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     lock_for_writing(spare.file.as_ref(), &spare.name, clock)?;
     spare.file.allocate(size).map_err(|error| Error::os(format_args!("cannot allocate {size} bytes"), &error))?;
-    zero(spare.file.as_ref(), 0, zeroed.min(size))?;
+    zero(spare.file.as_ref(), 0, zeroed.min(size), between)?;
     spare.file.sync().map_err(|error| Error::os(format_args!("cannot flush {}", spare.name), &error))
 }
 
-/// Writes zeros from `from` to `to`, in pieces that do not hold up other writes for long.  Not flushed.
-pub fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
+/// Writes zeros from `from` to `to`, in pieces that do not hold up other writes for long; `between` is called after
+/// each.  Not flushed.
+pub fn zero(file: &dyn File, from: u64, to: u64, between: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let zeros = AlignedBuf::zeroed(usize_of(ZERO_PIECE.min(to - from)))?;
     let mut at = from;
     while at < to {
@@ -68,6 +80,7 @@ pub fn zero(file: &dyn File, from: u64, to: u64) -> Result<()> {
         file.write_at(&zeros[..usize_of(len)], at, Durable::No)
             .map_err(|error| Error::os("cannot write zeros ahead of use", &error))?;
         at += len;
+        between()?;
     }
     Ok(())
 }
