@@ -57,6 +57,14 @@ impl Dir for TamperedDir {
         self.dir.replace(from, over)
     }
 
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        self.dir.exchange(one, other)
+    }
+
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()> {
+        self.dir.move_to(name, to, new)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.dir.remove(name)
     }
