@@ -180,8 +180,7 @@ fn write_mark(file: &dyn File, header: &SegmentHeader, offset: u64, end: &End, c
     let failed = |error| Error::os("cannot write the cut mark", &error).at(header.index, offset);
     // What is in front of it is witnessed by it, so it has to be durable: a killed process may have left it unflushed.
     file.sync().map_err(failed)?;
-    file.write_at(&block, offset, Durable::Yes).map_err(failed)?;
-    file.sync().map_err(failed)
+    file.write_at(&block, offset, Durable::Yes).map_err(failed)
 }
 
 fn copy_all<'a>(directory: &Directory, steps: impl Iterator<Item = &'a Step>, backup: &Directory) -> Result<Backup> {
