@@ -264,6 +264,44 @@ static void doubled(void)
     }
 }
 
+/* In the place of a segment that was released long ago: nobody reads it, and a trim cannot remove it.  The log is not
+ * poisoned by that, and loses nothing when it is repaired. */
+static void elder(void)
+{
+    const char *whole = t_path("archived");
+    t_make_closed(whole, 25, LEN, 5);
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(whole, &options);
+    t_ok(twal_trim(log, 16));
+    t_close(log);
+    t_equal(t_count_state(whole, "archived"), 3);
+    const char *many = original;
+    original = whole;
+    copy_log();
+    t_segment segment = t_segment_at(dir, 1);
+    t_remove(segment.path);
+    make_dir(strrchr(segment.path, '/') + 1);
+    t_code(twal_verify(dir, NULL, NULL, NULL, NULL), TWAL_E_CORRUPT);
+    options.max_retained_segments = 1;
+    log = t_open(dir, &options);
+    t_expect_many(log, 16, 25, LEN);
+    t_code(twal_trim(log, 16), TWAL_E_CORRUPT);
+    t_append_many(log, 1, LEN);
+    t_code(twal_trim(log, 16), TWAL_E_CORRUPT);
+    t_close(log);
+    twal_repair *repair = planned();
+    t_equal(step_at(repair, 0).kind, TWAL_REPAIR_ISOLATE);
+    t_equal(count_steps(repair), 1);
+    applied(repair);
+    is_dir_in(backup, strrchr(segment.path, '/') + 1);
+    log = t_open(dir, &options);
+    t_ok(twal_trim(log, 16));
+    t_expect_many(log, 16, 26, LEN);
+    t_close(log);
+    t_equal(t_count_state(dir, "archived"), 1);
+    original = many;
+}
+
 /* Records under a name that no log has: what goes is said. */
 static void renamed(void)
 {
@@ -325,6 +363,7 @@ int main(void)
     one_of_them_stays();
     segments();
     doubled();
+    elder();
     renamed();
     return t_end();
 }

@@ -7,7 +7,9 @@
 //! B  what is no file (a directory, a link,   it is moved         unknown: nobody looks inside
 //!    a FIFO) and is named so, or as a
 //!    spare, as a second file of a segment,
-//!    or as an unfinished repair
+//!    as one that was released before the
+//!    newest of these, or as an unfinished
+//!    repair
 //! ```
 //!
 //! What is no file and is named as a segment of which there is no other file is that segment, damaged as a whole.
@@ -21,7 +23,7 @@ use crate::format::Id;
 use crate::read::segment;
 use crate::segment::directory::{not_a_file, Listing};
 use crate::segment::name::spare_name;
-use crate::segment::{Directory, SegmentName, UNFINISHED_REPAIR};
+use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
 
 /// What is to go, and why: its name and what is wrong with it.
 pub type Odd = (Step, String);
@@ -44,13 +46,15 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
         }
     }
     let names = listing.segments.clone();
-    for doubled in names.iter().filter(|name| names.iter().filter(|other| other.index == name.index).count() > 1) {
-        let name = doubled.to_string();
-        let others = || listing.segments.iter().filter(|other| other.index == doubled.index).count();
-        if others() > 1 && !directory.is_file(&name)? {
-            odd.push((unknown(&name), not_a_file(&name)));
-            listing.segments.retain(|other| other != doubled);
-            directory.forget(doubled);
+    let elders = retain::first_live(&names).saturating_sub(1);
+    for (at, name) in names.iter().enumerate() {
+        let doubled = listing.segments.iter().filter(|other| other.index == name.index).count() > 1;
+        let file = name.to_string();
+        // Of the released ones only the newest counts.
+        if (doubled || at < elders) && !directory.is_file(&file)? {
+            odd.push((unknown(&file), not_a_file(&file)));
+            listing.segments.retain(|other| other != name);
+            directory.forget(name);
         }
     }
     Ok(odd)

@@ -267,9 +267,11 @@ impl Directory {
                 spares.push(Spare { name: spare, file, salt });
                 wanted -= 1;
             } else {
-                self.dir
-                    .remove(&file_name)
-                    .map_err(|error| Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index))?;
+                self.dir.remove(&file_name).map_err(|error| match error.raw_os_error() {
+                    // Not the device's failure: what was put there is no file.
+                    Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)).in_segment(name.index),
+                    _ => Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index),
+                })?;
                 removed += 1;
             }
             lock(&self.segments).retain(|segment| segment.index != name.index);
@@ -284,7 +286,7 @@ impl Directory {
     /// The file, locked as ours to overwrite; None: somebody reads it, or it has another name, a backup's say.
     fn lock_unread(&self, name: &str) -> Result<Option<Arc<dyn File>>> {
         let failed = |error| Error::os(format_args!("cannot recycle {name}"), &error);
-        let file = self.dir.open(name, Access::Write).map_err(failed)?;
+        let file = self.dir.open(name, Access::Write).map_err(|error| cannot_open(&name, &error))?;
         if file.names().map_err(failed)? != 1 {
             return Ok(None);
         }
