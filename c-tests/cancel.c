@@ -1,6 +1,7 @@
 /*
  * Goal: a thread that is cancelled inside a twal call finishes the call first:
- * the process lives, the log goes on, and what the call did is done.
+ * the process lives, the log goes on, and what the call did is done, no more and
+ * no less.
  * Method: threads append and sync in a loop with no cancellation point of their
  * own but one behind each call; each is cancelled at a random moment.
  */
@@ -9,6 +10,7 @@
 #include <pthread.h>
 
 #define ROUNDS 60
+#define LEN 40
 
 static twal_log *log_;
 static uint64_t appended;
@@ -17,16 +19,20 @@ static void *append(void *arg)
 {
     int how = (int)(intptr_t)arg;
     for (;;) {
-        uint64_t seq = 0;
+        uint64_t seq = 0, next = __atomic_load_n(&appended, __ATOMIC_RELAXED) + 1;
+        char data[LEN];
         twal_entry entry = TWAL_ENTRY_INIT;
-        entry.data = "cancelled";
-        entry.len = 9;
+        t_payload_fill(data, LEN, 1, next);
+        entry.data = data;
+        entry.len = LEN;
         entry.flags = how == 0 ? TWAL_APPEND_SYNC : TWAL_APPEND_NO_SYNC;
         t_ok(twal_append_entry(log_, &entry, &seq));
         if (how == 1)
             t_ok(twal_sync(log_, seq));
         if (how == 2)
             t_ok(twal_roll(log_));
+        t_equal(seq, next);
+        /* Whoever is cancelled in front of this has left a call in the middle. */
         __atomic_store_n(&appended, seq, __ATOMIC_RELEASE);
         pthread_testcancel();
     }
@@ -51,9 +57,11 @@ int main(void)
         t_check(result == PTHREAD_CANCELED);
     }
     uint64_t last = twal_last_seq(log_);
-    t_check(last >= appended);
-    t_ok(twal_append(log_, "after", 5, NULL));
+    t_equal(last, appended);
+    t_append_many(log_, 1, LEN);
     t_equal(twal_durable_seq(log_), last + 1);
+    t_expect_many(log_, 1, last + 1, LEN);
     t_close(log_);
+    t_expect_log(t_path("log"), 1, last + 1, LEN);
     return t_end();
 }

@@ -11,12 +11,14 @@
  */
 #include "helpers.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 static int disk_main(int argc, char **argv);
 
@@ -151,13 +153,40 @@ static void check(twal_log *log, uint64_t last)
     t_equal(seen.last, last);
 }
 
-static void *go_soon(void *arg)
+static twal_log *opened;
+static atomic_int opener_id;
+
+static void *open_patiently(void *arg)
 {
-    struct timespec soon = { 0, 300000000 };
-    (void)arg;
-    nanosleep(&soon, NULL);
-    tell_disk("go");
+    const struct writer *writer = arg;
+    twal_options options = options_of(writer->engine);
+    int code, left = 30;
+    atomic_store(&opener_id, t_thread_id());
+    while ((code = twal_open(writer->dir, &options, &opened)) == TWAL_E_LOCKED && left-- > 0)
+        ;
+    t_ok(code);
     return NULL;
+}
+
+/* Whether this process has the directory open. */
+static bool is_open(const char *dir)
+{
+    char wanted[PATH_MAX], path[320], there[PATH_MAX];
+    t_check(realpath(dir, wanted));
+    DIR *descriptors = opendir("/proc/self/fd");
+    struct dirent *entry;
+    bool found = false;
+    t_check(descriptors);
+    while (!found && (entry = readdir(descriptors))) {
+        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
+        ssize_t len = readlink(path, there, sizeof there - 1);
+        if (len > 0) {
+            there[len] = 0;
+            found = !strcmp(there, wanted);
+        }
+    }
+    closedir(descriptors);
+    return found;
 }
 
 static void one_round(const char *place, uint32_t engine, int round)
@@ -178,20 +207,20 @@ static void one_round(const char *place, uint32_t engine, int round)
     if (engine == TWAL_IO_URING)
         t_check((t_wait_child(pid, T_PATIENCE_MS) & 0x7f) == SIGKILL);
 
-    pthread_t thread;
     if (round == 0) {
         t_code(twal_open(writer.dir, &options, &log), TWAL_E_LOCKED);
         tell_disk("go");
-    } else {
-        /* It lands while the open waits for it. */
-        thread = t_thread(go_soon, NULL);
     }
-    int code, left = 30;
-    while ((code = twal_open(writer.dir, &options, &log)) == TWAL_E_LOCKED && left-- > 0)
-        ;
-    t_ok(code);
-    if (round != 0)
-        t_join(thread);
+    atomic_store(&opener_id, 0);
+    pthread_t opener = t_thread(open_patiently, &writer);
+    if (round != 0) {
+        /* It lands while the open waits for it: an open that has begun cannot get any further. */
+        t_await(atomic_load(&opener_id) && is_open(writer.dir), T_PATIENCE_MS);
+        t_await_asleep(atomic_load(&opener_id));
+        tell_disk("go");
+    }
+    t_join(opener);
+    log = opened;
     if (engine != TWAL_IO_URING)
         t_check((t_wait_child(pid, T_PATIENCE_MS) & 0x7f) == SIGKILL);
     uint64_t last = twal_last_seq(log);

@@ -85,6 +85,14 @@ static void *append_blocked(void *arg)
     return NULL;
 }
 
+static void *sync_blocked(void *arg)
+{
+    struct blocked *me = arg;
+    atomic_store(&blocked_thread, t_thread_id());
+    me->answer = twal_sync(shared, me->writer);
+    return NULL;
+}
+
 static void *close_it(void *arg)
 {
     atomic_store(&blocked_thread, t_thread_id());
@@ -154,24 +162,34 @@ int main(void)
     t_equal(twal_durable_seq(shared), last);
 
     /* Appenders that wait without limit, one for its record to be durable and
-     * two for room, and a close beside them. */
+     * two for room, two syncs, and a close beside them. */
     t_close(shared);
     options.append_timeout_us = 0;
     shared = t_open(dir, &options);
     struct blocked waiting[3] = { { 3, TWAL_APPEND_SYNC, 1 }, { 4, 0, 1 }, { 5, TWAL_APPEND_SYNC, 1 } };
-    pthread_t threads[3], closer;
+    struct blocked syncing[2] = { { 0, 0, 1 }, { 0, 0, 1 } };
+    pthread_t threads[3], syncs[2], closer;
     int closed = 1;
     freeze();
     threads[0] = start_blocked(append_blocked, &waiting[0]);
     uint64_t filled = append_until(TWAL_E_AGAIN, 6, TWAL_APPEND_NO_WAIT);
     threads[1] = start_blocked(append_blocked, &waiting[1]);
     threads[2] = start_blocked(append_blocked, &waiting[2]);
+    /* One for everything, one for the first record that is not durable. */
+    syncing[1].writer = twal_durable_seq(shared) + 1;
+    for (int n = 0; n < 2; n++)
+        syncs[n] = start_blocked(sync_blocked, &syncing[n]);
     closer = start_blocked(close_it, &closed);
     thaw();
     t_join(closer);
     t_ok(closed);
     for (int n = 0; n < 3; n++)
         t_join(threads[n]);
+    /* What they waited for, the close has made durable. */
+    for (int n = 0; n < 2; n++) {
+        t_join(syncs[n]);
+        t_check(syncing[n].answer == TWAL_OK || syncing[n].answer == TWAL_E_CLOSED);
+    }
     /* The first had its number before the close began; the others had none. */
     t_check(waiting[0].answer == TWAL_OK || waiting[0].answer == TWAL_E_CLOSED);
     t_equal(waiting[1].answer, TWAL_E_CLOSED);

@@ -561,7 +561,9 @@ typedef enum twal_repair_kind {
      */
     TWAL_REPAIR_DROP = 2,
     /**
-     * A file that is no segment of this log's goes.
+     * What is named as if it were twal's goes: no file of a log, or a segment of
+     * this one under another name, and then segment and numbers are what its
+     * header and frames say.  Or what is no file has the name of one.
      */
     TWAL_REPAIR_ISOLATE = 3,
     /**
@@ -1529,7 +1531,7 @@ typedef struct twal_repair_step {
      */
     uint64_t struct_size;
     /**
-     * Index of the segment; 0 if the file is none.
+     * Index of the segment; 0 if the file is none, as far as can be known.
      */
     uint64_t segment;
     /**
@@ -2740,6 +2742,8 @@ uint64_t twal_durable_seq(const twal_log *log);
  *   TWAL_E_POISONED   an earlier write or flush failed
  *   TWAL_E_IO         the directory could not be read or flushed; the log is
  *                     poisoned
+ *   TWAL_E_CORRUPT    what was to be removed is no file; a repair takes it
+ *                     out
  *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM
  *                     a name could not be changed; what was not released is
  *                     still there, and the call can be made again
@@ -3362,7 +3366,8 @@ int twal_repair_step_get(const twal_repair *repair,
  *
  * First a copy of every file that is changed or goes is made in the backup
  * directory, and is durable with its name; bytes that cannot be read are zeros
- * there.  Only then the first byte is changed.  If this is interrupted, by a
+ * there.  What is no file (a directory, a symbolic link, a FIFO) is moved there
+ * instead.  Only then the first byte is changed.  If this is interrupted, by a
  * failure or a crash, the log does not open until it was planned and repaired
  * again; nothing is lost by that.
  *
@@ -3374,7 +3379,8 @@ int twal_repair_step_get(const twal_repair *repair,
  *   repair      a plan; it can be applied once
  *   backup_dir  path of a directory for the copies, not the log's; it is made
  *               if it is missing, and may hold other files, which are left
- *               alone.  The same file systems are accepted as for the log.
+ *               alone.  The same file systems are accepted as for the log; it
+ *               has to be on the log's own where something is moved.
  *   flags       bits of twal_repair_flags
  *
  * Returns TWAL_OK, also if there was nothing to do, or
@@ -3390,8 +3396,12 @@ int twal_repair_step_get(const twal_repair *repair,
  *   TWAL_E_LOCKED       a killed process' last write is still in flight
  *   TWAL_E_NOSPC        no space for the copies, or for a new segment
  *   TWAL_E_IO           a read, write or flush failed
- *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED, TWAL_E_CORRUPT
- *                       a file could not be made, opened or copied
+ *   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
+ *                       backup_dir is on another file system, or it is a
+ *                       mount point: nothing was changed.  Or as for
+ *                       twal_open()
+ *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_CORRUPT
+ *                       a file could not be made, opened, copied or moved
  *   TWAL_E_PANIC        a bug in twal was caught
  *
  * Example:

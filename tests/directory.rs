@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
@@ -55,6 +56,14 @@ impl Dir for TamperedDir {
 
     fn replace(&self, from: &str, over: &str) -> io::Result<()> {
         self.dir.replace(from, over)
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        self.dir.exchange(one, other)
+    }
+
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()> {
+        self.dir.move_to(name, to, new)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -118,8 +127,9 @@ fn a_look_at_the_names_does_not_undo_a_rollover() {
     assert_eq!(directory.segments(), [name(1, 1, State::Sealed), name(2, 10, State::Active)]);
 }
 
-/// A log of three segments; and as a reader elsewhere knows it, whose next listings leave out what is segment 2's.
-fn reader_that_overlooks(listings: u32) -> (Directory, Directory) {
+/// A log of three segments; and as a reader elsewhere knows it, some of whose listings leave out what is segment 2's.
+/// Listing 0 is the reader's own look at a log at rest.
+fn reader_that_overlooks(left_out: Range<u32>) -> (Directory, Directory) {
     let disk = SimDisk::new(1);
     let writer = Directory::open(disk.as_ref(), Path::new("/log"), true).unwrap();
     for n in 1..=3 {
@@ -128,32 +138,41 @@ fn reader_that_overlooks(listings: u32) -> (Directory, Directory) {
             writer.seal(n - 1).unwrap();
         }
     }
-    // The first listing is the reader's own look at a log at rest.
-    let left = AtomicU32::new(listings + 1);
+    let listings = AtomicU32::new(0);
     let tamper = Arc::new(move |mut names: Vec<String>| {
-        let left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        if left.is_ok_and(|left| left <= listings) {
+        if left_out.contains(&listings.fetch_add(1, Ordering::Relaxed)) {
             names.retain(|name| !name.starts_with("twal-0000000000000002-"));
         }
         names
     });
     let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
     reader.scan().unwrap();
-    assert_eq!(reader.segments().len(), 3);
     writer.archive(21).unwrap();
     (writer, reader)
 }
 
 #[test]
 fn a_name_that_a_listing_left_out_is_looked_for_again() {
-    let (_writer, reader) = reader_that_overlooks(3);
+    let (_writer, reader) = reader_that_overlooks(1..4);
+    assert_eq!(reader.segments().len(), 3);
     let (found, _) = reader.open_segment(2, Access::Read).unwrap();
     assert_eq!(found, name(2, 11, State::Archived));
 }
 
+/// Beside a compaction a reader's very first listing lacked a segment, and the reader said that it was gone.
+#[test]
+fn a_name_that_the_first_listing_left_out_is_looked_for() {
+    let (_writer, reader) = reader_that_overlooks(0..3);
+    assert_eq!(reader.segment(2), None);
+    let (found, _) = reader.open_segment(2, Access::Read).unwrap();
+    assert_eq!(found, name(2, 11, State::Archived));
+    // What is older than the oldest is gone, and the first look says so.
+    assert_eq!(reader.open_segment(0, Access::Read).map(drop).unwrap_err().code, Code::NotFound);
+}
+
 #[test]
 fn a_segment_that_is_missing_is_not_looked_for_for_ever() {
-    let (_writer, reader) = reader_that_overlooks(1000);
+    let (_writer, reader) = reader_that_overlooks(1..1001);
     let error = reader.open_segment(2, Access::Read).map(drop).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
 }

@@ -109,6 +109,14 @@ impl Dir for NotingDir {
         self.1.note(Call::Other("rename"));
         self.0.rename(from, to)
     }
+    fn exchange(&self, one: &str, other: &str) -> Result<()> {
+        self.1.note(Call::Other("exchange"));
+        self.0.exchange(one, other)
+    }
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> Result<()> {
+        self.1.note(Call::Other("move_to"));
+        self.0.move_to(name, to, new)
+    }
     fn keep_room(&self) -> bool {
         self.1.note(Call::Other("keep_room"));
         self.0.keep_room()

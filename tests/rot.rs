@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use twal::disk::sim::CallKind;
+
 #[path = "rot/archived.rs"]
 mod archived;
 #[path = "rot/damage.rs"]
@@ -392,4 +394,72 @@ fn a_repair_of_the_only_segment_may_be_interrupted() {
     }
     println!("{states} crash states");
     assert!(states > 200, "only {states} crash states");
+}
+
+/// What is no file goes to the backup, whenever the repair is stopped: a stray one, a spare's place, that of the newest
+/// segment behind an elder that is damaged too, and the sign of an unfinished repair itself.
+#[test]
+fn a_repair_that_moves_what_is_no_file_may_be_interrupted() {
+    let (mut states, mut seeds) = (0, Vec::new());
+    for (seed, past) in (0..400).map(|seed| (seed, Past::live(seed))).filter(|(_, past)| past.files.len() == 3).take(6)
+    {
+        let newest = past.newest().to_owned();
+        let elder = &past.files[0].0;
+        let states_of = |names: &[&str], elder_too: bool, again: u64| {
+            let machine = past.machine.fork(seed);
+            names.iter().for_each(|name| machine.disk.put_what_is_no_file(name));
+            if elder_too {
+                machine.disk.flip_bit(elder, 8, 1);
+            }
+            let untouched = Damage::SwapFiles { one: 0, other: 0 };
+            let crashed = repairs::crashes(&past, &untouched, &machine, (false, again));
+            crashed.unwrap_or_else(|text| panic!("past {seed}, {again}, {names:?}: {text}"))
+        };
+        for again in 0..4 {
+            states += states_of(&["twal-stray", "twal-spare-900", "twal-repair-unfinished"], false, again);
+            states += states_of(&[&newest, "twal-stray", "twal-repair-unfinished"], false, again);
+            if past.files[1].0.ends_with("archived") {
+                states += states_of(&[&newest], true, again);
+                seeds.push(seed);
+            }
+        }
+    }
+    println!("{states} crash states, elders damaged in pasts {seeds:?}");
+    assert!(states > 200 && !seeds.is_empty(), "only {states} crash states");
+}
+
+/// Whichever rename of a repair fails: what was moved is put back, and nothing was changed; or the log is refused until
+/// it was repaired again, and that comes to the same end.
+#[test]
+fn a_move_that_fails_is_undone() {
+    let three = (0..400).map(Past::live).find(|past| past.files.len() == 3 && past.files[1].0.ends_with("sealed"));
+    let past = three.expect("there is such a past");
+    let odd = ["twal-stray", "twal-spare-900", "twal-repair-unfinished", past.newest()];
+    let (mut undone, mut unfinished) = (0, 0);
+    for again in 0.. {
+        let machine = past.machine.fork(again);
+        odd.iter().for_each(|name| machine.disk.put_what_is_no_file(name));
+        let before = machine.disk.names();
+        machine.disk.fail_kind(CallKind::Rename, again, libc::EIO);
+        let failed = repairs::plan(&machine).and_then(|mut repair| repair.apply(Path::new("backup"), true));
+        machine.disk.clear_faults();
+        if failed.is_ok() {
+            break;
+        }
+        let all_back = machine.disk.count_what_is_no_file(Path::new("log")) == odd.len();
+        if all_back {
+            assert_eq!(machine.disk.names(), before, "rename {again}");
+            undone += 1;
+        } else {
+            assert!(machine.disk.names().iter().any(|name| name == "twal-repair-unfinished"), "rename {again}");
+            unfinished += 1;
+        }
+        repairs::plan(&machine).and_then(|mut repair| repair.apply(Path::new("backup"), true)).unwrap();
+        assert_eq!(machine.disk.count_what_is_no_file(Path::new("backup")), odd.len(), "rename {again}");
+        let log = machine.open().unwrap_or_else(|error| panic!("rename {again}: after the repair: {error}"));
+        log.close().unwrap();
+    }
+    println!("{undone} undone, {unfinished} unfinished");
+    // The moves of all four, and an exchange in front of two of them.
+    assert_eq!((undone, unfinished), (6, 0));
 }

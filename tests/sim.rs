@@ -65,6 +65,7 @@ fn random_lives_lose_nothing() {
         CRASH_STATES_MIN,
         &[
             "batches larger than the ring",
+            "crash states verified",
             "crash states with late writes",
             "crash states within a call",
             "disk full",
@@ -212,8 +213,12 @@ fn stories() {
     );
     let elders = stories::elders_go_after_the_names_that_say_so;
     play("elders_go_after_the_names_that_say_so", 40, &["power cuts"], elders);
+    let recycled = stories::a_recycled_file_lost_its_old_name_first;
+    play("a_recycled_file_lost_its_old_name_first", 8, &["power cuts"], recycled);
     play("an_idle_log_is_witnessed_and_sleeps", 1, &[], stories::an_idle_log_is_witnessed_and_sleeps);
     play("later_callers_are_told_of_the_state", 1, &[], stories::later_callers_are_told_of_the_state);
+    play("a_flush_claims_only_what_came_before_it", 4, &[], stories::a_flush_claims_only_what_came_before_it);
+    play("a_reader_flushes_when_its_writer_died", 4, &[], stories::a_reader_flushes_when_its_writer_died);
 }
 
 /// Not in `make check`: SOAK_SECONDS, SOAK_JOBS and SOAK_SEED say how long, on how many threads, from where.

@@ -327,6 +327,53 @@ fn a_file_that_is_replaced_is_there_until_the_other_is() {
 }
 
 #[test]
+fn names_are_exchanged_or_not() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..40 {
+        let disk = SimDisk::new(seed);
+        let dir = open(&disk);
+        disk.put_file("f", b"1");
+        disk.put_what_is_no_file("d");
+        assert_eq!(errno(dir.open("d", Access::Read)), libc::ELOOP);
+        assert_eq!(errno(dir.exchange("f", "none")), libc::ENOENT);
+        dir.exchange("f", "d").unwrap();
+        assert_eq!(disk.content("d").unwrap(), b"1");
+        assert_eq!(errno(dir.open("f", Access::Read)), libc::ELOOP);
+        disk.power_cut();
+        assert_eq!(disk.names(), ["d", "f"]);
+        outcomes.insert(disk.content("d").unwrap());
+    }
+    assert_eq!(outcomes, BTreeSet::from([vec![], b"1".to_vec()]));
+}
+
+/// Never nowhere; in both places only if the second directory was not flushed.
+#[test]
+fn a_move_to_another_directory_is_whole_or_not_done() {
+    let mut outcomes = BTreeSet::new();
+    for (seed, flushes) in (0..120).flat_map(|seed| (0..3).map(move |flushes| (seed, flushes))) {
+        let disk = SimDisk::new(seed);
+        let (dir, other) = (open(&disk), disk.open_dir(Path::new("other"), true).unwrap());
+        disk.put_file("f", b"1");
+        disk.put_file("other/taken", b"2");
+        assert_eq!(errno(dir.move_to("f", other.as_ref(), "taken")), libc::EEXIST);
+        assert_eq!(errno(dir.move_to("none", other.as_ref(), "g")), libc::ENOENT);
+        let elsewhere = SimDisk::new(0);
+        assert_eq!(errno(dir.move_to("f", open(&elsewhere).as_ref(), "g")), libc::EXDEV);
+        dir.move_to("f", other.as_ref(), "g").unwrap();
+        assert_eq!((disk.names(), disk.content("other/g").unwrap()), (vec![], b"1".to_vec()));
+        for dir in [&other, &dir].into_iter().take(flushes) {
+            dir.sync().unwrap();
+        }
+        disk.power_cut();
+        let there = (disk.content("f").is_some(), disk.content("other/g").is_some());
+        assert!(there.0 || there.1, "it is nowhere");
+        outcomes.insert((flushes, there));
+    }
+    let expected = [(0, (true, false)), (0, (false, true)), (1, (true, true)), (1, (false, true)), (2, (false, true))];
+    assert_eq!(outcomes, BTreeSet::from(expected));
+}
+
+#[test]
 fn a_directory_sync_makes_names_durable_and_content_belongs_to_the_file() {
     for seed in 0..50 {
         let (disk, dir, file) = disk_with(seed, 1, 1);

@@ -19,6 +19,7 @@ pub mod real;
 pub mod sim;
 mod uring;
 
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// One open directory.
-pub trait Dir: Send + Sync {
+pub trait Dir: Any + Send + Sync {
     /// The names in it, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 
@@ -103,6 +104,14 @@ pub trait Dir: Send + Sync {
     /// Renames a file over another one, which loses this name: at every moment one of the two has it.
     /// Durable after [`Dir::sync`].
     fn replace(&self, from: &str, over: &str) -> io::Result<()>;
+
+    /// Swaps two names, whatever has them, file or not: at every moment both are there.  Durable after [`Dir::sync`].
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()>;
+
+    /// Gives what has this name, file or not, the name `new` in the directory `to`; fails with EEXIST rather than replace
+    /// another, and with EXDEV where `to` is on another file system.  Durable after [`Dir::sync`] of `to` and then of
+    /// this directory.
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()>;
 
     /// Keeps a little of the device's room back, so that a rename that needs some
     /// works on a full device.  False: the device is full now.  Where room cannot

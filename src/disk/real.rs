@@ -11,6 +11,7 @@
 //! name is not to be had, the error's kind is [`io::ErrorKind::Unsupported`],
 //! it carries no errno, and its text names the reason.
 
+use std::any::Any;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -230,15 +231,16 @@ impl RealDir {
         }
     }
 
-    fn rename_once(&self, from: &str, to: &str) -> nix::Result<()> {
-        match nix::fcntl::renameat2(&self.fd, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
+    /// Takes `from` out of `dir` and in here as `to`.
+    fn rename_from(&self, dir: &Owned, from: &str, to: &str) -> nix::Result<()> {
+        match nix::fcntl::renameat2(dir, from, &self.fd, to, RenameFlags::RENAME_NOREPLACE) {
             // The file system cannot exclude: look first.  The directory's lock
             // keeps other writers, the only ones who make such names, away.
             Err(Errno::EINVAL | Errno::ENOSYS) => {
                 if self.exists(to)? {
                     return Err(Errno::EEXIST);
                 }
-                nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+                nix::fcntl::renameat(dir, from, &self.fd, to)
             }
             done => done,
         }
@@ -311,7 +313,7 @@ impl Dir for RealDir {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.change_name(|| self.rename_once(from, to))
+        self.change_name(|| self.rename_from(&self.fd, from, to))
     }
 
     fn replace(&self, from: &str, over: &str) -> io::Result<()> {
@@ -321,6 +323,15 @@ impl Dir for RealDir {
             }
             nix::fcntl::renameat(&self.fd, from, &self.fd, over)
         })
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        self.change_name(|| nix::fcntl::renameat2(&self.fd, one, &self.fd, other, RenameFlags::RENAME_EXCHANGE))
+    }
+
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()> {
+        let Some(to) = (to as &dyn Any).downcast_ref::<RealDir>() else { return Err(Errno::EXDEV.into()) };
+        self.change_name(|| to.rename_from(&self.fd, name, new))
     }
 
     fn keep_room(&self) -> bool {

@@ -450,6 +450,8 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_IO         the directory could not be read or flushed; the log is
 ///                     poisoned
+///   TWAL_E_CORRUPT    what was to be removed is no file; a repair takes it
+///                     out
 ///   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM
 ///                     a name could not be changed; what was not released is
 ///                     still there, and the call can be made again

@@ -28,7 +28,9 @@ pub enum twal_repair_kind {
     TWAL_REPAIR_CUT = 1,
     /// The segment goes.
     TWAL_REPAIR_DROP = 2,
-    /// A file that is no segment of this log's goes.
+    /// What is named as if it were twal's goes: no file of a log, or a segment of
+    /// this one under another name, and then segment and numbers are what its
+    /// header and frames say.  Or what is no file has the name of one.
     TWAL_REPAIR_ISOLATE = 3,
     /// A new, empty segment is begun.
     TWAL_REPAIR_BEGIN = 4,
@@ -51,7 +53,7 @@ pub enum twal_repair_flags {
 pub struct twal_repair_step {
     /// sizeof(twal_repair_step), set by the caller.
     pub struct_size: u64,
-    /// Index of the segment; 0 if the file is none.
+    /// Index of the segment; 0 if the file is none, as far as can be known.
     pub segment: u64,
     /// Where it is cut, or first written again, bytes.
     pub offset: u64,
@@ -184,7 +186,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///
 /// First a copy of every file that is changed or goes is made in the backup
 /// directory, and is durable with its name; bytes that cannot be read are zeros
-/// there.  Only then the first byte is changed.  If this is interrupted, by a
+/// there.  What is no file (a directory, a symbolic link, a FIFO) is moved there
+/// instead.  Only then the first byte is changed.  If this is interrupted, by a
 /// failure or a crash, the log does not open until it was planned and repaired
 /// again; nothing is lost by that.
 ///
@@ -196,7 +199,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///   repair      a plan; it can be applied once
 ///   backup_dir  path of a directory for the copies, not the log's; it is made
 ///               if it is missing, and may hold other files, which are left
-///               alone.  The same file systems are accepted as for the log.
+///               alone.  The same file systems are accepted as for the log; it
+///               has to be on the log's own where something is moved.
 ///   flags       bits of twal_repair_flags
 ///
 /// Returns TWAL_OK, also if there was nothing to do, or
@@ -212,8 +216,12 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///   TWAL_E_LOCKED       a killed process' last write is still in flight
 ///   TWAL_E_NOSPC        no space for the copies, or for a new segment
 ///   TWAL_E_IO           a read, write or flush failed
-///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED, TWAL_E_CORRUPT
-///                       a file could not be made, opened or copied
+///   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
+///                       backup_dir is on another file system, or it is a
+///                       mount point: nothing was changed.  Or as for
+///                       twal_open()
+///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_CORRUPT
+///                       a file could not be made, opened, copied or moved
 ///   TWAL_E_PANIC        a bug in twal was caught
 ///
 /// Example:

@@ -48,6 +48,9 @@ impl Repair {
         let listing = directory.scan()?;
         let mut actives = Vec::new();
         for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+            if !directory.is_file(&name.to_string())? {
+                continue;
+            }
             let file = directory.open_file(&name.to_string(), Access::Write)?;
             lock_for_writing(file.as_ref(), name, &clock)?;
             // A flush that fails is the device's word on what is not there; reading tells the rest.
@@ -55,7 +58,7 @@ impl Repair {
             actives.push(file);
         }
         directory.sync()?;
-        let plan = plan::plan(&directory, &listing, &config)?;
+        let plan = plan::plan(&directory, listing, &config)?;
         Ok(Repair { disk, clock, directory, actives, plan, applied: false })
     }
 

@@ -36,7 +36,15 @@ pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSeg
     Ok(OpenSegment { name, file, header })
 }
 
-/// The same for a reader, who keeps the content from being recycled while the
+/// A segment in a file of any name: its header's word is the only one.
+pub fn open_by_name(directory: &Directory, file_name: &str) -> Result<OpenSegment> {
+    let file = directory.open_file(file_name, Access::Read)?;
+    let header = read_header(directory, file.as_ref(), 0, Access::Read)?;
+    let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Sealed };
+    Ok(OpenSegment { name, file, header })
+}
+
+/// As [`open`] for a reader, who keeps the content from being recycled while the
 /// file is open.  Trimmed: it is gone already; Busy: it is not there quite yet.
 pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
     let trimmed = || Error::new(Code::Trimmed, format!("segment {index} was released")).in_segment(index);

@@ -4,6 +4,8 @@
 pub mod create;
 pub mod examine;
 pub mod finding;
+pub mod isolate;
+pub mod moves;
 pub mod open;
 pub mod plan;
 pub mod repair;

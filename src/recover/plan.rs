@@ -11,8 +11,8 @@
 //! C  nothing is damaged, but the newest    begin a new segment behind it
 //!    segment is not active: a newer
 //!    one was lost
-//! D  a file that is named as if it were    isolate it; nothing of the log's is lost
-//!    twal's
+//! D  something is named as if it were      isolate it (`isolate.rs`); nothing that the log can
+//!    twal's, or is no file                  read is lost
 //! E  the newest archived segment's header  make both again (`restore.rs`); if that
 //!    or seal                               cannot be, none: nothing that can be
 //!                                          read is damaged, and to cut would drop it
@@ -25,6 +25,7 @@
 
 use super::examine::{self, Examined};
 use super::finding::Acknowledged;
+use super::isolate;
 use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
 use crate::base::limits::BLOCK_SIZE_DEFAULT;
@@ -50,7 +51,7 @@ pub enum StepKind {
     Cut,
     /// The segment goes.
     Drop,
-    /// The file, which is no segment of this log's, goes.
+    /// What is no segment of this log's, or not under that name, goes.
     Isolate,
     /// A new, empty segment is begun.
     Begin,
@@ -58,14 +59,14 @@ pub enum StepKind {
     Restore,
 }
 
-/// One step of a plan.  Each file that is changed or goes is copied first.
+/// One step of a plan.  Each file that is changed or goes is copied first; what is no file is moved.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// What.
     pub kind: StepKind,
     /// To which file.
     pub file: String,
-    /// Its segment's index; 0 if it is none.
+    /// Its segment's index, of a file that is isolated by its header; 0 if it is none.
     pub segment: u64,
     /// Of a cut, where; of a restoration, the first block that is written.
     pub offset: u64,
@@ -118,6 +119,13 @@ pub struct Plan {
     pub unfinished: bool,
 }
 
+impl Plan {
+    /// What leaves the log's directory.
+    pub fn going(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate))
+    }
+}
+
 /// The first damage, and what is in front of it.
 struct Found {
     error: Error,
@@ -131,23 +139,14 @@ struct Found {
 }
 
 /// Plans; `listing` was scanned under the writer's lock.  Where no header is left that says the sizes, `config` does.
-pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result<Plan> {
-    let names = &listing.segments;
+pub fn plan(directory: &Directory, mut listing: Listing, config: &Config) -> Result<Plan> {
     let unfinished = listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR);
     let mut plan = Plan { steps: Vec::new(), damage: None, end: None, restored: None, unfinished };
-    for unknown in listing.unknown.iter().filter(|name| *name != UNFINISHED_REPAIR) {
-        let text = format!("{unknown} is named as if it were twal's, but twal writes no such file");
+    for (step, text) in isolate::isolate(directory, &mut listing)? {
         plan.damage.get_or_insert(Error::new(Code::Corrupt, text));
-        plan.steps.push(Step {
-            kind: StepKind::Isolate,
-            file: unknown.clone(),
-            segment: 0,
-            offset: 0,
-            first_seq: 0,
-            last_seq: 0,
-            acknowledged: Acknowledged::No,
-        });
+        plan.steps.push(step);
     }
+    let names = &listing.segments;
     if names.is_empty() && !unfinished {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
@@ -173,7 +172,7 @@ pub fn plan(directory: &Directory, listing: &Listing, config: &Config) -> Result
 fn names_behind(names: &[SegmentName], plan: &Plan) -> Vec<SegmentName> {
     let goes = |name: &SegmentName| {
         let file = name.to_string();
-        plan.steps.iter().any(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate) && step.file == file)
+        plan.going().any(|step| step.file == file)
     };
     let mut left: Vec<SegmentName> = names.iter().filter(|name| !goes(name)).copied().collect();
     match plan.end.as_ref().map(|end| &end.newest) {
@@ -514,17 +513,17 @@ fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
 
 /// What can still be told of what goes.
 #[derive(Default)]
-struct Lost {
-    last_seq: u64,
+pub(super) struct Lost {
+    pub(super) last_seq: u64,
     epoch: u64,
     bytes: u64,
-    says_durable: bool,
+    pub(super) says_durable: bool,
 }
 
 impl Lost {
     /// Looks at every header of `opened` from `offset` on.
     /// Returns how many bytes the frames there take.
-    fn look(&mut self, opened: &OpenSegment, chain: &Chain, offset: u64) -> Result<u64> {
+    pub(super) fn look(&mut self, opened: &OpenSegment, chain: &Chain, offset: u64) -> Result<u64> {
         let mut bytes = 0;
         let header = opened.header;
         let block = u64::from(header.block_size);

@@ -6,6 +6,8 @@
 //!   2. A file whose name no log has: whatever happens from now on, the log does
 //!      not open until this repair is done or another one has been.  Without it a
 //!      log of which only the newest files were removed would look whole.
+//!      Then what is no file is moved to the copies.  Where that cannot be, it is
+//!      all put back, and nothing was changed.
 //!   3. What is restored; zeros over blocks behind the cut that cannot be read,
 //!      and the cut mark; a segment to be begun gets its header and the mark
 //!      while it is still a spare, and takes a damaged file's name in one step.
@@ -18,6 +20,7 @@
 
 use std::sync::Arc;
 
+use super::moves::Moves;
 use super::plan::{End, Newest, Plan, Step, StepKind};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
@@ -55,8 +58,16 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         Some(end) => prepare(directory, end, clock)?,
         None => None,
     };
-    let copied = copy_all(directory, &plan.steps, backup)?;
-    directory.begin_repair()?;
+    let begun_file = begun.as_ref().map(|(_, name)| name.to_string());
+    let kept = keep(directory, plan, begun.as_ref().map(|(spare, _)| spare).zip(begun_file.as_deref()), backup);
+    let (copied, moved) = match kept {
+        Ok(kept) => kept,
+        Err(error) => {
+            // Made for nothing.  The first failure is the one to report.
+            let _ = begun.map(|(spare, _)| directory.remove_spare(spare));
+            return Err(error);
+        }
+    };
     if let Some(restored) = &plan.restored {
         let file = directory.open_file(&restored.name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), &restored.name, clock)?;
@@ -68,24 +79,18 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         clear_unreadable(file.as_ref(), header, *offset)?;
         write_mark(file.as_ref(), header, *offset, end, clock)?;
     }
-    let going = || plan.steps.iter().filter(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate));
-    if let Some((Newest::Begun(header), spare)) = plan.end.as_ref().map(|end| &end.newest).zip(begun) {
-        let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
+    let goes = |file: &str| plan.going().any(|step| step.file == file);
+    if let Some((spare, name)) = begun.filter(|(_, name)| !moved.contains(&name.to_string())) {
         // Before the others go: their headers are all that still says which log this is.
-        let file = name.to_string();
-        if going().any(|step| step.file == file) {
+        if goes(&name.to_string()) {
             // In one step: without a newest segment the archived one in front of it would pass for that.
             directory.publish_over(&spare, name)?;
         } else {
             directory.publish(&spare, name)?;
         }
-        for step in going().filter(|step| step.file != file) {
-            directory.drop_file(&step.file)?;
-        }
-    } else {
-        for step in going() {
-            directory.drop_file(&step.file)?;
-        }
+    }
+    for step in plan.going().filter(|step| !moved.contains(&step.file) && Some(&step.file) != begun_file.as_ref()) {
+        directory.drop_file(&step.file)?;
     }
     directory.sync()?;
     if let Some(End { newest: Newest::Kept { name, .. }, .. }) = &plan.end {
@@ -95,14 +100,40 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     Ok(copied)
 }
 
+/// Steps 1 and 2: copies, the sign of an unfinished repair, and the moves; which files were moved.  On failure nothing
+/// was changed.
+fn keep(
+    directory: &Directory,
+    plan: &Plan,
+    begun: Option<(&Spare, &str)>,
+    backup: &Directory,
+) -> Result<(Backup, Vec<String>)> {
+    let mut moved = Vec::new();
+    for step in plan.going() {
+        if !directory.is_file(&step.file)? {
+            moved.push(step.file.clone());
+        }
+    }
+    let copied = copy_all(directory, plan.steps.iter().filter(|step| !moved.contains(&step.file)), backup)?;
+    directory.begin_repair()?;
+    if let Err(error) = Moves::make(directory, &moved, begun, backup) {
+        if !plan.unfinished {
+            directory.end_repair()?;
+        }
+        return Err(error);
+    }
+    Ok((copied, moved))
+}
+
 /// A segment that is to be begun, whole but for its name.
-fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<Spare>> {
+fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<(Spare, SegmentName)>> {
     let Newest::Begun(header) = &end.newest else { return Ok(None) };
     let header = SegmentHeader { created_ns: clock.wall_ns(), ..*header };
     let spare = spare::prepare(directory, header.segment_size, ZERO_AT_OPEN, clock)?;
     spare.write_header(&header, Durable::Yes)?;
     write_mark(spare.file.as_ref(), &header, u64::from(header.block_size), end, clock)?;
-    Ok(Some(spare))
+    let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
+    Ok(Some((spare, name)))
 }
 
 /// Zeros where nothing can be read from the cut on: opening reads all that is behind the mark, and a block that
@@ -149,13 +180,12 @@ fn write_mark(file: &dyn File, header: &SegmentHeader, offset: u64, end: &End, c
     let failed = |error| Error::os("cannot write the cut mark", &error).at(header.index, offset);
     // What is in front of it is witnessed by it, so it has to be durable: a killed process may have left it unflushed.
     file.sync().map_err(failed)?;
-    file.write_at(&block, offset, Durable::Yes).map_err(failed)?;
-    file.sync().map_err(failed)
+    file.write_at(&block, offset, Durable::Yes).map_err(failed)
 }
 
-fn copy_all(directory: &Directory, steps: &[Step], backup: &Directory) -> Result<Backup> {
+fn copy_all<'a>(directory: &Directory, steps: impl Iterator<Item = &'a Step>, backup: &Directory) -> Result<Backup> {
     let mut copied = Backup::default();
-    for step in steps.iter().filter(|step| step.kind != StepKind::Begin) {
+    for step in steps.filter(|step| step.kind != StepKind::Begin) {
         let from = directory.open_file(&step.file, Access::Read)?;
         let to = backup.create_like(&step.file)?;
         copy(&from, &to, (directory, backup), &mut copied)

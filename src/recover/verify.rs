@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::examine::unknown_name;
 use super::finding::{Acknowledged, Finding, Kind};
+use super::isolate;
 use super::verdict::{verdict, Spot, Verdict};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File, LockKind};
@@ -22,7 +23,8 @@ use crate::format::record::BadRecord;
 use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
 use crate::read::{followers, sealed, segment, Witnessed};
-use crate::segment::directory::Listing;
+use crate::segment::directory::{not_a_file, Listing};
+use crate::segment::name::spare_name;
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What was read, and how much of it is damaged.
@@ -67,7 +69,7 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
-    let log_id = log_id(directory, &listing.segments);
+    let log_id = isolate::log_id(directory, &listing.segments);
     let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
@@ -108,12 +110,6 @@ fn flush(directory: &Directory, listing: &Listing) -> Result<()> {
         file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
     }
     directory.sync()
-}
-
-/// Which log: what the newest header that can be read says.
-fn log_id(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
-    let header = |name: &SegmentName| segment::open(directory, name.index, Access::Read).map(|opened| opened.header);
-    names.iter().rev().find_map(|name| header(name).ok()).map(|header| header.log_id)
 }
 
 /// The caller had enough.
@@ -193,6 +189,16 @@ impl Verifier<'_, '_> {
             let text = unknown_name(unknown);
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
             self.good = false;
+        }
+        // Opening takes spares over.  One that goes meanwhile is none.
+        let no_files = listing
+            .spares
+            .iter()
+            .map(|n| spare_name(*n))
+            .filter(|spare| matches!(self.directory.is_file(spare), Ok(false)));
+        for spare in no_files.collect::<Vec<_>>() {
+            let text = not_a_file(&spare);
+            self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, spare, text) })?;
         }
         let newest = listing.segments.last();
         for (name, text) in retain::complaints(&listing.segments) {

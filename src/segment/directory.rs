@@ -267,9 +267,11 @@ impl Directory {
                 spares.push(Spare { name: spare, file, salt });
                 wanted -= 1;
             } else {
-                self.dir
-                    .remove(&file_name)
-                    .map_err(|error| Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index))?;
+                self.dir.remove(&file_name).map_err(|error| match error.raw_os_error() {
+                    // Not the device's failure: what was put there is no file.
+                    Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)).in_segment(name.index),
+                    _ => Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index),
+                })?;
                 removed += 1;
             }
             lock(&self.segments).retain(|segment| segment.index != name.index);
@@ -284,7 +286,7 @@ impl Directory {
     /// The file, locked as ours to overwrite; None: somebody reads it, or it has another name, a backup's say.
     fn lock_unread(&self, name: &str) -> Result<Option<Arc<dyn File>>> {
         let failed = |error| Error::os(format_args!("cannot recycle {name}"), &error);
-        let file = self.dir.open(name, Access::Write).map_err(failed)?;
+        let file = self.dir.open(name, Access::Write).map_err(|error| cannot_open(&name, &error))?;
         if file.names().map_err(failed)? != 1 {
             return Ok(None);
         }
@@ -335,6 +337,44 @@ impl Directory {
         self.rename_segment(name, State::Active)
     }
 
+    /// Whether this is a file, and not a directory, a link or a FIFO; what cannot be opened for another reason counts
+    /// as one.
+    pub fn is_file(&self, name: &str) -> Result<bool> {
+        match self.dir.open(name, Access::Read) {
+            Err(error) if is_no_file(&error) => Ok(false),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                Err(cannot_open(&name, &error))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The segment is no longer known.
+    pub fn forget(&self, name: &SegmentName) {
+        lock(&self.segments).retain(|segment| segment != name);
+    }
+
+    /// Moves what has this name into `to`, under this name or one like it that is free: says which.  Durable with both.
+    pub fn move_out(&self, name: &str, to: &Directory, new: &str) -> Result<String> {
+        let moved = free_name(new, |free| self.dir.move_to(name, to.dir.as_ref(), free));
+        moved.map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(0);
+            let why = match errno {
+                libc::EXDEV => "it can only be moved, to a backup on the log's own file system",
+                libc::EBUSY => "a mount point cannot be moved",
+                _ => return Error::os(format_args!("cannot move {name}"), &error),
+            };
+            Error { os_errno: errno, ..Error::new(Code::Unsupported, format!("{}: {why}", not_a_file(&name))) }
+        })
+    }
+
+    /// Swaps two names of which one is a spare's.  Durable with the next sync.
+    pub fn exchange(&self, spare: &str, name: &str) -> Result<()> {
+        self.dir
+            .exchange(spare, name)
+            .map_err(|error| Error::os(format_args!("cannot exchange {spare} and {name}"), &error))
+    }
+
     /// Opens a file by name.
     pub fn open_file(&self, name: &str, access: Access) -> Result<Arc<dyn File>> {
         self.dir.open(name, access).map_err(|error| cannot_open(&name, &error))
@@ -342,14 +382,10 @@ impl Directory {
 
     /// Makes an empty file of that name, or of one like it that is free.
     pub fn create_like(&self, name: &str) -> Result<Arc<dyn File>> {
-        for n in 1..1000 {
-            let free = if n == 1 { name.to_owned() } else { format!("{name}.{n}") };
-            match self.dir.create(&free) {
-                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-                made => return made.map_err(|error| Error::os(format_args!("cannot create {free}"), &error)),
-            }
-        }
-        Err(Error::new(Code::Exists, format!("{name} has too many copies there already")))
+        let mut made = None;
+        free_name(name, |free| self.dir.create(free).map(|file| made = Some(file)))
+            .map_err(|error| Error::os(format_args!("cannot create {name}"), &error))?;
+        Ok(made.expect("it was made"))
     }
 
     fn rename_segment(&self, name: SegmentName, state: State) -> Result<()> {
@@ -381,12 +417,31 @@ fn shortened(path: &Path) -> String {
 }
 
 fn cannot_open(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
-    match error.raw_os_error() {
-        Some(libc::ELOOP) => {
-            Error { os_errno: libc::ELOOP, ..Error::new(Code::Corrupt, format!("{name} is not a file")) }
-        }
-        _ => Error::os(format_args!("cannot open {name}"), error),
+    match is_no_file(error) {
+        true => Error { os_errno: libc::ELOOP, ..Error::new(Code::Corrupt, not_a_file(name)) },
+        false => Error::os(format_args!("cannot open {name}"), error),
     }
+}
+
+/// What to say of it.
+pub fn not_a_file(name: &dyn std::fmt::Display) -> String {
+    format!("{name} is not a file")
+}
+
+fn is_no_file(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP)
+}
+
+/// Takes the name, or the first one like it that is free, and says which.
+fn free_name(name: &str, mut take: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<String> {
+    let mut free = name.to_owned();
+    for n in 2..1000 {
+        match take(&free) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => free = format!("{name}.{n}"),
+            taken => return taken.map(|()| free),
+        }
+    }
+    Err(std::io::Error::from_raw_os_error(libc::EEXIST))
 }
 
 /// Locks `file` as ours to write; see [`Directory::lock`] for why this waits.

@@ -141,7 +141,16 @@ pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, se
     apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
     let last = repaired(past, &dry.fork(seed))?.last();
     let steps = dry.disk.steps() - from;
-    let there = |(name, _): &'_ (String, Vec<u8>)| Some((name.clone(), machine.disk.content(name)?));
+    // What it said is done stays done.
+    let cut = dry.fork(seed);
+    cut.disk.set_keep(Keep::Nothing);
+    cut.disk.power_cut();
+    let there = repaired(past, &cut).map_err(|text| format!("power cut behind the repair: {text}"))?.last();
+    require!(there == last, "the repaired log ends at {last}, after a power cut at {there}");
+    // What is no file has no content, and perhaps another name meanwhile.
+    let content = |name: &str| machine.disk.content(name).filter(|content| !content.is_empty());
+    let there = |(name, _): &'_ (String, Vec<u8>)| Some((name.clone(), content(name)?));
+    let no_files = machine.disk.count_what_is_no_file(Path::new("log"));
     let files: Vec<(String, Vec<u8>)> = past.files.iter().filter_map(there).collect();
     let (mut states, mut rng) = (0, Rng::new(seed));
     for at in 0..steps {
@@ -164,6 +173,8 @@ pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, se
         states += 1;
         let what = format!("stopped at {at} of {steps} by {stop:?}, {keep:?}");
         nothing_is_gone(past, damage, &files, &fork).map_err(|text| format!("{what}: {text}"))?;
+        let left = ["log", BACKUP].map(|dir| fork.disk.count_what_is_no_file(Path::new(dir))).iter().sum::<usize>();
+        require!(left >= no_files, "{what}: of {no_files} things that are no files {left} are left");
         after_a_crash(past, damage, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
     }
     Ok(states)

@@ -5,9 +5,10 @@ use twal::{Code, Durability, Entry, How, Options};
 
 use super::faults::machine;
 use super::model::{read_next, require, Verdict};
-use super::world::{Machine, Story};
+use super::world::{verified, Machine, Story};
 
 const SYNC: How = How { sync: Some(true), no_wait: false };
+const NO_SYNC: How = How { sync: Some(false), no_wait: false };
 
 fn entry(data: &[u8]) -> Entry<'_> {
     Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false }
@@ -192,6 +193,34 @@ pub fn elders_go_after_the_names_that_say_so(seed: u64, story: &mut Story) -> Ve
     Ok(())
 }
 
+/// A released file becomes a spare, and then a segment.  Wherever the power goes: no file has its old name and its new
+/// content.  Nobody reads it, but whoever verifies the log would be told of damage.
+pub fn a_recycled_file_lost_its_old_name_first(seed: u64, story: &mut Story) -> Verdict {
+    let failed = |error: twal::Error| error.to_string();
+    for step in 0.. {
+        let machine = machine(seed);
+        machine.disk.set_keep(if seed.is_multiple_of(2) { Keep::Nothing } else { Keep::Random });
+        let log = machine.open().map_err(failed)?;
+        // The keeper has no time to prepare a spare: the next segment is a recycled one.
+        let roll = || log.append(&entry(b"kept"), SYNC).and_then(|_| log.roll());
+        for _ in 0..5 {
+            roll().map_err(failed)?;
+        }
+        machine.disk.stop_at(machine.disk.steps() + step, Stop::PowerCut);
+        story.say(format!("power cut at step {step} of a trim and what is made of it"));
+        let done = log.trim(5).and_then(|()| (0..4).try_for_each(|_| roll()));
+        let recycled = log.stats().segments_recycled;
+        drop(log);
+        if !machine.disk.restart() {
+            require!(recycled > 0, "nothing was recycled");
+            return done.map_err(failed);
+        }
+        story.count("power cuts");
+        require!(verified(&machine, seed)?.is_some_and(|last| last >= 5), "not all is there");
+    }
+    Ok(())
+}
+
 /// Only who was there when it failed is told of the failure itself; who comes later, of the state.
 pub fn later_callers_are_told_of_the_state(seed: u64, _story: &mut Story) -> Verdict {
     let machine = machine(seed);
@@ -211,4 +240,81 @@ pub fn later_callers_are_told_of_the_state(seed: u64, _story: &mut Story) -> Ver
     require!(code(log.roll()) == poisoned && code(log.trim(1)) == poisoned, "roll and trim after it");
     require!(code(log.close()) == poisoned, "close after it");
     Ok(())
+}
+
+/// While a flush is on its way another frame is written, and the flush that is to cover that one fails.  The first
+/// flush does not cover it, and must not say so.
+pub fn a_flush_claims_only_what_came_before_it(seed: u64, _story: &mut Story) -> Verdict {
+    let machine = quiet(machine(seed));
+    let failed = |error: twal::Error| error.to_string();
+    let log = machine.open().map_err(failed)?;
+    log.append(&entry(b"before"), NO_SYNC).map_err(failed)?;
+    machine.pass_us(2000);
+    log.tick();
+    require!(log.durable_seq() == 0, "flushed, and nobody asked for it");
+    let (frames, syncs) = (log.stats().frames, machine.disk.counts().of(CallKind::Sync));
+    let (beside, disk) = (log.clone(), machine.disk.clone());
+    machine.disk.behind_next_flush(Box::new(move || {
+        disk.fail_kind(CallKind::Sync, 0, libc::EIO);
+        beside.append(&entry(b"beside it"), NO_SYNC).expect("appends");
+        // Somebody wants it durable: it is written, and flushed.
+        beside.sync_async(0, None).expect("is noted");
+        beside.tick();
+    }));
+    log.sync(1).map_err(failed)?;
+    let more = (log.stats().frames - frames, machine.disk.counts().of(CallKind::Sync) - syncs);
+    require!(more == (1, 2), "one frame and a flush that failed beside a flush, not {more:?}");
+    require!(log.durable_seq() == 1, "{} is called durable", log.durable_seq());
+    let cut = machine.crashed(seed, Stop::PowerCut, Keep::Nothing);
+    require!(cut.reopen()?.last_seq() >= 1, "1 was durable");
+    Ok(())
+}
+
+/// A writer dies while a reader looks on: from then on the reader delivers all that is whole, and what it delivered
+/// is there after a power cut.
+pub fn a_reader_flushes_when_its_writer_died(seed: u64, story: &mut Story) -> Verdict {
+    let machine = quiet(machine(seed));
+    let failed = |error: twal::Error| error.to_string();
+    let log = machine.open().map_err(failed)?;
+    log.append(&entry(b"durable"), SYNC).map_err(failed)?;
+    log.append(&entry(b"durable too"), SYNC).map_err(failed)?;
+    let reader = machine.open_to_read().map_err(failed)?;
+    let mut iter = reader.iter(0).map_err(failed)?;
+    let mut delivered = 0;
+    while let Some(read) = read_next(&mut iter).map_err(failed)? {
+        delivered = read.seq;
+    }
+    require!(delivered <= 2, "{delivered} was delivered, 2 are durable");
+    for _ in 0..3 {
+        log.append(&entry(&[b'x'; 900]), NO_SYNC).map_err(failed)?;
+        machine.pass_us(2000);
+        log.tick();
+    }
+    let (durable, last) = (log.durable_seq(), log.last_seq());
+    require!(durable < last && log.stats().ring_bytes == 0, "written and not flushed: {:?}", log.stats());
+    // It dies of a write that fails: from then on it flushes nothing, and gives its locks back.
+    machine.disk.fail_kind(CallKind::Write, 0, libc::EIO);
+    let _ = log.append(&entry(b"fails"), SYNC);
+    require!(log.close().is_err(), "a poisoned log says so at its close");
+    machine.disk.clear_faults();
+    while let Some(read) = read_next(&mut iter).map_err(failed)? {
+        delivered = read.seq;
+    }
+    require!(delivered >= last, "with no writer there all that is whole is delivered, not only {delivered} of {last}");
+    story.say(format!("delivered up to {delivered}"));
+    let cut = machine.crashed(seed, Stop::PowerCut, Keep::Nothing);
+    let there = cut.reopen()?.last_seq();
+    require!(there >= delivered, "{delivered} was delivered, {there} is there");
+    Ok(())
+}
+
+/// The same machine, on which nothing is flushed or marked by time.
+fn quiet(machine: Machine) -> Machine {
+    let options = Options {
+        durability: Some(Durability::Async),
+        flush_interval_ms: 1_000_000,
+        idle_mark_us: 1_000_000_000,
+        ..machine.options.clone()
+    };
+    Machine { options, ..machine }
 }

@@ -163,9 +163,14 @@ pub fn check_crashed(crashed: &Machine, model: &Model, rng: &mut Rng, story: &mu
         }
         read_only = (!late).then_some(seen);
     }
+    let verified = if model.born && rng.percent(10) { verified(crashed, rng.next())? } else { None };
     let log = crashed.reopen()?;
     let seen = Seen::of(&log);
     model.check(&seen, model.acked).map_err(|text| format!("{text}\n{}", crashed.disk.trace()))?;
+    if let Some(last) = verified {
+        require!(last == seen.last_seq(), "verify ends at {last}, the log at {}", seen.last_seq());
+        story.count("crash states verified");
+    }
     Model::check_report(&seen)?;
     story.count(match log.report().tail {
         twal::Tail::Clean => "opened clean",
@@ -221,6 +226,23 @@ pub fn check_crashed(crashed: &Machine, model: &Model, rng: &mut Rng, story: &mu
         "a record changed when the next was appended"
     );
     log.close().map_err(|error| format!("close fails: {error}"))
+}
+
+/// Nothing is damaged, in what was released neither: where verify says that the log ends; None: writes are on their way.
+pub fn verified(crashed: &Machine, seed: u64) -> Verdict<Option<u64>> {
+    let fork = crashed.crashed(seed, Stop::Kill, Keep::Random);
+    if fork.disk.late_writes() > 0 {
+        return Ok(None);
+    }
+    let mut told = Vec::new();
+    let mut tell = |finding: &twal::Finding| {
+        told.push(format!("{finding:?}"));
+        true
+    };
+    let verified = twal::verify_on(fork.disk.as_ref(), Path::new("log"), &mut tell);
+    let verified = verified.map_err(|error| format!("verify fails: {error}"))?;
+    require!(verified.damaged == 0, "a crash left damage:\n{}\n{}", told.join("\n"), crashed.disk.trace());
+    Ok(Some(verified.last_good_seq))
 }
 
 // ---- Playing seeds ----

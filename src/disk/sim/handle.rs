@@ -1,6 +1,7 @@
 //! The three traits over the simulated world: open directories and files.
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -70,6 +71,17 @@ impl Dir for SimDir {
 
     fn replace(&self, from: &str, over: &str) -> io::Result<()> {
         self.shared.world().replace(self.id, from, over)
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        self.shared.world().exchange(self.id, one, other)
+    }
+
+    fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()> {
+        match (to as &dyn Any).downcast_ref::<SimDir>().filter(|to| Arc::ptr_eq(&to.shared, &self.shared)) {
+            Some(to) => self.shared.world().move_to(self.id, name, to.id, new),
+            None => super::world::errno(libc::EXDEV),
+        }
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -182,7 +194,13 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.shared.world().sync(self.id)
+        let done = self.shared.world().sync(self.id);
+        // A statement of its own: the hook may flush, too.
+        let hook = self.shared.flush_hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        done
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -113,6 +113,8 @@ impl Ranges {
 pub(super) struct Inode {
     /// The last name it had, for the trace.
     pub(super) label: String,
+    /// A directory, a link, a FIFO: it has a name, and opening it fails.
+    pub(super) is_no_file: bool,
     sectors: BTreeMap<u64, Sector>,
     /// Sectors with something pending or cached.
     dirty: BTreeSet<u64>,
@@ -128,6 +130,10 @@ pub(super) struct Inode {
 impl Inode {
     pub(super) fn named(label: &str) -> Self {
         Inode { label: label.to_owned(), ..Inode::default() }
+    }
+
+    pub(super) fn no_file() -> Self {
+        Inode { is_no_file: true, ..Inode::default() }
     }
 
     pub(super) fn size(&self) -> u64 {

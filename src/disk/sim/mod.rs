@@ -18,15 +18,16 @@
 //! | planned | a failed flush drops what it covered: no later flush makes it durable, whether reads see it or the bytes before it | [`SimDisk::fail_kind`] |
 //! | planned | the disk is full | [`SimDisk::set_capacity`] |
 //! | planned | flushes lie; a write is lost or lands elsewhere; reads fail, then succeed; bytes rot; files vanish, double, swap, shrink | [`SimDisk::lie_about_flushes`], [`SimDisk::lose_next_write`], … |
-//! | planned | a reader sees a write in part; the second of two writes lands first | [`SimDisk::between_units`], [`SimDisk::set_concurrency`] |
+//! | planned | a reader sees a write in part; the second of two writes lands first | [`SimDisk::between_units`], [`SimDisk::behind_next_flush`], [`SimDisk::set_concurrency`] |
 //!
 //! **Names after a power cut.**  The changes since the last [`Dir::sync`] are
 //! tried in order on the names that are durable.  Each stays or is lost; one
 //! that stays but finds the names not as it needs them (its file not under the
 //! old name, the new name taken) is lost too.  So a lost rename leaves the old
 //! name, a lost creation takes the later rename of that file with it, a lost
-//! removal brings the file back, a lost replacement leaves both names as they were, and no file has two names.  Content belongs to
-//! the file, not to the name.  [`File::sync`] flushes no name.
+//! removal brings the file back, a lost replacement or exchange leaves both names as they were, and no file has two
+//! names, but for one that moves to another directory, between the flushes of the two.  Content belongs to the file, not
+//! to the name.  [`File::sync`] flushes no name.
 //!
 //! **Lives.**  Everything opened belongs to the life of one process.  When that
 //! ends, its handles answer EIO for ever, and its locks are gone, but for those
@@ -90,7 +91,7 @@ pub enum CallKind {
     Create,
     /// [`Dir::open`].
     Open,
-    /// [`Dir::rename`] and [`Dir::replace`].
+    /// [`Dir::rename`], [`Dir::replace`], [`Dir::exchange`] and [`Dir::move_to`].
     Rename,
     /// [`Dir::remove`].
     Remove,
@@ -153,9 +154,13 @@ impl Counts {
 /// Runs between two landings of a write, with the file's name and the offset of what landed.
 pub type Hook = Box<dyn FnMut(&str, u64) + Send>;
 
+/// Runs when a file was flushed and who flushed it does not know yet.
+pub type FlushHook = Box<dyn FnOnce() + Send>;
+
 struct Shared {
     world: Mutex<World>,
     hook: Mutex<Option<Hook>>,
+    flush_hook: Mutex<Option<FlushHook>>,
     /// Whether a hook is set, even while it runs; writes of its own do not call it.
     hooked: AtomicBool,
     concurrent: AtomicBool,
@@ -193,6 +198,7 @@ impl SimDisk {
             shared: Arc::new(Shared {
                 world: Mutex::new(world),
                 hook: Mutex::new(None),
+                flush_hook: Mutex::new(None),
                 hooked: AtomicBool::new(false),
                 concurrent: AtomicBool::new(false),
                 arrivals: AtomicU64::new(0),
@@ -404,6 +410,11 @@ impl SimDisk {
         self.world().put(name, inode);
     }
 
+    /// Puts something there that is no file, in place of what may be; the names that are pending become durable.
+    pub fn put_what_is_no_file(&self, name: &str) {
+        self.world().put(name, Inode::no_file());
+    }
+
     /// Copies what reads see of a file; the names that are pending become durable.
     pub fn copy_file(&self, from: &str, to: &str) {
         let mut world = self.world();
@@ -439,6 +450,11 @@ impl SimDisk {
         *self.shared.hook.lock().unwrap_or_else(PoisonError::into_inner) = hook;
     }
 
+    /// Calls `hook` behind the next flush of a file, before that returns: what is written there is not covered by it.
+    pub fn behind_next_flush(&self, hook: FlushHook) {
+        *self.shared.flush_hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
     // ---- Looking ----
 
     fn names_of(&self, dir: Option<&Path>, names: impl Fn(&Names) -> Vec<String>) -> Vec<String> {
@@ -458,6 +474,15 @@ impl SimDisk {
     /// The names that are durable in the directory that was opened first, sorted.
     pub fn durable_names(&self) -> Vec<String> {
         self.names_of(None, |names| names.durable.keys().cloned().collect())
+    }
+
+    /// How many things in `dir` are no files.
+    pub fn count_what_is_no_file(&self, dir: &Path) -> usize {
+        let world = self.world();
+        let is_no_file = |name: &&String| {
+            world.find(&format!("{}/{name}", dir.display()), false).is_some_and(|inode| inode.is_no_file)
+        };
+        world.dir_names(Some(dir)).map_or(0, |names| names.visible.keys().filter(is_no_file).count())
     }
 
     /// What reads see of a file; None: there is none.

@@ -28,10 +28,39 @@ pub(super) fn errno<T>(code: i32) -> io::Result<T> {
 /// cannot lose the content with it.
 #[derive(Debug, Clone)]
 enum NameOp {
-    Create { name: String, ino: u64 },
-    Rename { from: String, to: String, ino: u64 },
-    Replace { from: String, over: String, ino: u64, was: u64 },
-    Remove { name: String, ino: u64 },
+    Create {
+        name: String,
+        ino: u64,
+    },
+    Rename {
+        from: String,
+        to: String,
+        ino: u64,
+    },
+    Replace {
+        from: String,
+        over: String,
+        ino: u64,
+        was: u64,
+    },
+    Remove {
+        name: String,
+        ino: u64,
+    },
+    Exchange {
+        one: String,
+        other: String,
+        inos: [u64; 2],
+    },
+    /// The two halves of a move to another directory, with one stamp: both stay or both are lost.
+    MoveIn {
+        name: String,
+        ino: u64,
+    },
+    MoveOut {
+        name: String,
+        ino: u64,
+    },
 }
 
 impl NameOp {
@@ -40,14 +69,21 @@ impl NameOp {
             NameOp::Create { ino, .. }
             | NameOp::Rename { ino, .. }
             | NameOp::Replace { ino, .. }
-            | NameOp::Remove { ino, .. } => *ino,
+            | NameOp::Remove { ino, .. }
+            | NameOp::Exchange { inos: [ino, _], .. }
+            | NameOp::MoveIn { ino, .. }
+            | NameOp::MoveOut { ino, .. } => *ino,
         }
+    }
+
+    fn is_move(&self) -> bool {
+        matches!(self, NameOp::MoveIn { .. } | NameOp::MoveOut { .. })
     }
 
     /// Applies the change if the names still are as it needs them.
     fn apply(&self, names: &mut BTreeMap<String, u64>) {
         match self {
-            NameOp::Create { name, ino } => {
+            NameOp::Create { name, ino } | NameOp::MoveIn { name, ino } => {
                 names.entry(name.clone()).or_insert(*ino);
             }
             NameOp::Rename { from, to, ino } => {
@@ -62,9 +98,15 @@ impl NameOp {
                     names.insert(over.clone(), *ino);
                 }
             }
-            NameOp::Remove { name, ino } => {
+            NameOp::Remove { name, ino } | NameOp::MoveOut { name, ino } => {
                 if names.get(name) == Some(ino) {
                     names.remove(name);
+                }
+            }
+            NameOp::Exchange { one, other, inos } => {
+                if names.get(one) == Some(&inos[0]) && names.get(other) == Some(&inos[1]) {
+                    names.insert(one.clone(), inos[1]);
+                    names.insert(other.clone(), inos[0]);
                 }
             }
         }
@@ -404,6 +446,7 @@ impl World {
 
     pub(super) fn open(&mut self, dir: u64, name: &str, access: Access) -> io::Result<u64> {
         self.in_dir(dir, CallKind::Open, name, |world| match world.names(dir).visible.get(name).copied() {
+            Some(ino) if world.inode(ino).is_no_file => errno(libc::ELOOP),
             Some(ino) => Ok(world.open_file(ino, access)),
             None => errno(libc::ENOENT),
         })
@@ -441,6 +484,33 @@ impl World {
             let stamp = world.fresh();
             let (from, over) = (from.to_owned(), over.to_owned());
             world.change_names(dir, stamp, NameOp::Replace { from, over, ino, was });
+            Ok(())
+        })
+    }
+
+    pub(super) fn exchange(&mut self, dir: u64, one: &str, other: &str) -> io::Result<()> {
+        self.in_dir(dir, CallKind::Rename, &format!("{one} <-> {other}"), |world| {
+            let names = &world.names(dir).visible;
+            let found = names.get(one).copied().zip(names.get(other).copied());
+            let Some(inos) = found.map(|(one, other)| [one, other]) else { return errno(libc::ENOENT) };
+            for (name, ino) in [other, one].into_iter().zip(inos) {
+                name.clone_into(&mut world.inode(ino).label);
+            }
+            let stamp = world.fresh();
+            world.change_names(dir, stamp, NameOp::Exchange { one: one.to_owned(), other: other.to_owned(), inos });
+            Ok(())
+        })
+    }
+
+    pub(super) fn move_to(&mut self, dir: u64, name: &str, to: u64, new: &str) -> io::Result<()> {
+        self.in_dir(dir, CallKind::Rename, &format!("{name} -> elsewhere"), |world| {
+            let Some(ino) = world.names(dir).visible.get(name).copied() else { return errno(libc::ENOENT) };
+            if world.names(to).visible.contains_key(new) {
+                return errno(libc::EEXIST);
+            }
+            let stamp = world.fresh();
+            world.change_names(to, stamp, NameOp::MoveIn { name: new.to_owned(), ino });
+            world.change_names(dir, stamp, NameOp::MoveOut { name: name.to_owned(), ino });
             Ok(())
         })
     }

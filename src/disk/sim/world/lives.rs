@@ -1,6 +1,7 @@
 //! How lives end and what outlives them: locks, stops, late writes.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::{errno, Flight, Lock, OpenFile, Place, World};
@@ -144,10 +145,16 @@ impl World {
             Keep::Random if in_order => Fate::UpTo(upto),
             Keep::Random => Fate::Each(rng.bias()),
         };
+        let mut moves = BTreeMap::new();
         for names in self.dirs.values_mut() {
             let fate = fate(&mut rng);
             for (stamp, op) in std::mem::take(&mut names.journal) {
-                if fate.choose(&[stamp], &mut rng) != 0 {
+                let mut stays = fate.choose(&[stamp], &mut rng) != 0;
+                if op.is_move() {
+                    // Of its other half too, unless that is durable already.
+                    stays = *moves.entry(stamp).or_insert(stays);
+                }
+                if stays {
                     op.apply(&mut names.durable);
                 } else {
                     self.counts.names_lost += 1;

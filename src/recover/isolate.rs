@@ -1,0 +1,95 @@
+//! What lies in a log's directory and is nothing of the log's, and what of it may hold records all the same.
+//!
+//! ```text
+//!    what                                    what is planned     acknowledged
+//! A  a file that is named as nothing of      it goes             unknown; of a file whose header is this log's, yes, if
+//!    a log's is                                                  a frame in it says that one of its records was durable
+//! B  what is no file (a directory, a link,   it is moved         unknown: nobody looks inside
+//!    a FIFO) and is named so, or as a
+//!    spare, as a second file of a segment,
+//!    as one that was released before the
+//!    newest of these, or as an unfinished
+//!    repair
+//! ```
+//!
+//! What is no file and is named as a segment of which there is no other file is that segment, damaged as a whole.
+
+use super::examine::unknown_name;
+use super::finding::Acknowledged;
+use super::plan::{Lost, Step, StepKind};
+use crate::base::Result;
+use crate::disk::Access;
+use crate::format::Id;
+use crate::read::segment;
+use crate::segment::directory::{not_a_file, Listing};
+use crate::segment::name::spare_name;
+use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
+
+/// What is to go, and why: its name and what is wrong with it.
+pub type Odd = (Step, String);
+
+/// Everything of `listing` that is none of the log's.  What has a segment's name leaves the listing, and what
+/// `directory` knows.
+pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>> {
+    let mut odd = Vec::new();
+    for name in &listing.unknown {
+        if !directory.is_file(name)? {
+            odd.push((unknown(name), not_a_file(&name)));
+        } else if name != UNFINISHED_REPAIR {
+            let step = of_this_log(directory, name, &listing.segments).unwrap_or_else(|| unknown(name));
+            odd.push((step, unknown_name(name)));
+        }
+    }
+    for name in listing.spares.iter().map(|n| spare_name(*n)) {
+        if !directory.is_file(&name)? {
+            odd.push((unknown(&name), not_a_file(&name)));
+        }
+    }
+    let names = listing.segments.clone();
+    let elders = retain::first_live(&names).saturating_sub(1);
+    for (at, name) in names.iter().enumerate() {
+        let doubled = listing.segments.iter().filter(|other| other.index == name.index).count() > 1;
+        let file = name.to_string();
+        // Of the released ones only the newest counts.
+        if (doubled || at < elders) && !directory.is_file(&file)? {
+            odd.push((unknown(&file), not_a_file(&file)));
+            listing.segments.retain(|other| other != name);
+            directory.forget(name);
+        }
+    }
+    Ok(odd)
+}
+
+fn unknown(name: &str) -> Step {
+    Step {
+        kind: StepKind::Isolate,
+        file: name.to_owned(),
+        segment: 0,
+        offset: 0,
+        first_seq: 0,
+        last_seq: 0,
+        acknowledged: Acknowledged::Unknown,
+    }
+}
+
+/// Which log: what the newest header that can be read says.
+pub fn log_id(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+    let header = |name: &SegmentName| segment::open(directory, name.index, Access::Read).map(|opened| opened.header);
+    names.iter().rev().find_map(|name| header(name).ok()).map(|header| header.log_id)
+}
+
+/// A segment of this log under another name, by its header; None: that cannot be told.
+fn of_this_log(directory: &Directory, name: &str, names: &[SegmentName]) -> Option<Step> {
+    let opened = segment::open_by_name(directory, name).ok()?;
+    log_id(directory, names).filter(|log_id| opened.header.log_id == *log_id)?;
+    let header = opened.header;
+    let mut held = Lost::default();
+    // What cannot be read says nothing.
+    held.look(&opened, &header.before, u64::from(header.block_size)).ok()?;
+    let last_seq = held.last_seq.max(header.first_seq - 1);
+    let acknowledged = match held.says_durable && last_seq >= header.first_seq {
+        true => Acknowledged::Yes,
+        false => Acknowledged::Unknown,
+    };
+    Some(Step { segment: header.index, first_seq: header.first_seq, last_seq, acknowledged, ..unknown(name) })
+}
