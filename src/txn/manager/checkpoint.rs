@@ -65,7 +65,7 @@ impl Manager {
         let (log, counted) = (&self.inner.log, &self.inner.counted);
         log.sync(seq)?;
         counted.checkpoints.one();
-        counted.checkpoint_seq.store(seq, Ordering::Relaxed);
+        self.inner.compactor.checkpoint_seq.store(seq, Ordering::Relaxed);
         log.hold(needed_seq);
         if !self.inner.options.keep_records {
             log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;

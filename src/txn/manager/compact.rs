@@ -44,6 +44,9 @@ pub(super) struct Compactor {
     memory: Mutex<Memory>,
     /// The manager is going.
     is_over: AtomicBool,
+    /// Number of the last durable checkpoint, found or written.  What reads it under `memory` finds that checkpoint in the
+    /// log: only a compaction by a newer one, which is noted here before, takes it away.
+    pub(super) checkpoint_seq: AtomicU64,
     pub(super) compactions: Counter,
     pub(super) compactions_failed: Counter,
     /// As of the last compaction; written by it alone, read to say whether the next is due, for which old values will do.
@@ -70,15 +73,16 @@ impl Compactor {
             log: log.clone(),
             memory: Mutex::default(),
             is_over: AtomicBool::new(false),
+            checkpoint_seq: AtomicU64::new(0),
             compactions: Counter::default(),
             compactions_failed: Counter::default(),
             basis: Basis { below_seq: zero(), records_kept: zero(), events_kept: zero(), events: zero() },
         }
     }
 
-    /// Counting for the first automatic compaction begins here.
-    pub(super) fn begin_at(&self, seq: u64) {
-        self.basis.below_seq.store(seq, Ordering::Relaxed);
+    /// Counting for the first automatic compaction begins at the last checkpoint.
+    pub(super) fn begin(&self) {
+        self.basis.below_seq.store(self.checkpoint_seq.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Steps 3 and 4.
@@ -138,7 +142,7 @@ impl Manager {
         if options.seal {
             self.inner.log.roll()?;
         }
-        let mut seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
+        let mut seq = compactor.checkpoint_seq.load(Ordering::Relaxed);
         if self.lock()?.since_checkpoint > 0 || seq < compactor.active_first() {
             seq = self.write_checkpoint()?;
         }
@@ -155,15 +159,15 @@ impl Manager {
             return;
         }
         let compactor = Arc::clone(&self.inner.compactor);
-        let seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
         let events = self.events_written();
         let compactions = compactor.compactions.get();
         let started = spawn("twal-compact", move || {
             let mut memory = compactor.lock();
             if compactor.compactions.get() != compactions {
-                // One by call came first, by a newer checkpoint: this one may be gone, and nothing is left to do.
+                // One by call came first, and left nothing to do.
                 return;
             }
+            let seq = compactor.checkpoint_seq.load(Ordering::Relaxed);
             let done = compactor.run(&mut memory, seq, 0, events);
             if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
                 compactor.compactions_failed.one();

@@ -98,7 +98,7 @@ impl Manager {
             checkpoints_failed: counted.checkpoints_failed.get(),
             compactions: self.inner.compactor.compactions.get(),
             compactions_failed: self.inner.compactor.compactions_failed.get(),
-            checkpoint_seq: counted.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
+            checkpoint_seq: self.inner.compactor.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
             active_sagas: len_u64(state.table.sagas().len()),
             active_transactions: len_u64(state.table.transactions().len()),
             state_bytes: len_u64(state.table.state_len()),
