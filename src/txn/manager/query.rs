@@ -32,6 +32,8 @@ pub struct Counts {
     pub active_transactions: u64,
     /// Bytes of the table's state.
     pub state_bytes: u64,
+    /// Recoveries since the log was opened: this manager's, and those of others that it had before.
+    pub recoveries: u64,
 }
 
 impl Manager {
@@ -102,6 +104,7 @@ impl Manager {
             active_sagas: len_u64(state.table.sagas().len()),
             active_transactions: len_u64(state.table.transactions().len()),
             state_bytes: len_u64(state.table.state_len()),
+            recoveries: self.inner.log.recoveries(),
         };
         Ok(counts)
     }

@@ -59,6 +59,7 @@ impl Manager {
             manager.checkpoint()?;
         }
         manager.inner.compactor.begin();
+        log.recovered();
         Ok((manager, found))
     }
 }
