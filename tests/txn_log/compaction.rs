@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use twal::disk::sim::Stop;
@@ -379,6 +380,35 @@ fn an_automatic_compaction_gives_way_to_one_by_call() {
     manager.compact(&SEAL).unwrap();
     let counts = manager.counts().unwrap();
     assert_eq!((counts.compactions, counts.compactions_failed), (3, 0), "{counts:?}");
+}
+
+/// Another thread's checkpoints release what is in front of them, the checkpoint too that a compaction was about to go by.
+#[test]
+fn a_compaction_goes_by_a_checkpoint_that_is_still_there() {
+    let mut machine = Machine::with_threads(10);
+    machine.options.max_retained_segments = 1;
+    let (log, manager, _) = machine.recover();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let releasing = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                log.roll().unwrap();
+                manager.checkpoint().unwrap();
+            }
+        });
+        let mut compacted = Ok(Compaction::default());
+        for round in 0.. {
+            compacted = compacted.and_then(|_| manager.compact(&CompactionOptions::default()));
+            // The other one has had its turn.
+            if round >= 4000 && log.first_seq() > 1 || compacted.is_err() {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        releasing.join().unwrap();
+        compacted.unwrap();
+    });
+    log.close().unwrap();
 }
 
 fn records_left(log: &Log) -> usize {
