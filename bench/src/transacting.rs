@@ -63,10 +63,13 @@ pub fn operations(contest: &mut Contest<'_>, workload: Workload) -> Result<(), F
     for (job, cells) in jobs.iter().zip(&table) {
         for cell in cells {
             let value = |name: &str| cell.value(name);
+            // What a bare write of a block is beside appends says nothing.
+            let is_bare = matches!(cell.contender, Contender::Limit);
+            let beside = |name: &str| if is_bare { "–".into() } else { fixed(value(name), 2) };
             let mut row = vec![job.how.clone().unwrap_or_default(), cell.contender.name(), job.threads.to_string()];
             row.push(grouped(value("per_second")));
             row.extend(["p50_us", "p99_us", "max_us"].map(|name| micros(value(name))));
-            row.extend(["rate_to_appends", "p50_to_appends", "rate_to_limit"].map(|name| fixed(value(name), 2)));
+            row.extend(["rate_to_appends", "p50_to_appends", "rate_to_limit"].map(beside));
             row.push(fixed(value("flushes_per_record"), 3));
             row.push(fixed(value("cpu_us_per_record"), 1));
             row.push(fixed(value("peak_rss_kib") / 1024.0, 1));
