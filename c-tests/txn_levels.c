@@ -6,6 +6,8 @@
  * participants are memory that the children share, and remember tokens.
  *
  * t:with txn_helpers
+ * t:valgrind no, dozens of processes that each open a log
+ * t:asan no, dozens of processes that each open a log
  */
 #include "txn_helpers.h"
 

@@ -5,6 +5,7 @@
  * taken; a new open finds what they were told.
  *
  * t:with txn_helpers
+ * t:valgrind no, there is one thread at a time there
  */
 #include "txn_helpers.h"
 

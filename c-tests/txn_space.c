@@ -4,6 +4,8 @@
  * Method: sagas that fill many times as many segments as may stay; one that is not finished meanwhile; the files are counted.
  *
  * t:with txn_helpers
+ * t:valgrind no, it is about files
+ * t:asan no, it is about files
  */
 #include "txn_helpers.h"
 
