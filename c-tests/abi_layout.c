@@ -176,7 +176,7 @@ FIELD(twal_txn_report, records_corrupted, 24, uint64_t);
 FIELD(twal_txn_report, checkpoints, 32, uint64_t);
 FIELD(twal_txn_report, unfinished, 40, uint64_t);
 
-_Static_assert(sizeof(twal_txn_stats) >= 96 && sizeof(twal_txn_stats) % 8 == 0, "twal_txn_stats");
+_Static_assert(sizeof(twal_txn_stats) >= 104 && sizeof(twal_txn_stats) % 8 == 0, "twal_txn_stats");
 _Static_assert(sizeof(twal_compact_options) == 24 && sizeof(twal_compaction) == 104, "twal_compaction");
 _Static_assert(sizeof(twal_tombstone_info) == 288 && sizeof(twal_purge_info) == 32 && sizeof(twal_applied_info) == 24,
                "twal_tombstone_info");
@@ -204,6 +204,7 @@ FIELD(twal_txn_stats, state_bytes, 64, uint64_t);
 FIELD(twal_txn_stats, stream_events, 72, uint64_t);
 FIELD(twal_txn_stats, compactions, 80, uint64_t);
 FIELD(twal_txn_stats, compactions_failed, 88, uint64_t);
+FIELD(twal_txn_stats, recoveries, 96, uint64_t);
 
 SIZE(twal_saga_step, 56);
 FIELD(twal_saga_step, depends_on, 0, const uint32_t *);

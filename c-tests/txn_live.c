@@ -520,6 +520,12 @@ int main(void)
     t_equal(stats.saga_events + stats.tx_events + stats.checkpoints, twal_last_seq(log_));
     t_equal(t_saga_state(txn_, first), TWAL_SAGA_EXECUTING);
     t_equal(t_2pc_state(txn_, tx), TWAL_2PC_PREPARING);
+    t_equal(stats.recoveries, 1);
+    t_txn_close(txn_);
+    txn_ = t_recover(log_, NULL);
+    stats = t_txn_stats(txn_);
+    t_equal(stats.recoveries, 2);
+    t_equal(stats.saga_events, 0);
     t_txn_close(txn_);
     t_close(log_);
     return t_end();

@@ -204,7 +204,7 @@
 #define TWAL_TXN_REPORT_INIT \
     { sizeof(twal_txn_report), 0, 0, 0, 0, 0 }
 #define TWAL_TXN_STATS_INIT \
-    { sizeof(twal_txn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_txn_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_COMPACT_OPTIONS_INIT \
     { sizeof(twal_compact_options), 0, 0, 0 }
 #define TWAL_COMPACTION_INIT \
@@ -1724,6 +1724,10 @@ typedef struct twal_txn_stats {
      * Automatic compactions that failed; each is tried again later.
      */
     uint64_t compactions_failed;
+    /**
+     * How often twal_txn_recover() has succeeded since the log was opened.
+     */
+    uint64_t recoveries;
 } twal_txn_stats;
 
 /**
@@ -5082,7 +5086,7 @@ TWAL_OFFSET_(twal_txn_operation, kind, 72);
 TWAL_SIZE_(twal_txn_report, 48);
 TWAL_OFFSET_(twal_txn_report, unfinished, 40);
 
-TWAL_SIZE_(twal_txn_stats, 96);
+TWAL_SIZE_(twal_txn_stats, 104);
 TWAL_OFFSET_(twal_txn_stats, state_bytes, 64);
 TWAL_OFFSET_(twal_txn_stats, compactions, 80);
 

@@ -11,7 +11,7 @@ usage: twal-bench [options]           measure
        twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
   --workload LIST   of sync, loaded, async, offered, steady, fresh, batch1000, replay, open, rollover,
-                    idle, allocations; default all of them
+                    idle, allocations, sagas, commits2pc, txn_replay, compaction; default all of them
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
@@ -45,9 +45,13 @@ pub enum Workload {
     Rollover,
     Idle,
     Allocations,
+    Sagas,
+    Commits,
+    TxnReplay,
+    Compaction,
 }
 
-const WORKLOADS: [(&str, Workload); 12] = [
+const WORKLOADS: [(&str, Workload); 16] = [
     ("sync", Workload::Sync),
     ("loaded", Workload::Loaded),
     ("async", Workload::Async),
@@ -60,6 +64,10 @@ const WORKLOADS: [(&str, Workload); 12] = [
     ("rollover", Workload::Rollover),
     ("idle", Workload::Idle),
     ("allocations", Workload::Allocations),
+    ("sagas", Workload::Sagas),
+    ("commits2pc", Workload::Commits),
+    ("txn_replay", Workload::TxnReplay),
+    ("compaction", Workload::Compaction),
 ];
 
 impl Workload {

@@ -27,11 +27,22 @@ fn spread(line: &Json, name: &str) -> String {
     }
 }
 
+/// What tells lines of these kinds apart.
+fn how_of(line: &Json, kinds: &[&str]) -> String {
+    if kinds.contains(&line.text("kind")) {
+        text_or_dash(line, "how")
+    } else {
+        "–".into()
+    }
+}
+
 /// The columns of the tables; of those that no line has, the table is without.
-const COLUMNS: [(&str, Show); 34] = [
+const COLUMNS: [(&str, Show); 42] = [
     ("run", |line| whole(line.number("run_number"))),
-    ("opened", |line| if line.text("kind") == "offered" { "–".into() } else { text_or_dash(line, "how") }),
-    ("pace", |line| if line.text("kind") == "offered" { text_or_dash(line, "how") } else { "–".into() }),
+    ("opened", |line| how_of(line, &["open", "rollover"])),
+    ("pace", |line| how_of(line, &["offered"])),
+    ("waited for", |line| how_of(line, &["sagas", "commits2pc"])),
+    ("how", |line| how_of(line, &["txn_replay"])),
     ("threads", |line| whole(line.number("threads"))),
     ("bytes", |line| whole(line.number("bytes"))),
     ("offered/s", |line| whole(line.number("rate"))),
@@ -58,6 +69,12 @@ const COLUMNS: [(&str, Show); 34] = [
     ("p99 × L's", |line| spread(line, "p99_to_limit")),
     ("× best peer", |line| spread(line, "rate_to_best_peer")),
     ("best peer", |line| text_or_dash(line, "best_peer")),
+    ("× bare appends", |line| spread(line, "rate_to_appends")),
+    ("p50 × theirs", |line| spread(line, "p50_to_appends")),
+    ("× read", |line| spread(line, "rate_to_read")),
+    ("p99 without", |line| micros(line.number("without_p99_us"))),
+    ("p99 × without", |line| spread(line, "p99_to_without")),
+    ("compacted MB/s", |line| whole(line.number("compacted_bytes_per_second") / 1e6)),
     ("crossings", |line| whole(line.number("crossings"))),
     ("their p50", |line| micros(line.number("crossing_p50_us"))),
     ("their max", |line| micros(line.number("crossing_max_us"))),
@@ -148,7 +165,7 @@ fn latency(lines: &Lines, bytes: f64) -> Plot {
     }
 }
 
-const CHAPTERS: [(&str, &str, &str); 12] = [
+const CHAPTERS: [(&str, &str, &str); 16] = [
     ("sync", "SYNC", "Each thread appends a record, waits until it is durable, repeats."),
     ("loaded", "SYNC with busy CPUs", "The same beside one spinning process pinned to each CPU; L, too."),
     ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records. Peers flush whenever so many MiB are unflushed as gave the best rate of 4, 32, 256."),
@@ -161,6 +178,10 @@ const CHAPTERS: [(&str, &str, &str); 12] = [
     ("rollover", "Rollover", "Appends that begin a segment, of a log that is trimmed all the time."),
     ("idle", "Idle", "A log of which nobody wants anything after one record."),
     ("allocations", "Allocations", "By all threads of the process, while one appends, after open and warming up; no segment begins meanwhile."),
+    ("sagas", "Sagas", "Each thread carries out one saga of 3 steps after the other: 9 records told in 5 calls, of which 1 is a decision. A record here is a saga. Bare appends: the same records, batches and waits without a manager."),
+    ("commits2pc", "Two-phase commits", "The same of two-phase commits of 3 participants: 10 records told in 7 calls, of which 3 are decisions. Flushes: the forced writes that one takes; coordinators share them."),
+    ("txn_replay", "Replay of transactions", "`recover`: twal_txn_recover() of a log whose only checkpoint is at its beginning, so every record is read twice; `read`: every record once. L: a bare read of the same files."),
+    ("compaction", "Compaction", "8 threads append and wait while sealed segments are compacted, and before it."),
 ];
 
 /// The same lines, each with the number of its run: runs that have results still, in their order.

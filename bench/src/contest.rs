@@ -28,6 +28,8 @@ pub enum Contender {
     /// The same by as many threads as append, but no more than `BARE_THREADS_MAX`.
     Bare,
     Twal(IoEngine),
+    /// twal without its transactions: the records of an operation, appended with as many waits.
+    Appends(IoEngine),
     Peer {
         name: String,
         version: String,
@@ -42,6 +44,7 @@ impl Contender {
             Contender::Limit => "L".into(),
             Contender::Bare => "bare, as many threads".into(),
             Contender::Twal(engine) => format!("twal {}", engine_name(*engine)),
+            Contender::Appends(_) => "bare appends".into(),
             Contender::Peer { name, .. } => name.clone(),
         }
     }
@@ -52,6 +55,7 @@ impl Contender {
             Contender::Limit => "limit",
             Contender::Bare => "bare",
             Contender::Twal(_) => "twal",
+            Contender::Appends(_) => "appends",
             Contender::Peer { .. } => "peer",
         }
     }
@@ -69,7 +73,7 @@ pub struct Job {
     pub bytes: usize,
     pub time: Duration,
     pub rate: Option<usize>,
-    /// What tells apart jobs that are otherwise the same: the pace.
+    /// What tells apart jobs that are otherwise the same: the pace, or what is waited for.
     pub how: Option<String>,
     /// What only twal's slices are told.
     pub twal_words: Vec<String>,
@@ -78,10 +82,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// What a record counts in a comparison with a bare write: of async and batches, L is a write of
+    /// What a record, or an operation, counts in a comparison with a bare write: of async and batches, L is a write of
     /// another size, so bytes are what compares.
     fn units(&self) -> (f64, f64) {
-        if self.slice == "sync" {
+        if ["sync", "sagas", "commits2pc"].contains(&self.slice) {
             return (1.0, 1.0);
         }
         (self.bytes as f64, self.bare_size.unwrap_or(1) as f64)
@@ -145,9 +149,10 @@ impl Contest<'_> {
                 let (rate, times) = self.limit.durable_writes_of(threads, size, job.time.min(self.args.slice))?;
                 Ok(limit_line(rate, threads, size, &times))
             }
-            Contender::Twal(engine) => {
+            Contender::Twal(engine) | Contender::Appends(engine) => {
                 words.extend(["--engine".to_owned(), engine_name(*engine).to_owned()]);
                 words.extend(job.twal_words.iter().cloned());
+                words.extend(matches!(contender, Contender::Appends(_)).then(|| "--bare".to_owned()));
                 self.twal(job.slice, &self.args.dir, &words)
             }
             Contender::Peer { name, unflushed, .. } => {
@@ -286,6 +291,10 @@ fn compare(job: &Job, cells: &mut [Cell]) {
         relate_ratio(cells, at, "p50_to_limit", ("p50_us", "p50_us"));
         relate_ratio(cells, at, "p99_to_limit", ("p99_us", "p99_us"));
         relate_ratio(cells, at, "p99_to_limit_p50", ("p99_us", "p50_us"));
+    }
+    if let Some(at) = cells.iter().position(|cell| matches!(cell.contender, Contender::Appends(_))) {
+        relate_ratio(cells, at, "rate_to_appends", ("per_second", "per_second"));
+        relate_ratio(cells, at, "p50_to_appends", ("p50_us", "p50_us"));
     }
     compare_with_peers(cells);
     compare_engines(cells);

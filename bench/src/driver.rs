@@ -9,7 +9,7 @@ use crate::reading;
 use crate::report::{fixed, grouped, micros, named, print_table, progress};
 use crate::scene::{self, Failure};
 use crate::slice::SEGMENT;
-use crate::sys;
+use crate::{sys, transacting};
 
 use twal::base::options::IoEngine;
 
@@ -36,6 +36,9 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
         Workload::Rollover => rollover(contest),
         Workload::Idle => idle(contest),
         Workload::Allocations => allocations(contest),
+        Workload::Sagas | Workload::Commits => transacting::operations(contest, workload),
+        Workload::TxnReplay => transacting::replay(contest),
+        Workload::Compaction => transacting::compaction(contest),
     }
 }
 
@@ -64,11 +67,14 @@ pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
         Workload::Rollover => rounds * 45.0 * small,
         Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
         Workload::Allocations => 5.0,
+        Workload::Sagas | Workload::Commits => all(transacting::jobs(args, workload).len(), 2.0, 0.0, 0.0),
+        Workload::TxnReplay => small * (10.0 + rounds.min(STEADY_ROUNDS) * 15.0),
+        Workload::Compaction => small * rounds.min(STEADY_ROUNDS) * 25.0,
     }
 }
 
 /// More rounds would take longer than all the rest, and say no more.
-const STEADY_ROUNDS: f64 = 3.0;
+pub const STEADY_ROUNDS: f64 = 3.0;
 
 fn sync_jobs(args: &Args, loaded: bool) -> Vec<Job> {
     let job = |threads, bytes, bare_size| Job {
@@ -128,8 +134,16 @@ fn async_jobs(args: &Args) -> Vec<Job> {
 
 /// twal chooses the engine here: that an engine can be forced matters to single writes.
 fn auto(contest: &Contest<'_>) -> Vec<Contender> {
-    let asked = contest.args.engines.contains(&IoEngine::Auto);
-    vec![if asked { Contender::Twal(IoEngine::Auto) } else { Contender::Twal(contest.args.engines[0]) }]
+    vec![Contender::Twal(usual_engine(contest.args))]
+}
+
+/// AUTO, if it is among those that are asked for.
+pub fn usual_engine(args: &Args) -> IoEngine {
+    if args.engines.contains(&IoEngine::Auto) {
+        IoEngine::Auto
+    } else {
+        args.engines[0]
+    }
 }
 
 /// How much peers leave unflushed in `async`: what suits one does not suit the other.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use twal::base::options::{Durability, Options};
-use twal::Log;
+use twal::{Log, RecoveryReport};
 
 use crate::bulk::{pour, BATCH};
 use crate::json::Json;
@@ -14,7 +14,7 @@ use crate::scene::{self, Failure, Scene, SYNC};
 use crate::slice::{append, reset_peak_memory, status_kib, Payload, Spec};
 use crate::sys;
 
-fn map<const N: usize>(fields: [(&str, Json); N]) -> Json {
+pub fn map<const N: usize>(fields: [(&str, Json); N]) -> Json {
     Json::Map(fields.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
@@ -74,14 +74,7 @@ pub fn replay(spec: &Spec) -> Result<Json, Failure> {
     drop(iter);
     let found = log.report();
     log.close()?;
-    let mut log_bytes = 0;
-    for (index, _, size) in scene::segments(&spec.dir)? {
-        log_bytes += match index.cmp(&found.end_segment) {
-            std::cmp::Ordering::Less => size,
-            std::cmp::Ordering::Equal => found.end_offset,
-            std::cmp::Ordering::Greater => 0,
-        };
-    }
+    let log_bytes = log_bytes(spec, &found)?;
     Ok(map([
         ("records", count.into()),
         ("seconds", took.into()),
@@ -93,6 +86,19 @@ pub fn replay(spec: &Spec) -> Result<Json, Failure> {
         ("page_cache_pages", scene::cached_pages(&spec.dir).map_or(f64::NAN, |(_, pages)| pages as f64).into()),
         ("peak_rss_kib", peak.into()),
     ]))
+}
+
+/// How many bytes of the files are log, as its opening found it.
+pub fn log_bytes(spec: &Spec, found: &RecoveryReport) -> Result<u64, Failure> {
+    let mut log_bytes = 0;
+    for (index, _, size) in scene::segments(&spec.dir)? {
+        log_bytes += match index.cmp(&found.end_segment) {
+            std::cmp::Ordering::Less => size,
+            std::cmp::Ordering::Equal => found.end_offset,
+            std::cmp::Ordering::Greater => 0,
+        };
+    }
+    Ok(log_bytes)
 }
 
 /// Opens the log in `--dir` once; `--how` is new, write, read or verify.

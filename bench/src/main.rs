@@ -25,6 +25,8 @@ mod svg;
 mod sync;
 mod sys;
 mod targets;
+mod transacting;
+mod txn;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -19,7 +19,7 @@ use twal::base::options::IoEngine;
 pub const PEER_REPLAYS: f64 = 3.0;
 
 /// Files of a closed log and how far each is written.
-fn log_files(dir: &std::path::Path, log_bytes: u64) -> Result<Vec<(PathBuf, u64)>, Failure> {
+pub fn log_files(dir: &std::path::Path, log_bytes: u64) -> Result<Vec<(PathBuf, u64)>, Failure> {
     let mut left = log_bytes;
     let mut files = Vec::new();
     for (_, path, size) in scene::segments(dir)? {
@@ -83,7 +83,7 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
                             }
                         }
                     }
-                    Contender::Peer { .. } | Contender::Bare => (),
+                    Contender::Peer { .. } | Contender::Bare | Contender::Appends(_) => (),
                 }
                 contest.settle.settle()?;
             }

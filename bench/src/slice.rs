@@ -15,7 +15,8 @@ use crate::hist::Histogram;
 use crate::json::Json;
 use crate::report::Figures;
 use crate::scene::{self, Counted, Failure, Scene};
-use crate::{allocations, bulk, logs, sync, sys};
+use crate::txn::Operation;
+use crate::{allocations, bulk, logs, sync, sys, txn};
 
 /// The usual size of a segment.
 pub const SEGMENT: u64 = 64 << 20;
@@ -38,6 +39,8 @@ pub struct Spec {
     /// Segments that are to be sealed in the slice.
     pub segments: Option<u64>,
     pub how: String,
+    /// The records of transactions, appended as any others.
+    pub bare: bool,
     pub allow_any_fs: bool,
 }
 
@@ -73,6 +76,11 @@ pub fn main(mut words: impl Iterator<Item = String>) -> Result<(), Failure> {
         "open" => logs::open(&spec)?,
         "idle" => logs::idle(&spec)?,
         "allocations" => allocations::slice(&spec)?,
+        "sagas" => txn::run(&spec, Operation::Saga)?,
+        "commits2pc" => txn::run(&spec, Operation::Commit)?,
+        "txn_fill" => txn::fill(&spec)?,
+        "txn_replay" => txn::replay(&spec)?,
+        "compaction" => txn::compaction(&spec)?,
         _ => return Err(format!("no such slice: {workload}").into()),
     };
     println!("{line}");
@@ -91,6 +99,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Spec, Failure> {
         segment_size: SEGMENT,
         segments: None,
         how: String::new(),
+        bare: false,
         allow_any_fs: false,
     };
     while let Some(word) = words.next() {
@@ -106,6 +115,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Spec, Failure> {
             "--segment" => spec.segment_size = value()?.parse()?,
             "--segments" => spec.segments = Some(value()?.parse()?),
             "--how" => spec.how = value()?,
+            "--bare" => spec.bare = true,
             "--allow-any-fs" => spec.allow_any_fs = true,
             _ => return Err(format!("unknown option {word}").into()),
         }

@@ -14,19 +14,19 @@ use crate::scene::{self, Failure, Scene, SYNC};
 use crate::slice::{append, measure, put_times, Done, Payload, Spec, WARM_UP};
 
 /// One thread's part.
-struct Share {
-    times: Histogram,
+pub struct Share {
+    pub times: Histogram,
     /// Number and time of every append, if they were asked for.
     each: Vec<(u64, u64)>,
-    end: Instant,
+    pub end: Instant,
 }
 
 /// When the threads stop.
-struct Until<'a> {
-    time: Duration,
-    records: u64,
-    stop: &'a AtomicBool,
-    keep_each: bool,
+pub struct Until<'a> {
+    pub time: Duration,
+    pub records: u64,
+    pub stop: &'a AtomicBool,
+    pub keep_each: bool,
 }
 
 pub fn run(spec: &Spec) -> Result<Json, Failure> {
@@ -40,7 +40,7 @@ pub fn run(spec: &Spec) -> Result<Json, Failure> {
         stop: &AtomicBool::new(false),
         keep_each: false,
     };
-    with_threads(spec, &scene.log, &until, |run| {
+    with_threads(spec, &until, appends(spec, &scene.log), |run| {
         measure(spec, &scene, |start| {
             let shares = run()?;
             Ok(done(start, &shares, Vec::new()))
@@ -48,7 +48,7 @@ pub fn run(spec: &Spec) -> Result<Json, Failure> {
     })
 }
 
-fn done(start: Instant, shares: &[Share], more: Vec<(&'static str, f64)>) -> Done {
+pub fn done(start: Instant, shares: &[Share], more: Vec<(&'static str, f64)>) -> Done {
     let mut times = Histogram::new();
     shares.iter().for_each(|share| times.merge(&share.times));
     Done {
@@ -60,26 +60,41 @@ fn done(start: Instant, shares: &[Share], more: Vec<(&'static str, f64)>) -> Don
     }
 }
 
-/// Starts the threads, lets them warm up, then calls `go` with what makes them run.
-fn with_threads<R>(
+/// What each thread does again and again, one record at a time.
+pub fn appends<'a>(
+    spec: &'a Spec,
+    log: &'a Log,
+) -> impl Fn(u64) -> Box<dyn FnMut() -> twal::base::Result<u64> + 'a> + Sync + 'a {
+    move |thread| {
+        let (mut payload, mut number) = (Payload::new(spec.bytes), 0);
+        Box::new(move || {
+            number += 1;
+            append(log, payload.numbered(number - 1), thread, SYNC)
+        })
+    }
+}
+
+/// Starts the threads, lets them warm up, then calls `go` with what makes them run.  What one does again and again, `of_thread`
+/// makes with the thread's number; it gives the number of a record.
+pub fn with_threads<R, F: FnMut() -> twal::base::Result<u64>>(
     spec: &Spec,
-    log: &Log,
     until: &Until<'_>,
+    of_thread: impl Fn(u64) -> F + Sync,
     go: impl FnOnce(&mut dyn FnMut() -> Result<Vec<Share>, Failure>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     let (warm, start_line) = (&Barrier::new(spec.threads + 1), &Barrier::new(spec.threads + 1));
+    let of_thread = &of_thread;
     std::thread::scope(|scope| {
         let mut appenders: Vec<_> = (0..spec.threads as u64)
             .map(|thread| {
                 scope.spawn(move || -> twal::base::Result<Share> {
-                    let mut payload = Payload::new(spec.bytes);
+                    let mut once = of_thread(thread);
                     // Whatever fails, every thread comes to both barriers.
-                    let warmed =
-                        (0..WARM_UP).try_for_each(|n| append(log, payload.numbered(n), thread, SYNC).map(|_| ()));
+                    let warmed = (0..WARM_UP).try_for_each(|_| once().map(drop));
                     warm.wait();
                     start_line.wait();
                     warmed?;
-                    append_until(log, thread, &mut payload, until)
+                    repeat_until(once, until)
                 })
             })
             .collect();
@@ -98,12 +113,11 @@ fn with_threads<R>(
     })
 }
 
-fn append_until(log: &Log, thread: u64, payload: &mut Payload, until: &Until<'_>) -> twal::base::Result<Share> {
+fn repeat_until(mut once: impl FnMut() -> twal::base::Result<u64>, until: &Until<'_>) -> twal::base::Result<Share> {
     let mut share = Share { times: Histogram::new(), each: Vec::new(), end: Instant::now() };
     let start = share.end;
-    let mut number = WARM_UP;
     while share.end - start < until.time && share.times.count() < until.records {
-        let seq = append(log, payload.numbered(number), thread, SYNC)?;
+        let seq = once()?;
         let after = Instant::now();
         let ns = (after - share.end).as_nanos() as u64;
         share.times.add(ns);
@@ -111,7 +125,6 @@ fn append_until(log: &Log, thread: u64, payload: &mut Payload, until: &Until<'_>
             share.each.push((seq, ns));
         }
         share.end = after;
-        number += 1;
         if until.stop.load(Ordering::Relaxed) {
             break;
         }
@@ -132,7 +145,7 @@ pub fn rollover(spec: &Spec) -> Result<Json, Failure> {
     let stop = AtomicBool::new(false);
     let records = spec.count.unwrap_or(u64::MAX);
     let until = Until { time: spec.time, records, stop: &stop, keep_each: true };
-    with_threads(spec, &scene.log, &until, |run| {
+    with_threads(spec, &until, appends(spec, &scene.log), |run| {
         measure(spec, &scene, |start| {
             let running = AtomicBool::new(true);
             std::thread::scope(|scope| {

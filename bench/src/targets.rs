@@ -170,7 +170,7 @@ pub fn four(number: f64) -> String {
 pub fn table(lines: &Lines) -> String {
     let mut out =
         String::from("| what | target | measured (rounds: least … most) | met | run |\n|---|---|---:|---|---:|\n");
-    let all = [waited_for(lines), not_waited_for(lines), read_and_rolled(lines)];
+    let all = [waited_for(lines), not_waited_for(lines), read_and_rolled(lines), transactions(lines)];
     for row in all.into_iter().flatten() {
         let met = match (row.figure.value, row.bound) {
             (None, _) | (_, Bound::Open) => "–",
@@ -413,6 +413,41 @@ fn read_and_rolled(lines: &Lines) -> Vec<Target> {
             whole,
         ),
     ]
+}
+
+/// None of these has a target: what one is beside the appends that it needs.
+fn transactions(lines: &Lines) -> Vec<Target> {
+    let line = |kind: &'static str, how: &'static str, threads: f64| {
+        let same = move |line: &&Json| {
+            let is_twal = line.text("class") == "twal" && line.text("how") == how;
+            is_twal && (threads.is_nan() || line.number("threads") == threads)
+        };
+        lines.of(kind).find(same).unwrap_or(&Json::Null)
+    };
+    let figure = |kind, how, threads, name: &str| Figure::named(line(kind, how, threads), name);
+    let mut rows = Vec::new();
+    for (kind, what) in [("sagas", "sagas"), ("commits2pc", "two-phase commits")] {
+        for threads in [1.0, 64.0] {
+            let told =
+                format!("{what}, decisions waited for, {threads} coordinator{}", if threads > 1.0 { "s" } else { "" });
+            let rate = figure(kind, "decisions", threads, "rate_to_appends");
+            let flushes = figure(kind, "decisions", threads, "flushes_per_record");
+            rows.push(row(format!("{told}: to bare appends"), "–", rate, Open, times));
+            rows.push(row(format!("{told}: flushes each"), "–", flushes, Open, times));
+        }
+    }
+    let compaction = |name| figure("compaction", "", f64::NAN, name);
+    rows.extend([
+        row(
+            "replay of transactions: to reading every record once",
+            "–",
+            figure("txn_replay", "recover", 1.0, "rate_to_read"),
+            Open,
+            times,
+        ),
+        row("compaction beside 8 appenders: their p99 to that without", "–", compaction("p99_to_without"), Open, times),
+    ]);
+    rows
 }
 
 #[cfg(test)]

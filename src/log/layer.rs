@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Log;
 use crate::base::clock::Clock;
+use crate::base::counters::Counter;
 use crate::base::{Code, Error, Result};
 use crate::commit::{Entry, Turn};
 use crate::segment::retain;
@@ -15,11 +16,12 @@ pub(super) struct Kept {
     hold_seq: AtomicU64,
     /// A manager is there.
     managed: AtomicBool,
+    recoveries: Counter,
 }
 
 impl Default for Kept {
     fn default() -> Kept {
-        Kept { hold_seq: AtomicU64::new(u64::MAX), managed: AtomicBool::new(false) }
+        Kept { hold_seq: AtomicU64::new(u64::MAX), managed: AtomicBool::new(false), recoveries: Counter::default() }
     }
 }
 
@@ -43,6 +45,16 @@ impl Log {
             false => Ok(()),
             true => Err(Error::new(Code::Busy, "the log has a transaction manager already")),
         }
+    }
+
+    /// Its manager knows what was in it.
+    pub(crate) fn recovered(&self) {
+        self.inner.kept.recoveries.one();
+    }
+
+    /// How often that was so since it was opened.
+    pub(crate) fn recoveries(&self) -> u64 {
+        self.inner.kept.recoveries.get()
     }
 
     /// It has none any more.  What was held stays held.

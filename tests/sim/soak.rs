@@ -6,18 +6,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::world::{play_one, Counts, Story};
-use super::{faults, rot, run, shrink, tails, Verdict};
+use super::{compaction, faults, rot, run, shrink, tails, Verdict};
 
 /// What is explored, by the name of the test that plays one seed of it; how many seeds of a hundred are its own.
 type Explorer = (&'static str, u64, fn(u64, &mut Story) -> Verdict);
 
-const EXPLORERS: [Explorer; 6] = [
-    ("random_lives_lose_nothing", 90, |seed, story| shrink::play(seed, run::PLAN, story)),
+const EXPLORERS: [Explorer; 9] = [
+    ("random_lives_lose_nothing", 82, |seed, story| shrink::play(seed, run::PLAN, story)),
     ("cut_tails_never_come_back", 6, tails::cut_tails),
     ("every_call_may_fail", 1, faults::every_call_fails),
     ("a_crash_at_every_step", 1, faults::every_step_stops),
     ("rot_is_refused_and_never_shortens", 1, rot::rot),
     ("a_spot_that_does_not_read_is_not_the_end", 1, rot::bad_reads),
+    ("compactions_beside_writers_and_readers", 6, compaction::beside_writers_and_readers),
+    ("a_compaction_may_be_stopped_at_any_step", 1, compaction::every_step_stops),
+    ("every_call_of_a_compaction_may_fail", 1, compaction::every_call_fails),
 ];
 
 /// After so many failures there is enough to look at.

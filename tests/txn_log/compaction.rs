@@ -3,7 +3,9 @@
 //! Method: one history, compacted on the simulated disk; then the same, stopped at every step, twice in a row.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use twal::disk::sim::Stop;
 use twal::txn::event::operation_of;
@@ -14,7 +16,7 @@ use twal::{Code, Durability, Entry, How, IterOptions, Log};
 use super::machine::Machine;
 use super::{saga, transaction};
 
-const SEAL: CompactionOptions = CompactionOptions { seal: true, saving_min: 0 };
+pub const SEAL: CompactionOptions = CompactionOptions { seal: true, saving_min: 0 };
 
 /// 30 sagas of 5 records that finish and 10 of 3 that do not, among each other.
 fn forty_sagas(manager: &Manager) {
@@ -28,11 +30,11 @@ fn forty_sagas(manager: &Manager) {
 }
 
 /// Number and type of each record.
-type Records = Vec<(u64, u16)>;
-type Operations = BTreeMap<(Family, u64), Records>;
+pub type Records = Vec<(u64, u16)>;
+pub type Operations = BTreeMap<(Family, u64), Records>;
 
 /// Each operation's records, and all others.
-fn records(log: &Log) -> (Operations, Records) {
+pub fn records(log: &Log) -> (Operations, Records) {
     let (mut operations, mut others) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
     let mut iter = log.iter(0).unwrap();
     while let Some(record) = iter.next_record().unwrap() {
@@ -155,7 +157,7 @@ fn what_is_dropped_of_streams_is_hidden_and_then_gone() {
 }
 
 /// A log that is worth compacting, everything in it durable.
-fn history(machine: &Machine) -> (Log, Manager) {
+pub fn history(machine: &Machine) -> (Log, Manager) {
     let (log, manager, _) = machine.recover();
     for id in 1..=6 {
         manager.append(&saga(id, "N +1 +2 E"), None).unwrap();
@@ -175,7 +177,7 @@ fn history(machine: &Machine) -> (Log, Manager) {
 }
 
 /// What is left of a finished operation is its end, of another everything; the program's records are all there but dropped ones.
-fn check_suffixes(log: &Log, manager: &Manager, whole: &Operations) {
+pub fn check_suffixes(log: &Log, manager: &Manager, whole: &Operations) {
     let (operations, _) = records(log);
     for (operation, all) in whole {
         let left = operations.get(operation).map_or(&[][..], Vec::as_slice);
@@ -186,6 +188,20 @@ fn check_suffixes(log: &Log, manager: &Manager, whole: &Operations) {
         };
         assert!(finished || left == all, "{operation:?}: {left:?} of {all:?}");
     }
+}
+
+/// What is left of `history` works on: what is not finished finishes, and goes.
+pub fn check_works_on(log: &Log, manager: &Manager) {
+    for one in manager.active().unwrap() {
+        let events = match one.family {
+            Family::Saga => saga(one.id, "s1 s2 D"),
+            Family::Transaction => transaction(one.id, "A B"),
+        };
+        manager.append(&events, None).unwrap();
+    }
+    let done: Compaction = manager.compact(&SEAL).unwrap();
+    assert_eq!(done.events_kept, 0, "{done:?}");
+    assert!(records(log).0.is_empty());
 }
 
 /// Stops at every `stride`th step of a compaction, and then of the next; returns how many lives it lived.
@@ -217,17 +233,7 @@ fn stopped_at_every_step(stop: Stop, stride: usize) -> u64 {
             check_suffixes(&again, &recovered, &whole);
             (log, manager) = (again, recovered);
         }
-        // What is left of it works on: what is not finished finishes, and goes.
-        for one in &active {
-            let events = match one.family {
-                Family::Saga => saga(one.id, "s1 s2 D"),
-                Family::Transaction => transaction(one.id, "A B"),
-            };
-            manager.append(&events, None).unwrap();
-        }
-        let done: Compaction = manager.compact(&SEAL).unwrap();
-        assert_eq!(done.events_kept, 0, "{done:?}");
-        assert!(records(&log).0.is_empty());
+        check_works_on(&log, &manager);
         (steps[0], steps[1])
     };
     let (first, _) = life(None, None);
@@ -335,6 +341,74 @@ fn compacts_by_itself_when_it_is_due() {
         Manager::recover(&log, &machine.managed).expect("the thread has ended");
         log.close().unwrap();
     }
+}
+
+/// One by itself waits behind one by call, which takes the checkpoint away that it would have gone by: it gives way, and
+/// is no failure.
+#[test]
+fn an_automatic_compaction_gives_way_to_one_by_call() {
+    let mut machine = Machine::new(9, Durability::Sync);
+    machine.managed.keep_records = true;
+    machine.managed.compact_records = 1;
+    let (_log, manager) = history(&machine);
+    let (waiting, other) = (Arc::new(Mutex::new(None)), manager.clone());
+    let mut begun = false;
+    let (held, disk) = (Arc::clone(&waiting), Arc::clone(&machine.disk));
+    machine.disk.between_units(Some(Box::new(move |name, _| {
+        if begun || !name.contains("spare") {
+            return;
+        }
+        begun = true;
+        // While the first one writes, the second one by call waits for it, and then the one by itself.
+        let (tell, told) = std::sync::mpsc::channel();
+        let second = other.clone();
+        *held.lock().unwrap() = Some(std::thread::spawn(move || {
+            tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            second.compact(&SEAL)
+        }));
+        let status = Path::new("/proc").join(told.recv().unwrap()).join("status");
+        while !std::fs::read_to_string(&status).unwrap().contains("\nState:\tS") {
+            std::thread::yield_now();
+        }
+        other.checkpoint().unwrap();
+        disk.between_units(None);
+    })));
+    manager.compact(&SEAL).unwrap();
+    let second = waiting.lock().unwrap().take().expect("it wrote a smaller segment");
+    second.join().unwrap().unwrap();
+    // Behind the one by itself.
+    manager.compact(&SEAL).unwrap();
+    let counts = manager.counts().unwrap();
+    assert_eq!((counts.compactions, counts.compactions_failed), (3, 0), "{counts:?}");
+}
+
+/// Another thread's checkpoints release what is in front of them, the checkpoint too that a compaction was about to go by.
+#[test]
+fn a_compaction_goes_by_a_checkpoint_that_is_still_there() {
+    let mut machine = Machine::with_threads(10);
+    machine.options.max_retained_segments = 1;
+    let (log, manager, _) = machine.recover();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let releasing = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                log.roll().unwrap();
+                manager.checkpoint().unwrap();
+            }
+        });
+        let mut compacted = Ok(Compaction::default());
+        for round in 0.. {
+            compacted = compacted.and_then(|_| manager.compact(&CompactionOptions::default()));
+            // The other one has had its turn.
+            if round >= 4000 && log.first_seq() > 1 || compacted.is_err() {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        releasing.join().unwrap();
+        compacted.unwrap();
+    });
+    log.close().unwrap();
 }
 
 fn records_left(log: &Log) -> usize {

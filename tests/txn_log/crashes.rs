@@ -1,12 +1,12 @@
 //! Goal: whatever a crash leaves, the table is what the acknowledged events make, and behind them a prefix of those that
 //! were not acknowledged; ids are not used again; what is released was not needed.
-//! Method: random calls from a seed, legal and not, with checkpoints, rolls, trims and records of the program's own between
+//! Method: random calls from a seed, legal and not, with checkpoints, compactions, rolls, trims and records of the program's own between
 //! them; power cuts and kills in the middle of calls and between them.  The model knows what was handed in under which number.
 
 use std::collections::BTreeSet;
 
 use twal::disk::sim::Stop;
-use twal::txn::{plan, Event, Family, Manager, Rules, Table};
+use twal::txn::{plan, CompactionOptions, Event, Family, Manager, Rules, Table};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::machine::Machine;
@@ -130,7 +130,16 @@ fn one_call(log: &Log, manager: &Manager, rng: &mut Rng, model: &mut Model, met:
             model.durable_seq = seq;
         }),
         90..=93 => log.roll(),
-        94..=96 => log.trim(rng.within(1, log.last_seq() + 1)),
+        94..=95 => log.trim(rng.within(1, log.last_seq() + 1)),
+        96..=97 => {
+            let options = CompactionOptions { seal: rng.percent(80), saving_min: rng.pick(&[0, 0, 20_000]) };
+            manager.compact(&options).map(|done| {
+                if done.events_purged > 0 {
+                    met.insert("compactions");
+                }
+                model.durable_seq = model.durable_seq.max(done.checkpoint_seq);
+            })
+        }
         _ => log.sync(0).map(|()| model.durable_seq = log.last_seq()),
     };
     match result {
@@ -228,6 +237,7 @@ fn whatever_a_crash_leaves_nothing_acknowledged_is_lost() {
             std::panic::resume_unwind(panic)
         }));
     }
-    let wanted = ["checkpoints", "crashes within a call", "power cuts between calls", "refused", "released"];
+    let wanted =
+        ["checkpoints", "compactions", "crashes within a call", "power cuts between calls", "refused", "released"];
     assert!(!whole || wanted.iter().all(|what| met.contains(what)), "{met:?}");
 }

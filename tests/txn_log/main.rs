@@ -6,8 +6,10 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod compaction;
+mod compaction_failures;
 mod crashes;
 mod failures;
+mod import;
 mod live;
 mod machine;
 mod resumes;

@@ -191,15 +191,17 @@ pub struct twal_txn_stats {
     pub compactions: u64,
     /// Automatic compactions that failed; each is tried again later.
     pub compactions_failed: u64,
+    /// How often twal_txn_recover() has succeeded since the log was opened.
+    pub recoveries: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
 unsafe impl Grows for twal_txn_stats {
     const NAME: &'static str = "twal_txn_stats";
-    const FIRST_SIZE: usize = 96;
+    const FIRST_SIZE: usize = 104;
 }
 
-const _: () = assert!(size_of::<twal_txn_stats>() == 96);
+const _: () = assert!(size_of::<twal_txn_stats>() == 104);
 
 pub(super) fn kind_number(family: Family) -> u32 {
     let kind = match family {
@@ -485,5 +487,6 @@ fn stats_of(counts: Counts) -> twal_txn_stats {
         stream_events: counts.stream_events,
         compactions: counts.compactions,
         compactions_failed: counts.compactions_failed,
+        recoveries: counts.recoveries,
     }
 }

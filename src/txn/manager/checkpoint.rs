@@ -65,7 +65,8 @@ impl Manager {
         let (log, counted) = (&self.inner.log, &self.inner.counted);
         log.sync(seq)?;
         counted.checkpoints.one();
-        counted.checkpoint_seq.store(seq, Ordering::Relaxed);
+        // Release: whoever does not find an older one any more finds this number (`compact.rs`).
+        self.inner.compactor.checkpoint_seq.store(seq, Ordering::Release);
         log.hold(needed_seq);
         if !self.inner.options.keep_records {
             log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;

@@ -44,6 +44,9 @@ pub(super) struct Compactor {
     memory: Mutex<Memory>,
     /// The manager is going.
     is_over: AtomicBool,
+    /// Number of the last durable checkpoint, found or written: noted before anything that a newer one makes needless,
+    /// an older one too, is released or compacted away.
+    pub(super) checkpoint_seq: AtomicU64,
     pub(super) compactions: Counter,
     pub(super) compactions_failed: Counter,
     /// As of the last compaction; written by it alone, read to say whether the next is due, for which old values will do.
@@ -70,21 +73,23 @@ impl Compactor {
             log: log.clone(),
             memory: Mutex::default(),
             is_over: AtomicBool::new(false),
+            checkpoint_seq: AtomicU64::new(0),
             compactions: Counter::default(),
             compactions_failed: Counter::default(),
             basis: Basis { below_seq: zero(), records_kept: zero(), events_kept: zero(), events: zero() },
         }
     }
 
-    /// Counting for the first automatic compaction begins here.
-    pub(super) fn begin_at(&self, seq: u64) {
-        self.basis.below_seq.store(seq, Ordering::Relaxed);
+    /// Counting for the first automatic compaction begins at the last checkpoint.
+    pub(super) fn begin(&self) {
+        self.basis.below_seq.store(self.checkpoint_seq.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Steps 3 and 4.
-    fn run(&self, memory: &mut Memory, seq: u64, saving_min: u64, events: u64) -> Result<Compaction> {
+    fn run(&self, memory: &mut Memory, saving_min: u64, events: u64) -> Result<Compaction> {
         let active_first = self.active_first();
-        let mut policy = Policy::new(seq, table_at(&self.log, seq)?, saving_min, memory);
+        let (seq, table) = self.last_checkpoint()?;
+        let mut policy = Policy::new(seq, table, saving_min, memory);
         let options = CompactOptions { below_seq: seq, saving_min };
         self.log.compact_with(&options, &mut policy, &|| self.is_over.load(Ordering::Acquire))?;
         let done = policy.into_done();
@@ -94,6 +99,17 @@ impl Compactor {
         self.basis.events.store(events, Ordering::Relaxed);
         self.compactions.one();
         Ok(done)
+    }
+
+    /// Number and state of the last checkpoint.  By the time that one is read, another thread's may have released it.
+    fn last_checkpoint(&self) -> Result<(u64, Table)> {
+        loop {
+            let seq = self.checkpoint_seq.load(Ordering::Acquire);
+            match table_at(&self.log, seq) {
+                Err(_) if self.checkpoint_seq.load(Ordering::Acquire) != seq => {}
+                found => return found.map(|table| (seq, table)),
+            }
+        }
     }
 
     fn active_first(&self) -> u64 {
@@ -138,11 +154,11 @@ impl Manager {
         if options.seal {
             self.inner.log.roll()?;
         }
-        let mut seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
+        let seq = compactor.checkpoint_seq.load(Ordering::Relaxed);
         if self.lock()?.since_checkpoint > 0 || seq < compactor.active_first() {
-            seq = self.write_checkpoint()?;
+            self.write_checkpoint()?;
         }
-        compactor.run(&mut memory, seq, options.saving_min, self.events_written())
+        compactor.run(&mut memory, options.saving_min, self.events_written())
     }
 
     /// Begins an automatic compaction, if the options ask for it, one is due, and none runs.  After a checkpoint.
@@ -155,16 +171,15 @@ impl Manager {
             return;
         }
         let compactor = Arc::clone(&self.inner.compactor);
-        let seq = self.inner.counted.checkpoint_seq.load(Ordering::Relaxed);
         let events = self.events_written();
         let compactions = compactor.compactions.get();
         let started = spawn("twal-compact", move || {
             let mut memory = compactor.lock();
             if compactor.compactions.get() != compactions {
-                // One by call came first, by a newer checkpoint: this one may be gone, and nothing is left to do.
+                // One by call came first, and left nothing to do.
                 return;
             }
-            let done = compactor.run(&mut memory, seq, 0, events);
+            let done = compactor.run(&mut memory, 0, events);
             if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
                 compactor.compactions_failed.one();
             }

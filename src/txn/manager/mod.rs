@@ -37,7 +37,6 @@ mod query;
 mod recover;
 mod streams;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::event::CHECKPOINT_SHORT;
@@ -139,8 +138,6 @@ struct Counted {
     stream_events: Counter,
     checkpoints: Counter,
     checkpoints_failed: Counter,
-    /// Number of the last durable checkpoint, found or written.
-    checkpoint_seq: AtomicU64,
 }
 
 impl Drop for Inner {

@@ -32,6 +32,8 @@ pub struct Counts {
     pub active_transactions: u64,
     /// Bytes of the table's state.
     pub state_bytes: u64,
+    /// Recoveries since the log was opened: this manager's, and those of others that it had before.
+    pub recoveries: u64,
 }
 
 impl Manager {
@@ -98,10 +100,11 @@ impl Manager {
             checkpoints_failed: counted.checkpoints_failed.get(),
             compactions: self.inner.compactor.compactions.get(),
             compactions_failed: self.inner.compactor.compactions_failed.get(),
-            checkpoint_seq: counted.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
+            checkpoint_seq: self.inner.compactor.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
             active_sagas: len_u64(state.table.sagas().len()),
             active_transactions: len_u64(state.table.transactions().len()),
             state_bytes: len_u64(state.table.state_len()),
+            recoveries: self.inner.log.recoveries(),
         };
         Ok(counts)
     }

@@ -52,13 +52,14 @@ impl Manager {
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
-            manager.inner.counted.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
+            manager.inner.compactor.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
             manager.checkpoint()?;
         }
-        manager.inner.compactor.begin_at(manager.inner.counted.checkpoint_seq.load(Ordering::Relaxed));
+        manager.inner.compactor.begin();
+        log.recovered();
         Ok((manager, found))
     }
 }
