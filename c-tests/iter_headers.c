@@ -73,15 +73,18 @@ static uint64_t bytes_read(void)
 
 static void payloads_are_not_read(const char *dir)
 {
-    twal_log *log = t_open_read_only(dir);
+    twal_log *log = t_open(dir, NULL);
+    t_append_many(log, RECORDS, LEN);
     twal_iter *iter = open_heads(log);
     twal_record record;
     uint64_t before = bytes_read(), count = 0;
     while (twal_iter_next(iter, &record) == 1)
         count++;
     t_equal(count, RECORDS);
-    /* Of 30,000 bytes each, one block or two; and what opening segments and looking for the end takes. */
-    t_check(bytes_read() - before < RECORDS * LEN / 2);
+    /* Of 30,000 bytes each, one block or two. */
+    before = bytes_read() - before;
+    printf("%" PRIu64 " bytes were read\n", before);
+    t_check(before < RECORDS * 2 * 4096 + 200000);
     twal_iter_close(iter);
     t_close(log);
 }
@@ -127,7 +130,7 @@ int main(void)
     const char *dir = t_path("log");
     t_make_closed(dir, RECORDS, LEN, 25);
     the_same_headers(dir);
-    payloads_are_not_read(dir);
+    payloads_are_not_read(t_path("large"));
     damage(dir);
     return t_end();
 }

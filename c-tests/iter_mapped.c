@@ -77,20 +77,23 @@ int main(void)
     t_begin();
     const char *dir = t_path("log");
     twal_record record;
-    t_make_closed(dir, RECORDS, LEN, 200);
+    twal_options options = t_options();
+    options.segment_size = 8 * T_MIB;
+    twal_log *log = t_open(dir, &options);
+    t_append_many(log, 200, LEN);
+    t_ok(twal_roll(log));
+    t_append_many(log, RECORDS - 200, LEN);
+    t_close(log);
     if (!the_same_records(dir))
         t_skip("this kernel cannot populate a mapping");
     t_segment sealed = t_segment_at(dir, 1);
     t_check(strcmp(sealed.state, "sealed") == 0);
-    /* Of 6 MB; the tests' own looks are asked to go too. */
-    size_t cached = cached_pages(sealed.path);
-    printf("%zu pages stayed cached\n", cached);
-    t_check(cached <= 1024);
+    t_equal(cached_pages(sealed.path), 0);
 
     /* Damage, as any reader tells it. */
     t_frame frame = t_find_frame(dir, 100, LEN);
     t_file_flip(frame.segment.path, frame.payload + 9, 1);
-    twal_log *log = t_open_read_only(dir);
+    log = t_open_read_only(dir);
     twal_iter *iter = open_mapped(log);
     for (uint64_t seq = 1; seq < 100; seq++)
         t_equal(twal_iter_next(iter, &record), 1);

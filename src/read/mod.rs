@@ -7,6 +7,7 @@ pub mod filter;
 pub mod followers;
 mod heads;
 pub mod hidden;
+mod mapping;
 mod records;
 pub mod scout;
 pub mod sealed;

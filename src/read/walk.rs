@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::ahead::{Piece, ReadAhead};
+use super::mapping::Mapping;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
-use crate::disk::{File, Mapped};
+use crate::disk::File;
 use crate::format::frame::FLAG_DATA;
 use crate::format::{FrameHeader, Place, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::aligned::ALIGN;
@@ -18,8 +19,6 @@ use crate::mem::AlignedBuf;
 pub const READ_AHEAD: usize = 1 << 20;
 /// Bytes read at first, and after what was read is forgotten: whoever waits at the log's end needs few.
 const PIECE_MIN: usize = 64 << 10;
-/// Bytes of a mapped segment that are made ready at once.
-const MAPPED_PIECE: u64 = 1 << 20;
 /// Pieces read one after the other before the next ones are read ahead, on a thread.
 const PIECES_IN_A_ROW: u32 = 6;
 
@@ -48,7 +47,7 @@ pub struct Walker {
     in_a_row: u32,
     ahead: Ahead,
     /// The whole file, if it is read by mapping it: what is looked at lies there, and not in the buffer.
-    mapped: Option<Mapped>,
+    mapped: Option<Mapping>,
     /// Everything up to this number was durable when the next read was asked for, when what is in the buffer
     /// was, and when the piece that is being read ahead was.
     durable_now: u64,
@@ -123,7 +122,7 @@ impl Walker {
 
     /// Reads the file, which is complete, by mapping it, where that can be had.
     pub fn read_mapped(&mut self) {
-        self.mapped = self.file.map(self.segment_size).ok();
+        self.mapped = Mapping::of(&self.file, self.index, self.segment_size);
         if self.mapped.is_some() {
             self.ahead = Ahead::Never;
         }
@@ -176,8 +175,7 @@ impl Walker {
     /// Forgets what was read ahead: the device is asked again.
     pub fn forget(&mut self) {
         if let Some(mapped) = &mut self.mapped {
-            mapped.drop_all();
-            self.file.uncache(0, self.segment_size);
+            mapped.forget();
         }
         (self.view, self.view_offset) = (0..0, self.offset);
         self.piece = self.piece_min;
@@ -288,8 +286,12 @@ impl Walker {
         if len <= available {
             return Ok(());
         }
-        if self.mapped.is_some() {
-            return self.load_mapped(len);
+        if let Some(mapped) = &mut self.mapped {
+            let end = mapped.make_ready(self.offset, len).inspect_err(|_| self.view = 0..0)?;
+            (self.view, self.view_offset) = (0..end, 0);
+            // A file that is complete does not change any more.
+            self.durable_then = u64::MAX;
+            return Ok(());
         }
         let block = usize_of(self.block_size);
         let least = len.next_multiple_of(block).min(usize_of(self.segment_size - self.offset));
@@ -309,29 +311,6 @@ impl Walker {
             return Err(Error::new(Code::Corrupt, text).at(self.index, self.offset));
         }
         self.ask_ahead();
-        Ok(())
-    }
-
-    /// Has the pages of `len` bytes from the walker's place on there, and some more; those behind it go.
-    fn load_mapped(&mut self, len: usize) -> Result<()> {
-        let Some(mapped) = &mut self.mapped else { return Ok(()) };
-        let end = (self.offset + len_u64(len).max(MAPPED_PIECE)).min(self.segment_size);
-        let failed = |error| {
-            Error { code: Code::Io, ..Error::os("cannot read the mapped segment", &error) }.at(self.index, self.offset)
-        };
-        let size = self.file.size().map_err(failed)?;
-        if size < self.segment_size || self.offset + len_u64(len) > end {
-            self.view = 0..0;
-            let text = format!("the segment file ends at {size}");
-            return Err(Error::new(Code::Corrupt, text).at(self.index, self.offset));
-        }
-        if let Some((from, to)) = mapped.drop_behind(self.offset) {
-            self.file.uncache(from, to - from);
-        }
-        mapped.make_ready(self.offset, end).map_err(failed)?;
-        (self.view, self.view_offset) = (0..usize_of(end), 0);
-        // A file that is complete does not change any more.
-        self.durable_then = u64::MAX;
         Ok(())
     }
 
