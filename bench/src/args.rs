@@ -11,7 +11,7 @@ usage: twal-bench [options]           measure
        twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
   --workload LIST   of sync, loaded, async, offered, steady, fresh, batch1000, replay, open, rollover,
-                    idle, allocations; default all of them
+                    idle, tail, allocations; default all of them
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
@@ -44,10 +44,11 @@ pub enum Workload {
     Open,
     Rollover,
     Idle,
+    Tail,
     Allocations,
 }
 
-const WORKLOADS: [(&str, Workload); 12] = [
+const WORKLOADS: [(&str, Workload); 13] = [
     ("sync", Workload::Sync),
     ("loaded", Workload::Loaded),
     ("async", Workload::Async),
@@ -59,6 +60,7 @@ const WORKLOADS: [(&str, Workload); 12] = [
     ("open", Workload::Open),
     ("rollover", Workload::Rollover),
     ("idle", Workload::Idle),
+    ("tail", Workload::Tail),
     ("allocations", Workload::Allocations),
 ];
 

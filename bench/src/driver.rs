@@ -10,6 +10,7 @@ use crate::report::{fixed, grouped, micros, named, print_table, progress};
 use crate::scene::{self, Failure};
 use crate::slice::SEGMENT;
 use crate::sys;
+use crate::tail;
 
 use twal::base::options::IoEngine;
 
@@ -35,6 +36,7 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
         Workload::Open => reading::open(contest),
         Workload::Rollover => rollover(contest),
         Workload::Idle => idle(contest),
+        Workload::Tail => tail::tail(contest),
         Workload::Allocations => allocations(contest),
     }
 }
@@ -63,6 +65,7 @@ pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
         Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
+        Workload::Tail => rounds * 12.0 * (slice * 3.0 + 1.5),
         Workload::Allocations => 5.0,
     }
 }

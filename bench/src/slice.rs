@@ -15,7 +15,7 @@ use crate::hist::Histogram;
 use crate::json::Json;
 use crate::report::Figures;
 use crate::scene::{self, Counted, Failure, Scene};
-use crate::{allocations, bulk, logs, sync, sys};
+use crate::{allocations, bulk, logs, sync, sys, tail};
 
 /// The usual size of a segment.
 pub const SEGMENT: u64 = 64 << 20;
@@ -72,6 +72,8 @@ pub fn main(mut words: impl Iterator<Item = String>) -> Result<(), Failure> {
         "replay" => logs::replay(&spec)?,
         "open" => logs::open(&spec)?,
         "idle" => logs::idle(&spec)?,
+        "tail" => tail::slice(&spec)?,
+        "tailer" => tail::tailer(&spec)?,
         "allocations" => allocations::slice(&spec)?,
         _ => return Err(format!("no such slice: {workload}").into()),
     };
