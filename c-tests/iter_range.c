@@ -2,6 +2,7 @@
  * Goal: a reader begins at a number or at a segment, ends at a number or after so
  * many records, and leaves out other streams and types; pages put together are
  * the whole log; what cannot be is refused.
+ * t:valgrind no, it reads some hundred times, which asan sees too
  */
 #include "helpers.h"
 

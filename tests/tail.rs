@@ -125,6 +125,12 @@ fn elsewhere_damage_ends_the_wait() {
     assert_eq!([wait(&mut fresh, None), wait(&mut fresh, None)], [Err(Code::Corrupt); 2]);
 }
 
+fn threads_named(name: &str) -> usize {
+    let of = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks.filter_map(of).filter(|comm| comm.trim() == name).count()
+}
+
 /// An eventfd of a reader: told of what comes, once more at the close; its thread ends.
 #[test]
 fn an_eventfd_elsewhere_is_told_and_its_thread_ends() {
@@ -152,24 +158,26 @@ fn an_eventfd_elsewhere_is_told_and_its_thread_ends() {
             }
         }
     }
-    let watching = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let of =
-            |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
-        tasks.filter_map(of).filter(|comm| comm.trim() == "twal-watch").count()
+    // A thread has its name, and is gone, a moment later than it says.
+    let watching = |wanted: usize| {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while threads_named("twal-watch") != wanted {
+            assert!(std::time::Instant::now() < deadline, "{} threads, not {wanted}", threads_named("twal-watch"));
+            std::thread::yield_now();
+        }
     };
-    assert_eq!(watching(), 1);
+    watching(1);
     eventfds.iter().for_each(|fd| while told(fd) {});
     reader.close().unwrap();
-    assert_eq!(watching(), 0);
+    watching(0);
     assert!(eventfds.iter().all(told), "the close is told");
     assert_eq!(reader.eventfd().unwrap_err().code, Code::Closed);
     // One that is dropped and not closed ends too.
     let reader = open(&disk, &clock, Threads::Own, true);
     let eventfd = reader.eventfd().unwrap();
-    assert_eq!(watching(), 1);
+    watching(1);
     drop(reader);
-    assert_eq!(watching(), 0);
+    watching(0);
     assert!(told(&eventfd));
     log.close().unwrap();
 }
