@@ -119,6 +119,7 @@ VALUE(TWAL_E_PERM, -305);
 VALUE(TWAL_E_CORRUPT, -401);
 VALUE(TWAL_E_VERSION, -402);
 VALUE(TWAL_E_KEY, -403);
+VALUE(TWAL_E_TYPE, -404);
 VALUE(TWAL_E_PANIC, -501);
 
 CALL(twal_open, int (*)(const char *, const twal_options *, twal_log **));
@@ -142,6 +143,29 @@ CALL(twal_roll, int (*)(twal_log *));
 CALL(twal_recover_iter, int (*)(twal_log *, uint64_t, twal_iter **));
 CALL(twal_iter_next, int (*)(twal_iter *, twal_record *));
 CALL(twal_iter_close, void (*)(twal_iter *));
+CALL(twal_iter_wait, int (*)(twal_iter *, int64_t, twal_record *));
+CALL(twal_iter_payload, int (*)(twal_iter *, const void **, size_t *));
+CALL(twal_iter_next_seq, uint64_t (*)(const twal_iter *));
+CALL(twal_read, int (*)(twal_log *, uint64_t, void *, size_t, twal_record *));
+
+/* May grow at the end. */
+_Static_assert(sizeof(twal_iter_options) >= 96 && sizeof(twal_iter_options) % 8 == 0, "twal_iter_options");
+FIELD(twal_iter_options, struct_size, 0, uint64_t);
+FIELD(twal_iter_options, from_seq, 8, uint64_t);
+FIELD(twal_iter_options, flags, 16, uint32_t);
+FIELD(twal_iter_options, until_seq, 24, uint64_t);
+FIELD(twal_iter_options, from_segment, 32, uint64_t);
+FIELD(twal_iter_options, limit, 40, uint64_t);
+FIELD(twal_iter_options, streams, 48, const uint64_t *);
+FIELD(twal_iter_options, stream_count, 56, uint64_t);
+FIELD(twal_iter_options, types, 64, const uint32_t *);
+FIELD(twal_iter_options, type_count, 72, uint64_t);
+FIELD(twal_iter_options, known_types, 80, const uint32_t *);
+FIELD(twal_iter_options, known_type_count, 88, uint64_t);
+VALUE(TWAL_ITER_SKIP_DAMAGED, 1);
+VALUE(TWAL_ITER_HEADERS_ONLY, 2);
+VALUE(TWAL_ITER_SNAPSHOT, 4);
+VALUE(TWAL_ITER_MAP_SEALED, 8);
 CALL(twal_strerror, const char *(*)(int));
 CALL(twal_last_error, int (*)(twal_error *));
 CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));

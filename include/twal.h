@@ -87,7 +87,8 @@
  *
  *   Functions that can fail return an int: TWAL_OK is 0, a failure is one of
  *   the negative TWAL_E_ numbers of twal_code, and twal_last_error() tells
- *   more on the same thread.  (twal_iter_next() also returns 1.)  Out
+ *   more on the same thread.  (twal_iter_next() and
+ *   twal_iter_wait() also return 1.)  Out
  *   parameters come last, end in _out, and are untouched on failure.  A
  *   pointer that goes in is read during the call only.  A handle is not const
  *   where the call changes the log.  Sequence numbers start at 1.
@@ -192,7 +193,7 @@
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ITER_OPTIONS_INIT \
-    { sizeof(twal_iter_options), 0, 0, 0 }
+    { sizeof(twal_iter_options), 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0 }
 #define TWAL_SKIPPED_INIT \
     { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
 #define TWAL_REPAIR_STEP_INIT \
@@ -344,6 +345,11 @@ typedef enum twal_code {
      */
     TWAL_E_KEY = -403,
     /**
+     * A record must not be passed over by a reader that does not know its
+     * type, and this reader does not.
+     */
+    TWAL_E_TYPE = -404,
+    /**
      * A bug in twal, caught.  The handle takes no more changes; close it.
      */
     TWAL_E_PANIC = -501,
@@ -479,6 +485,29 @@ typedef enum twal_iter_flags {
      * TWAL_E_CORRUPT or TWAL_E_IO; twal_iter_skipped() tells what was.
      */
     TWAL_ITER_SKIP_DAMAGED = 1,
+    /**
+     * Read and check headers alone: record.data is NULL, record.len is right,
+     * and twal_iter_payload() reads a payload when asked.  Blocks that hold
+     * nothing but payload are not read.
+     */
+    TWAL_ITER_HEADERS_ONLY = 2,
+    /**
+     * Read what is durable now, up to until_seq, and no more; and keep it:
+     * every segment of that is opened now, one file descriptor each, so that
+     * it stays for this reader whatever is trimmed or compacted meanwhile, and
+     * no record of it ever gives TWAL_E_TRIMMED.  Its room on the device comes
+     * back with twal_iter_close().
+     */
+    TWAL_ITER_SNAPSHOT = 4,
+    /**
+     * Map segments that are complete instead of reading them with O_DIRECT:
+     * they go through the page cache, which is asked to forget what was
+     * passed.  Bytes that the device does not give are TWAL_E_IO, as ever; but
+     * if somebody shortens a segment's file at that very moment, or a page
+     * that was read is given up by the kernel and cannot be read again, the
+     * process gets SIGBUS.  Without effect before Linux 5.14.
+     */
+    TWAL_ITER_MAP_SEALED = 8,
 } twal_iter_flags;
 
 /**
@@ -1109,6 +1138,46 @@ typedef struct twal_iter_options {
      * Must be 0.
      */
     uint32_t reserved;
+    /**
+     * The last number wanted, that one included; 0: there is none.
+     */
+    uint64_t until_seq;
+    /**
+     * Index of the segment to begin with, instead of from_seq.
+     */
+    uint64_t from_segment;
+    /**
+     * Most records wanted; 0: all.  See twal_iter_next_seq().
+     */
+    uint64_t limit;
+    /**
+     * The streams wanted; NULL: all.  Of a batch, the last record that is
+     * delivered ends it.
+     */
+    const uint64_t *streams;
+    /**
+     * How many they are.
+     */
+    uint64_t stream_count;
+    /**
+     * The types wanted, twal's own (below 0x0100) too; NULL: all.
+     */
+    const uint32_t *types;
+    /**
+     * How many they are.
+     */
+    uint64_t type_count;
+    /**
+     * Types of yours that you know, from 0x0100; NULL: all.  A record of
+     * another one is left out; but if it has TWAL_RECORD_REQUIRED, it stops
+     * the reader with TWAL_E_TYPE, also if streams or types would leave it
+     * out.
+     */
+    const uint32_t *known_types;
+    /**
+     * How many they are.
+     */
+    uint64_t known_type_count;
 } twal_iter_options;
 
 /**
@@ -1170,8 +1239,8 @@ typedef struct twal_record {
      */
     uint32_t flags;
     /**
-     * The payload: never NULL, 8-byte aligned, valid until the next call on
-     * the same iterator.
+     * The payload: 8-byte aligned, valid until the next call on the same
+     * iterator.  NULL only from a reader with TWAL_ITER_HEADERS_ONLY.
      */
     const void *data;
     /**
@@ -2964,6 +3033,10 @@ int twal_cancel(twal_log *log,
  * is not blocking and close-on-exec.  The number that is read from it means
  * nothing.
  *
+ * On a log that is open for reading only, a thread of twal's looks whether the
+ * log testifies to more, as often as twal_iter_wait() does; the eventfd also
+ * becomes readable when it finds the log damaged.
+ *
  * Read it, wait on it, and do nothing else to it: never clear its O_NONBLOCK,
  * never write to it.  twal writes to the same open file when the mark rises.
  * If that file blocks and is full, the write never returns, and with it hang
@@ -2982,10 +3055,9 @@ int twal_cancel(twal_log *log,
  *   TWAL_E_INVAL      log or fd_out is NULL
  *   TWAL_E_FORKED     this process is a fork()ed child
  *   TWAL_E_CLOSED     twal_close() has begun
- *   TWAL_E_READ_ONLY  the log is open for reading only
  *   TWAL_E_POISONED   an earlier write or flush failed
  *   TWAL_E_BUSY       the log has 16 eventfds already
- *   TWAL_E_NOMEM      no memory or file descriptor left
+ *   TWAL_E_NOMEM      no memory, thread or file descriptor left
  *   TWAL_E_PANIC      a bug in twal was caught
  *
  * Blocks:  no.
@@ -3060,7 +3132,8 @@ int twal_sync_async(twal_log *log,
  *   TWAL_E_INVAL     log or iter_out is NULL
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() has begun
- *   TWAL_E_TRIMMED   from_seq is below twal_first_seq()
+ *   TWAL_E_TRIMMED   from_seq is below twal_first_seq(), which is then the
+ *                    seq of twal_last_error()
  *   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
  *   TWAL_E_IO        a file could not be opened or read
  *   TWAL_E_NOMEM     no memory or file descriptor left
@@ -3097,7 +3170,12 @@ int twal_recover_iter(twal_log *log,
  * Returns what twal_recover_iter() returns, and
  *
  *   TWAL_E_INVAL        also: options.struct_size is none, flags has unknown
- *                       bits, or reserved is not 0
+ *                       bits, reserved is not 0, a list is NULL and its count
+ *                       is not 0, a type is none, from_seq and from_segment
+ *                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
+ *                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
+ *   TWAL_E_TRIMMED      also: from_segment was released
+ *   TWAL_E_NOTFOUND     also: there is no segment from_segment
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
  *
  * Blocks:  on the device.
@@ -3149,9 +3227,15 @@ int twal_iter_skipped(const twal_iter *iter,
  *   TWAL_E_INVAL    iter or record_out is NULL
  *   TWAL_E_FORKED   this process is a fork()ed child
  *   TWAL_E_CLOSED   the log was closed
- *   TWAL_E_TRIMMED  what comes next was released and is gone
+ *   TWAL_E_TRIMMED  what comes next was released and is gone;
+ *                   twal_last_error().seq is the oldest number there is
  *   TWAL_E_IO       bytes could not be read; they may be readable later
  *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
+ *   TWAL_E_TYPE     the next record has TWAL_RECORD_REQUIRED, and its type is
+ *                   not one of options.known_types; its number is the seq of
+ *                   twal_last_error()
+ *   TWAL_E_VERSION  the same of a type of twal's that this release does not
+ *                   know
  *   TWAL_E_NOMEM    no memory or file descriptor left; call again when there is
  *   TWAL_E_PANIC    a bug in twal was caught
  *
@@ -3163,6 +3247,94 @@ int twal_iter_skipped(const twal_iter *iter,
 TWAL_CHECK
 int twal_iter_next(twal_iter *iter,
                    twal_record *record_out);
+
+/**
+ * Reads the next record, and waits for it if there is none yet.
+ *
+ * As twal_iter_next(), but where that says that there is no more yet, this
+ * waits until there is.  In the writer's process who waits is woken when a
+ * record has become durable.  In another process nothing tells: the reader
+ * looks again after 0.2 ms, and ever less often while nothing comes, at last
+ * every quarter of options.idle_mark_us (of this opening).  A record is seen
+ * there when the log testifies that it is durable: with the frame that
+ * follows, or, when the writer is idle, with the mark that it writes after
+ * idle_mark_us.
+ *
+ *   iter        a reader
+ *   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
+ *   record_out  receives the record, as of twal_iter_next()
+ *
+ * Returns 1 with a record; 0 if none will come: options.until_seq or
+ * options.limit was reached; what twal_iter_next() returns; or
+ *
+ *   TWAL_E_TIMEOUT   there is none yet; call again
+ *   TWAL_E_POISONED  an earlier write or flush of this log failed, and nothing
+ *                    more becomes durable
+ *   TWAL_E_IO        also: a write or flush failed while this waited
+ *
+ * Blocks:  for up to timeout_ns, and on the device; never for a writer.
+ *          twal_close() of the log ends the wait: TWAL_E_CLOSED.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe; a handled signal does not end the wait.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_iter_wait(twal_iter *iter,
+                   int64_t timeout_ns,
+                   twal_record *record_out);
+
+/**
+ * Reads the payload of the record that the reader delivered last.
+ *
+ * For a reader with TWAL_ITER_HEADERS_ONLY, which has read no payload: it is
+ * read now, and checked.  Any other reader gives record.data once more.  A
+ * payload that is damaged or cannot be read does not end a reader of headers.
+ *
+ *   iter      a reader whose last twal_iter_next() or twal_iter_wait()
+ *             returned 1
+ *   data_out  receives where the payload is: never NULL, 8-byte aligned, valid
+ *             until the next call on iter
+ *   len_out   receives its bytes.  Both are untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL    iter, data_out or len_out is NULL
+ *   TWAL_E_FORKED   this process is a fork()ed child
+ *   TWAL_E_CLOSED   the log was closed
+ *   TWAL_E_STATE    the last call did not return 1
+ *   TWAL_E_IO       bytes could not be read
+ *   TWAL_E_CORRUPT  the payload is damaged
+ *   TWAL_E_NOMEM    no memory left
+ *   TWAL_E_PANIC    a bug in twal was caught
+ *
+ * Blocks:  on the device; never for a writer.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_iter_payload(twal_iter *iter,
+                      const void **data_out,
+                      size_t *len_out);
+
+/**
+ * Tells with which number a reader goes on.
+ *
+ * Everything below was delivered, left out, or is not there: who begins to
+ * read from here, now or in another process, misses nothing and gets nothing
+ * twice.  So a page is options.limit records, and the next one begins with
+ * this number.
+ *
+ *   iter  a reader; NULL: the answer is 0
+ *
+ * Returns the number, at least 1; 0 in a fork()ed child.
+ *
+ * Blocks:  no.
+ * Threads: one at a time for each reader.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_iter_next_seq(const twal_iter *iter);
 
 /**
  * Ends a reader; what its last record's data pointed to is gone.
@@ -3177,6 +3349,49 @@ int twal_iter_next(twal_iter *iter,
  * Since:   0.1
  */
 void twal_iter_close(twal_iter *iter);
+
+/**
+ * Reads one record by its number.
+ *
+ * Every byte of it is checked.  The segment is found by the names in the
+ * directory, the place in it by a few reads of some blocks: about ten reads of
+ * the device, most of them 4 KiB, however many records the log has.  Who reads
+ * many records in order is served better by an iterator.
+ *
+ *   log         an open log, also a poisoned or a read-only one
+ *   seq         the record's number
+ *   buf         where the payload is copied to; NULL only if size is 0
+ *   size        bytes of buf.  A payload that is longer is cut: compare
+ *               record_out->len, which is always the payload's true length
+ *   record_out  receives the record; its data is buf.  May not be NULL.
+ *               Untouched on failure, buf too.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or record_out is NULL, or buf is and size is not 0
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_TRIMMED   it was released; twal_last_error().seq is the oldest
+ *                    number there is
+ *   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
+ *                    or a compaction took the record out
+ *   TWAL_E_IO        a file could not be opened or read
+ *   TWAL_E_NOMEM     no memory or file descriptor left
+ *   TWAL_E_CORRUPT   the log is damaged at that place
+ *   TWAL_E_VERSION   it is a record that this release cannot read
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device; never for a writer.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_read(twal_log *log,
+              uint64_t seq,
+              void *buf,
+              size_t size,
+              twal_record *record_out);
 
 /**
  * Copies out what the log has counted.
@@ -5059,8 +5274,11 @@ TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
 TWAL_OFFSET_(twal_recovery, repaired_bytes, 120);
 
-TWAL_SIZE_(twal_iter_options, 24);
+TWAL_SIZE_(twal_iter_options, 96);
 TWAL_OFFSET_(twal_iter_options, flags, 16);
+TWAL_OFFSET_(twal_iter_options, until_seq, 24);
+TWAL_OFFSET_(twal_iter_options, streams, 48);
+TWAL_OFFSET_(twal_iter_options, known_type_count, 88);
 
 TWAL_SIZE_(twal_skipped, 56);
 TWAL_OFFSET_(twal_skipped, last_seq, 48);

@@ -1,10 +1,13 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
 mod compact;
+mod iter;
 mod layer;
+mod lookup;
 mod reader;
 mod repair;
 mod report;
+mod tail;
 mod verify;
 
 use std::io::IoSlice;
@@ -21,7 +24,6 @@ use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
 use crate::format::Id;
-use crate::read::{skip, Cursor};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
@@ -33,6 +35,7 @@ pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
 pub use compact::{Candidate, CompactOptions};
+pub use iter::{Iter, IterOptions};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
@@ -63,26 +66,6 @@ pub struct Log {
     inner: Arc<Inner>,
 }
 
-/// A reader of one log, for one thread at a time.
-pub struct Iter {
-    inner: Arc<Inner>,
-    cursor: Cursor,
-    /// How far a damaged log can be read that is open for reading only, once that was needed.
-    behind_damage: Option<u64>,
-}
-
-/// How a log is read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct IterOptions {
-    /// The first number wanted; 0: the oldest.
-    pub from_seq: u64,
-    /// Damage is passed over and counted, instead of ending the reader.
-    pub skip_damaged: bool,
-    /// Records that are left out, as if they were not there: what a table's tombstones and purges dropped.
-    /// None: every record is delivered.
-    pub hidden: Option<Arc<Hidden>>,
-}
-
 struct Inner {
     directory: Arc<Directory>,
     log_id: Id,
@@ -101,7 +84,7 @@ struct Inner {
 
 enum Side {
     Writer(Arc<Commit>),
-    Reader(Box<Reader>),
+    Reader(Arc<Reader>),
 }
 
 impl Log {
@@ -257,11 +240,15 @@ impl Log {
     /// A new eventfd that becomes readable each time the durable mark has risen,
     /// once when the log is poisoned and once when it is closed.  It is the
     /// caller's, to be dropped at any time; ask [`Log::durable_seq`] how far it is.
+    /// On a log that is open for reading only a thread looks for it.
     ///
     /// # Errors
     /// As `twal_eventfd`.
     pub fn eventfd(&self) -> Result<OwnedFd> {
-        self.writer()?.eventfd()
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        self.inner.eventfd()
     }
 
     /// Oldest number that can be read; of an empty or wholly trimmed log last_seq + 1.
@@ -305,44 +292,6 @@ impl Log {
     /// As `twal_roll`.
     pub fn roll(&self) -> Result<()> {
         self.writer()?.roll()
-    }
-
-    /// A reader from `from_seq` on; 0 = the oldest.
-    ///
-    /// # Errors
-    /// As `twal_recover_iter`.
-    pub fn iter(&self, from_seq: u64) -> Result<Iter> {
-        self.iter_with(IterOptions { from_seq, ..IterOptions::default() })
-    }
-
-    /// A reader as `options` say.
-    ///
-    /// # Errors
-    /// As `twal_iter_open`.
-    pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
-        let IterOptions { from_seq, skip_damaged, hidden } = options;
-        if self.inner.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        let behind_damage = match &self.inner.side {
-            Side::Reader(reader) if skip_damaged && reader.is_damaged() => Some(self.inner.bound_behind_damage()?),
-            _ => None,
-        };
-        let (first_seq, last_seq) = (self.first_seq(), self.last_seq().max(behind_damage.unwrap_or(0)));
-        let from_seq = if from_seq == 0 { first_seq } else { from_seq };
-        if from_seq < first_seq {
-            let text = format!("record {from_seq} was released, the oldest is {first_seq}");
-            return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
-        }
-        if from_seq > last_seq.max(first_seq - 1) + 1 {
-            let text = format!("record {from_seq} does not exist, the last is {last_seq}");
-            return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
-        }
-        let mut cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, skip_damaged)?;
-        if let Some(hidden) = hidden {
-            cursor.hide(hidden);
-        }
-        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage })
     }
 
     /// What open found.
@@ -429,7 +378,10 @@ impl Log {
         drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         match &self.inner.side {
             Side::Writer(commit) => commit.close(),
-            Side::Reader(_) => Ok(()),
+            Side::Reader(reader) => {
+                reader.end_watch();
+                Ok(())
+            }
         }
     }
 
@@ -461,75 +413,20 @@ impl Drop for Inner {
     /// A log that is dropped is closed; what that meets, nobody is there to hear.
     fn drop(&mut self) {
         if !*self.closed.get_mut() {
-            if let Side::Writer(commit) = &self.side {
-                let _ = commit.close();
+            match &self.side {
+                Side::Writer(commit) => drop(commit.close()),
+                Side::Reader(reader) => reader.end_watch(),
             }
         }
     }
 }
 
 impl Inner {
-    fn bound_behind_damage(&self) -> Result<u64> {
-        skip::bound_behind_damage(&self.directory, &self.log_id)
-    }
-
     fn bound(&self) -> u64 {
         match &self.side {
             Side::Writer(commit) => commit.durable_seq(),
             Side::Reader(reader) => reader.bound.load(Ordering::Acquire),
         }
-    }
-}
-
-impl Iter {
-    /// The next record; None: there is none yet (the end is the durable mark at the call).
-    ///
-    /// # Errors
-    /// As `twal_iter_next`; damage and trims stay.
-    pub fn next_record(&mut self) -> Result<Option<Record<'_>>> {
-        if self.inner.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        let spots = self.skipped().spots;
-        let found = self.find_next();
-        for _ in spots..self.skipped().spots {
-            self.inner.counters.corrupted_records.one();
-        }
-        if found.as_ref().is_err_and(|error| error.code == Code::Corrupt) {
-            self.inner.counters.corrupted_records.one();
-        }
-        if !found? {
-            return Ok(None);
-        }
-        let (header, data) = self.cursor.record();
-        let batch_continues = self.cursor.batch_continues();
-        Ok(Some(Record { batch_continues, ..Record::of(&header, data) }))
-    }
-
-    fn find_next(&mut self) -> Result<bool> {
-        let bound = self.inner.bound();
-        if self.cursor.advance(bound)? {
-            return Ok(true);
-        }
-        let Side::Reader(reader) = &self.inner.side else { return Ok(false) };
-        let (bound, damage) = reader.look_on();
-        if self.cursor.advance(bound)? {
-            return Ok(true);
-        }
-        let Some(damage) = damage else { return Ok(false) };
-        if self.cursor.skipped().is_none() || !skip::is_damage(&damage.error) {
-            return Err(damage.error);
-        }
-        let behind = match self.behind_damage {
-            Some(behind) => behind,
-            None => *self.behind_damage.insert(self.inner.bound_behind_damage()?),
-        };
-        self.cursor.advance(bound.max(behind))
-    }
-
-    /// What was passed over so far; nothing, if damage ends this reader.
-    pub fn skipped(&self) -> Skipped {
-        self.cursor.skipped().unwrap_or_default()
     }
 }
 

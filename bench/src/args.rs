@@ -11,7 +11,7 @@ usage: twal-bench [options]           measure
        twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
   --workload LIST   of sync, loaded, async, offered, steady, fresh, batch1000, replay, open, rollover,
-                    idle, allocations, sagas, commits2pc, txn_replay, compaction; default all of them
+                    idle, tail, allocations, sagas, commits2pc, txn_replay, compaction; default all of them
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
@@ -44,6 +44,7 @@ pub enum Workload {
     Open,
     Rollover,
     Idle,
+    Tail,
     Allocations,
     Sagas,
     Commits,
@@ -51,7 +52,7 @@ pub enum Workload {
     Compaction,
 }
 
-const WORKLOADS: [(&str, Workload); 16] = [
+const WORKLOADS: [(&str, Workload); 17] = [
     ("sync", Workload::Sync),
     ("loaded", Workload::Loaded),
     ("async", Workload::Async),
@@ -63,6 +64,7 @@ const WORKLOADS: [(&str, Workload); 16] = [
     ("open", Workload::Open),
     ("rollover", Workload::Rollover),
     ("idle", Workload::Idle),
+    ("tail", Workload::Tail),
     ("allocations", Workload::Allocations),
     ("sagas", Workload::Sagas),
     ("commits2pc", Workload::Commits),

@@ -9,7 +9,7 @@ use crate::reading;
 use crate::report::{fixed, grouped, micros, named, print_table, progress};
 use crate::scene::{self, Failure};
 use crate::slice::SEGMENT;
-use crate::{sys, transacting};
+use crate::{sys, tail, transacting};
 
 use twal::base::options::IoEngine;
 
@@ -35,6 +35,7 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
         Workload::Open => reading::open(contest),
         Workload::Rollover => rollover(contest),
         Workload::Idle => idle(contest),
+        Workload::Tail => tail::tail(contest),
         Workload::Allocations => allocations(contest),
         Workload::Sagas | Workload::Commits => transacting::operations(contest, workload),
         Workload::TxnReplay => transacting::replay(contest),
@@ -66,6 +67,7 @@ pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
         Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
+        Workload::Tail => rounds * 12.0 * (slice * 3.0 + 1.5),
         Workload::Allocations => 5.0,
         Workload::Sagas | Workload::Commits => all(transacting::jobs(args, workload).len(), 2.0, 0.0, 0.0),
         Workload::TxnReplay => small * (10.0 + rounds.min(STEADY_ROUNDS) * 15.0),

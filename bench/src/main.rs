@@ -24,6 +24,7 @@ mod slice;
 mod svg;
 mod sync;
 mod sys;
+mod tail;
 mod targets;
 mod transacting;
 mod txn;

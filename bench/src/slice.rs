@@ -16,7 +16,7 @@ use crate::json::Json;
 use crate::report::Figures;
 use crate::scene::{self, Counted, Failure, Scene};
 use crate::txn::Operation;
-use crate::{allocations, bulk, logs, sync, sys, txn};
+use crate::{allocations, bulk, logs, sync, sys, tail, txn};
 
 /// The usual size of a segment.
 pub const SEGMENT: u64 = 64 << 20;
@@ -75,6 +75,8 @@ pub fn main(mut words: impl Iterator<Item = String>) -> Result<(), Failure> {
         "replay" => logs::replay(&spec)?,
         "open" => logs::open(&spec)?,
         "idle" => logs::idle(&spec)?,
+        "tail" => tail::slice(&spec)?,
+        "tailer" => tail::tailer(&spec)?,
         "allocations" => allocations::slice(&spec)?,
         "sagas" => txn::run(&spec, Operation::Saga)?,
         "commits2pc" => txn::run(&spec, Operation::Commit)?,

@@ -58,6 +58,8 @@ pub enum Code {
     Version = -402,
     /// A key is missing or wrong.
     Key = -403,
+    /// A record of a type that this reader does not know and must not pass over.
+    Type = -404,
     /// A bug in twal: a panic was caught.
     Panic = -501,
 }

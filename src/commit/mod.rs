@@ -134,6 +134,12 @@ impl Commit {
         self.durable.load(Ordering::Acquire)
     }
 
+    /// Index of the segment that is written, and the end of what is durable in it.
+    pub fn durable_place(&self) -> (u64, u64) {
+        let queue = self.lock();
+        (queue.active_segment, queue.durable_end)
+    }
+
     /// Highest number given.
     pub fn last_seq(&self) -> u64 {
         self.line.accepted.load(Ordering::Acquire)

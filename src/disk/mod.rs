@@ -13,6 +13,7 @@ mod blocking;
 pub mod cancel;
 mod descriptors;
 pub mod latch;
+mod mapped;
 mod names;
 mod probe;
 pub mod real;
@@ -23,6 +24,8 @@ use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+pub use mapped::Mapped;
 
 /// Whether a write is durable when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,4 +184,16 @@ pub trait File: Send + Sync {
 
     /// Gives the lock back.
     fn unlock(&self, byte: LockByte) -> io::Result<()>;
+
+    /// The first `len` bytes as memory, through the page cache; Unsupported where that cannot be had.  For files
+    /// that nobody writes any more.
+    fn map(&self, len: u64) -> io::Result<Mapped> {
+        let _ = len;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Lets the page cache forget `len` bytes at `offset`, if it likes.
+    fn uncache(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
 }

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, openat, AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
+use nix::fcntl::{fcntl, openat, posix_fadvise, PosixFadviseAdvice};
+use nix::fcntl::{AtFlags, FallocateFlags, FcntlArg, OFlag, RenameFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, Whence};
 
@@ -28,7 +29,7 @@ use super::cancel::Uncancelled;
 use super::descriptors::{Descriptors, Owned};
 use super::names::names;
 use super::uring::{self, Uring};
-use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind};
+use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind, Mapped};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::limits;
 use crate::base::options::IoEngine;
@@ -573,6 +574,17 @@ impl File for RealFile {
     fn unlock(&self, byte: LockByte) -> io::Result<()> {
         self.held.clear(byte.bit());
         Ok(self.ofd_lock(byte, libc::F_UNLCK)?)
+    }
+
+    fn map(&self, len: u64) -> io::Result<Mapped> {
+        Mapped::new(&self.fd, len)
+    }
+
+    fn uncache(&self, offset: u64, len: u64) {
+        if let (Ok(offset), Ok(len)) = (off_t(offset), off_t(len)) {
+            // An advice: what it is not taken for stays cached.
+            let _ = posix_fadvise(&self.fd, offset, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
     }
 }
 

@@ -62,12 +62,15 @@ pub enum twal_code {
     TWAL_E_VERSION = -402,
     /// A key is missing or wrong.
     TWAL_E_KEY = -403,
+    /// A record must not be passed over by a reader that does not know its
+    /// type, and this reader does not.
+    TWAL_E_TYPE = -404,
     /// A bug in twal, caught.  The handle takes no more changes; close it.
     TWAL_E_PANIC = -501,
 }
 
 /// Every code with its text.
-const TEXTS: [(twal_code, Option<Code>, &CStr); 24] = {
+const TEXTS: [(twal_code, Option<Code>, &CStr); 25] = {
     use twal_code::*;
     [
         (TWAL_OK, None, c"success"),
@@ -93,6 +96,7 @@ const TEXTS: [(twal_code, Option<Code>, &CStr); 24] = {
         (TWAL_E_CORRUPT, Some(Code::Corrupt), c"log is damaged"),
         (TWAL_E_VERSION, Some(Code::Version), c"log has an unknown version"),
         (TWAL_E_KEY, Some(Code::Key), c"key is missing or wrong"),
+        (TWAL_E_TYPE, Some(Code::Type), c"record of an unknown type"),
         (TWAL_E_PANIC, Some(Code::Panic), c"internal error"),
     ]
 };

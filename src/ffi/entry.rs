@@ -67,8 +67,8 @@ pub struct twal_record {
     pub r#type: u32,
     /// Bits of twal_record_flags; ignore those you do not know.
     pub flags: u32,
-    /// The payload: never NULL, 8-byte aligned, valid until the next call on
-    /// the same iterator.
+    /// The payload: 8-byte aligned, valid until the next call on the same
+    /// iterator.  NULL only from a reader with TWAL_ITER_HEADERS_ONLY.
     pub data: *const c_void,
     /// Bytes of payload.
     pub len: usize,
@@ -197,7 +197,11 @@ static EMPTY: u64 = 0;
 pub(super) fn record_of(record: &Record<'_>) -> twal_record {
     let required = if record.required { twal_record_flags::TWAL_RECORD_REQUIRED as u32 } else { 0 };
     let continues = if record.batch_continues { twal_record_flags::TWAL_RECORD_BATCH_CONTINUES as u32 } else { 0 };
-    let data = if record.data.is_empty() { (&raw const EMPTY).cast() } else { record.data.as_ptr() };
+    let len = record.len as usize;
+    let data = match record.data.len() {
+        0 if len > 0 => std::ptr::null(), // a reader of headers
+        _ => payload_at(record.data),
+    };
     debug_assert!(data.cast::<u64>().is_aligned(), "the cursor aligns payloads");
     twal_record {
         seq: record.seq,
@@ -206,8 +210,17 @@ pub(super) fn record_of(record: &Record<'_>) -> twal_record {
         r#type: u32::from(record.kind),
         flags: required | continues,
         data: data.cast(),
-        len: record.data.len(),
+        len,
         reserved: [0, 0],
+    }
+}
+
+/// Where these bytes are; also if they are none.
+pub(super) fn payload_at(data: &[u8]) -> *const u8 {
+    if data.is_empty() {
+        (&raw const EMPTY).cast()
+    } else {
+        data.as_ptr()
     }
 }
 
@@ -285,10 +298,20 @@ mod tests {
 
     #[test]
     fn an_empty_payload_has_an_address() {
-        let record =
-            Record { seq: 1, stream: 2, timestamp: 3, kind: 4, required: true, batch_continues: true, data: &[] };
+        let record = Record {
+            seq: 1,
+            stream: 2,
+            timestamp: 3,
+            kind: 4,
+            required: true,
+            batch_continues: true,
+            len: 0,
+            data: &[],
+        };
         let c = record_of(&record);
         assert!(!c.data.is_null() && c.data.cast::<u64>().is_aligned());
+        let unread = record_of(&Record { len: 9, ..record });
+        assert!(unread.data.is_null() && unread.len == 9);
         assert_eq!((c.seq, c.stream, c.timestamp, c.r#type, c.flags, c.len), (1, 2, 3, 4, 3, 0));
     }
 }

@@ -1,14 +1,15 @@
 //! A reader as a C handle.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
-use super::entry::{record_of, twal_record};
+use super::entry::{payload_at, record_of, twal_record};
 use super::guard::{self, always, answer, call, guard, Purpose};
+use super::iter_options::{iter_options_of, twal_iter_options};
 use super::log::twal_log;
 use super::sized::{self, Grows};
 use crate::base::{Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
-use crate::log::{Iter, IterOptions, Skipped};
+use crate::log::{Iter, IterOptions, Record, Skipped};
 use crate::mem::fork::ForkGuard;
 
 /// A reader of one log.
@@ -36,7 +37,8 @@ pub struct twal_iter {
 ///   TWAL_E_INVAL     log or iter_out is NULL
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_CLOSED    twal_close() has begun
-///   TWAL_E_TRIMMED   from_seq is below twal_first_seq()
+///   TWAL_E_TRIMMED   from_seq is below twal_first_seq(), which is then the
+///                    seq of twal_last_error()
 ///   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
 ///   TWAL_E_IO        a file could not be opened or read
 ///   TWAL_E_NOMEM     no memory or file descriptor left
@@ -56,40 +58,6 @@ pub unsafe extern "C" fn twal_recover_iter(log: *mut twal_log, from_seq: u64, it
     guard(|| unsafe { open(log, || Ok(IterOptions { from_seq, ..IterOptions::default() }), iter_out) })
 }
 
-/// twal_iter_options.flags: bits.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum twal_iter_flags {
-    /// Pass over what is damaged and go on behind it, instead of ending with
-    /// TWAL_E_CORRUPT or TWAL_E_IO; twal_iter_skipped() tells what was.
-    TWAL_ITER_SKIP_DAMAGED = 1,
-}
-
-/// How a log is read.  A field that is 0 has its default, so start from
-/// TWAL_ITER_OPTIONS_INIT and set what you need.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub struct twal_iter_options {
-    /// sizeof(twal_iter_options).
-    pub struct_size: u64,
-    /// The first number wanted; 0: the oldest.
-    pub from_seq: u64,
-    /// Bits of twal_iter_flags.
-    pub flags: u32,
-    /// Must be 0.
-    pub reserved: u32,
-}
-
-// SAFETY: repr(C) without holes (24 = 2 * 8 + 2 * 4), struct_size first, plain numbers.
-unsafe impl Grows for twal_iter_options {
-    const NAME: &'static str = "twal_iter_options";
-    const FIRST_SIZE: usize = 24;
-}
-
-const _: () = assert!(size_of::<twal_iter_options>() == 24);
-
-const SKIP_DAMAGED: u32 = twal_iter_flags::TWAL_ITER_SKIP_DAMAGED as u32;
-
 /// Begins to read as options say.
 ///
 /// With TWAL_ITER_SKIP_DAMAGED damage does not end the reader: it goes on with
@@ -107,7 +75,12 @@ const SKIP_DAMAGED: u32 = twal_iter_flags::TWAL_ITER_SKIP_DAMAGED as u32;
 /// Returns what twal_recover_iter() returns, and
 ///
 ///   TWAL_E_INVAL        also: options.struct_size is none, flags has unknown
-///                       bits, or reserved is not 0
+///                       bits, reserved is not 0, a list is NULL and its count
+///                       is not 0, a type is none, from_seq and from_segment
+///                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
+///                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
+///   TWAL_E_TRIMMED      also: from_segment was released
+///   TWAL_E_NOTFOUND     also: there is no segment from_segment
 ///   TWAL_E_UNSUPPORTED  options say something that this release does not know
 ///
 /// Blocks:  on the device.
@@ -123,25 +96,6 @@ pub unsafe extern "C" fn twal_iter_open(
 ) -> c_int {
     // SAFETY: the same contract.
     guard(|| unsafe { open(log, || iter_options_of(options), iter_out) })
-}
-
-/// What C asks for.
-///
-/// # Safety
-///
-/// `options` is NULL or a twal_iter_options as long as it says.
-pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptions> {
-    if options.is_null() {
-        return Ok(IterOptions::default());
-    }
-    // SAFETY: the contract.
-    let taken = unsafe { sized::take(options)? };
-    if taken.value.flags & !SKIP_DAMAGED != 0 || taken.value.reserved != 0 {
-        return Err(Error::new(Code::Inval, "iter_options has unknown flags, or reserved is not 0"));
-    }
-    let options = taken.known()?;
-    let skip_damaged = options.flags & SKIP_DAMAGED != 0;
-    Ok(IterOptions { from_seq: options.from_seq, skip_damaged, hidden: None })
 }
 
 /// Makes a reader as `options` say.
@@ -266,9 +220,15 @@ fn skipped_of(skipped: Skipped) -> twal_skipped {
 ///   TWAL_E_INVAL    iter or record_out is NULL
 ///   TWAL_E_FORKED   this process is a fork()ed child
 ///   TWAL_E_CLOSED   the log was closed
-///   TWAL_E_TRIMMED  what comes next was released and is gone
+///   TWAL_E_TRIMMED  what comes next was released and is gone;
+///                   twal_last_error().seq is the oldest number there is
 ///   TWAL_E_IO       bytes could not be read; they may be readable later
 ///   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
+///   TWAL_E_TYPE     the next record has TWAL_RECORD_REQUIRED, and its type is
+///                   not one of options.known_types; its number is the seq of
+///                   twal_last_error()
+///   TWAL_E_VERSION  the same of a type of twal's that this release does not
+///                   know
 ///   TWAL_E_NOMEM    no memory or file descriptor left; call again when there is
 ///   TWAL_E_PANIC    a bug in twal was caught
 ///
@@ -279,27 +239,166 @@ fn skipped_of(skipped: Skipped) -> twal_skipped {
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn twal_iter_next(iter: *mut twal_iter, record_out: *mut twal_record) -> c_int {
+    // SAFETY: the same contract.
+    unsafe { next(iter, record_out, Iter::next_record) }
+}
+
+/// Reads the next record, and waits for it if there is none yet.
+///
+/// As twal_iter_next(), but where that says that there is no more yet, this
+/// waits until there is.  In the writer's process who waits is woken when a
+/// record has become durable.  In another process nothing tells: the reader
+/// looks again after 0.2 ms, and ever less often while nothing comes, at last
+/// every quarter of options.idle_mark_us (of this opening).  A record is seen
+/// there when the log testifies that it is durable: with the frame that
+/// follows, or, when the writer is idle, with the mark that it writes after
+/// idle_mark_us.
+///
+///   iter        a reader
+///   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
+///   record_out  receives the record, as of twal_iter_next()
+///
+/// Returns 1 with a record; 0 if none will come: options.until_seq or
+/// options.limit was reached; what twal_iter_next() returns; or
+///
+///   TWAL_E_TIMEOUT   there is none yet; call again
+///   TWAL_E_POISONED  an earlier write or flush of this log failed, and nothing
+///                    more becomes durable
+///   TWAL_E_IO        also: a write or flush failed while this waited
+///
+/// Blocks:  for up to timeout_ns, and on the device; never for a writer.
+///          twal_close() of the log ends the wait: TWAL_E_CLOSED.
+/// Threads: one at a time for each reader.
+/// Signals: not async-signal-safe; a handled signal does not end the wait.
+/// Since:   0.1
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn twal_iter_wait(iter: *mut twal_iter, timeout_ns: i64, record_out: *mut twal_record) -> c_int {
+    let _uncancelled = Uncancelled::begin();
+    // SAFETY: the same contract.
+    unsafe { next(iter, record_out, |iter| iter.wait_record(u64::try_from(timeout_ns).ok())) }
+}
+
+/// Gives C the record that `find` finds.
+///
+/// # Safety
+///
+/// `iter` is NULL or a reader that no other thread uses now, `record_out` NULL or room for a record.
+unsafe fn next(
+    iter: *mut twal_iter,
+    record_out: *mut twal_record,
+    find: impl FnOnce(&mut Iter) -> Result<Option<Record<'_>>>,
+) -> c_int {
     let next = || {
-        // SAFETY: NULL or a reader that no other thread uses now (C contract).
-        let handle = unsafe { iter.as_mut() }.ok_or_else(|| Error::new(Code::Inval, "the iterator is NULL"))?;
-        // SAFETY: NULL or room for a record (C contract).
-        let record_out = unsafe { guard::must_have(record_out)? };
-        if handle.fork.forked() {
-            return Err(guard::forked());
-        }
-        if handle.broken {
-            return Err(Error::new(Code::Panic, "an earlier call panicked in this iterator"));
-        }
-        handle.broken = true; // until the call has come back
-        let found = handle.iter.next_record();
-        let found = found.map(|record| record.map(|record| record_of(&record)));
-        handle.broken = false;
-        let Some(record) = found? else { return Ok(0) };
+        // SAFETY: NULL or room for a record, and NULL or a reader that no other thread uses now (contract).
+        let (record_out, handle) = unsafe { (guard::must_have(record_out)?, the_reader(iter)?) };
+        let found = handle.run(|iter| Ok(find(iter)?.map(|record| record_of(&record))))?;
+        let Some(record) = found else { return Ok(0) };
         // SAFETY: must_have has seen it.
         unsafe { record_out.write(record) };
         Ok(1)
     };
     answer(next, |code| code)
+}
+
+/// The reader, unless it is NULL.
+///
+/// # Safety
+///
+/// `iter` is NULL or a reader that no other thread uses now.
+unsafe fn the_reader<'a>(iter: *mut twal_iter) -> Result<&'a mut twal_iter> {
+    // SAFETY: the contract.
+    unsafe { iter.as_mut() }.ok_or_else(|| Error::new(Code::Inval, "the iterator is NULL"))
+}
+
+impl twal_iter {
+    /// Runs `body`, unless the reader refuses: forked, broken.
+    fn run<T>(&mut self, body: impl FnOnce(&mut Iter) -> Result<T>) -> Result<T> {
+        if self.fork.forked() {
+            return Err(guard::forked());
+        }
+        if self.broken {
+            return Err(Error::new(Code::Panic, "an earlier call panicked in this iterator"));
+        }
+        self.broken = true; // until the call has come back
+        let done = body(&mut self.iter);
+        self.broken = false;
+        done
+    }
+}
+
+/// Reads the payload of the record that the reader delivered last.
+///
+/// For a reader with TWAL_ITER_HEADERS_ONLY, which has read no payload: it is
+/// read now, and checked.  Any other reader gives record.data once more.  A
+/// payload that is damaged or cannot be read does not end a reader of headers.
+///
+///   iter      a reader whose last twal_iter_next() or twal_iter_wait()
+///             returned 1
+///   data_out  receives where the payload is: never NULL, 8-byte aligned, valid
+///             until the next call on iter
+///   len_out   receives its bytes.  Both are untouched on failure.
+///
+/// Returns TWAL_OK, or
+///
+///   TWAL_E_INVAL    iter, data_out or len_out is NULL
+///   TWAL_E_FORKED   this process is a fork()ed child
+///   TWAL_E_CLOSED   the log was closed
+///   TWAL_E_STATE    the last call did not return 1
+///   TWAL_E_IO       bytes could not be read
+///   TWAL_E_CORRUPT  the payload is damaged
+///   TWAL_E_NOMEM    no memory left
+///   TWAL_E_PANIC    a bug in twal was caught
+///
+/// Blocks:  on the device; never for a writer.
+/// Threads: one at a time for each reader.
+/// Signals: not async-signal-safe.
+/// Since:   0.1
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn twal_iter_payload(
+    iter: *mut twal_iter,
+    data_out: *mut *const c_void,
+    len_out: *mut usize,
+) -> c_int {
+    guard(|| {
+        // SAFETY: NULL or a reader that no other thread uses now (C contract).
+        let handle = unsafe { the_reader(iter)? };
+        // SAFETY: NULL or room for a pointer and for a number (C contract).
+        let (data_out, len_out) = unsafe { (guard::must_have(data_out)?, guard::must_have(len_out)?) };
+        let (data, len) = handle.run(|iter| iter.payload().map(|data| (payload_at(data), data.len())))?;
+        // SAFETY: must_have has seen both.
+        unsafe {
+            data_out.write(data.cast());
+            len_out.write(len);
+        }
+        Ok(())
+    })
+}
+
+/// Tells with which number a reader goes on.
+///
+/// Everything below was delivered, left out, or is not there: who begins to
+/// read from here, now or in another process, misses nothing and gets nothing
+/// twice.  So a page is options.limit records, and the next one begins with
+/// this number.
+///
+///   iter  a reader; NULL: the answer is 0
+///
+/// Returns the number, at least 1; 0 in a fork()ed child.
+///
+/// Blocks:  no.
+/// Threads: one at a time for each reader.
+/// Signals: not async-signal-safe.
+/// Since:   0.1
+#[no_mangle]
+pub unsafe extern "C" fn twal_iter_next_seq(iter: *const twal_iter) -> u64 {
+    let find = || {
+        // SAFETY: NULL or a reader that no other thread uses now (C contract).
+        let handle = unsafe { iter.as_ref() };
+        Ok(handle.filter(|handle| !handle.fork.forked()).map_or(0, |handle| handle.iter.next_seq()))
+    };
+    answer(find, |_| 0)
 }
 
 /// Ends a reader; what its last record's data pointed to is gone.
@@ -342,23 +441,14 @@ mod tests {
     }
 
     #[test]
-    fn options_are_checked() {
-        let of = |flags, reserved, struct_size| {
-            let options = twal_iter_options { struct_size, from_seq: 7, flags, reserved };
-            // SAFETY: a twal_iter_options, or refused by its size.
-            unsafe { iter_options_of(&raw const options) }.map_err(|error| error.code)
-        };
-        assert_eq!(of(1, 0, 24), Ok(IterOptions { from_seq: 7, skip_damaged: true, hidden: None }));
-        assert_eq!(of(0, 0, 24), Ok(IterOptions { from_seq: 7, ..IterOptions::default() }));
-        assert_eq!([of(2, 0, 24), of(0, 1, 24), of(0, 0, 16)], [const { Err(Code::Inval) }; 3]);
-    }
-
-    #[test]
     fn null_is_refused_by_all_but_close() {
         // SAFETY: NULL is allowed in a call's own words.
         unsafe {
             assert_eq!(twal_recover_iter(null_mut(), 0, null_mut()), -101);
             assert_eq!(twal_iter_next(null_mut(), null_mut()), -101);
+            assert_eq!(twal_iter_wait(null_mut(), 0, null_mut()), -101);
+            assert_eq!(twal_iter_payload(null_mut(), null_mut(), null_mut()), -101);
+            assert_eq!(twal_iter_next_seq(null_mut()), 0);
             assert_eq!(twal_iter_open(null_mut(), std::ptr::null(), null_mut()), -101);
             assert_eq!(twal_iter_skipped(null_mut(), null_mut()), -101);
             twal_iter_close(null_mut());

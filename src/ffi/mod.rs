@@ -31,6 +31,10 @@ pub mod notify;
 
 pub mod iter;
 
+pub mod iter_options;
+
+pub mod read;
+
 pub mod stats;
 
 pub mod recovery;

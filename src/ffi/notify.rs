@@ -20,6 +20,10 @@ use crate::log::{Done, Log};
 /// is not blocking and close-on-exec.  The number that is read from it means
 /// nothing.
 ///
+/// On a log that is open for reading only, a thread of twal's looks whether the
+/// log testifies to more, as often as twal_iter_wait() does; the eventfd also
+/// becomes readable when it finds the log damaged.
+///
 /// Read it, wait on it, and do nothing else to it: never clear its O_NONBLOCK,
 /// never write to it.  twal writes to the same open file when the mark rises.
 /// If that file blocks and is full, the write never returns, and with it hang
@@ -38,10 +42,9 @@ use crate::log::{Done, Log};
 ///   TWAL_E_INVAL      log or fd_out is NULL
 ///   TWAL_E_FORKED     this process is a fork()ed child
 ///   TWAL_E_CLOSED     twal_close() has begun
-///   TWAL_E_READ_ONLY  the log is open for reading only
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_BUSY       the log has 16 eventfds already
-///   TWAL_E_NOMEM      no memory or file descriptor left
+///   TWAL_E_NOMEM      no memory, thread or file descriptor left
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
 /// Blocks:  no.

@@ -127,10 +127,15 @@ impl RecordHeader {
     pub fn decode(bytes: &[u8]) -> Result<(RecordHeader, &[u8]), BadRecord> {
         let header = Self::decode_header(bytes)?;
         let payload = &bytes[RECORD_HEADER_LEN..][..usize_of(u64::from(header.len))];
-        if crc32c(payload) != header.payload_crc {
+        if !header.is_payload(payload) {
             return Err(BadRecord::Payload);
         }
         Ok((header, payload))
+    }
+
+    /// Whether these bytes are its payload.
+    pub fn is_payload(&self, bytes: &[u8]) -> bool {
+        len_u64(bytes.len()) == u64::from(self.len) && crc32c(bytes) == self.payload_crc
     }
 
     /// The header alone; the payload's place is verified, its bytes are not.

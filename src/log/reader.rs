@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layer::Kept;
 use super::report::{live_segments, of_examined, RecoveryReport, Tail};
+use super::tail::Watch;
 use super::{Inner, Side};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -23,6 +24,7 @@ pub(super) struct Reader {
     /// Everything up to here can be delivered.  Written under `scout`.
     pub(super) bound: AtomicU64,
     scout: Mutex<Scouting>,
+    pub(super) watch: Watch,
 }
 
 struct Scouting {
@@ -31,6 +33,15 @@ struct Scouting {
 }
 
 impl Reader {
+    fn new(bound: u64, scouting: Scouting) -> Reader {
+        Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting), watch: Watch::default() }
+    }
+
+    /// Index of the segment that it has come to, and how far it is there; 0, 0 if the log is damaged.
+    pub(super) fn place(&self) -> (u64, u64) {
+        self.lock().scout.as_ref().map_or((0, 0), Scout::place)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Scouting> {
         self.scout.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +94,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 found.witnessed,
             )?;
             let scouting = Scouting { scout: Some(scout), damage: None };
-            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+            (report, log_id, config, Reader::new(bound, scouting))
         }
         Err(damage) => {
             let first_seq = directory.first_seq();
@@ -101,7 +112,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             };
             let log_id = any_log_id(&directory);
             let scouting = Scouting { scout: None, damage: Some(damage) };
-            (report, log_id, config, Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting) })
+            (report, log_id, config, Reader::new(bound, scouting))
         }
     };
     Ok(Inner {
@@ -111,7 +122,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
         clock: clock.clone(),
         counters,
         report,
-        side: Side::Reader(Box::new(reader)),
+        side: Side::Reader(Arc::new(reader)),
         closed: AtomicBool::new(false),
         kept: Kept::default(),
         compacting: Mutex::new(()),

@@ -20,7 +20,9 @@ pub struct Record<'a> {
     pub required: bool,
     /// More records of the same batch follow.
     pub batch_continues: bool,
-    /// The payload, at an 8-byte aligned address.
+    /// Bytes of payload, also where `data` is not read.
+    pub len: u32,
+    /// The payload, at an 8-byte aligned address; of a reader of headers empty.
     pub data: &'a [u8],
 }
 
@@ -34,6 +36,7 @@ impl<'a> Record<'a> {
             kind: header.kind,
             required: header.flags & FLAG_REQUIRED != 0,
             batch_continues: header.flags & FLAG_BATCH_CONTINUES != 0,
+            len: header.len,
             data,
         }
     }

@@ -6,18 +6,23 @@
 //! Relies on: the bound is durable, so what is below it and reads badly, twice,
 //! is damage and not the tail.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::hidden::Hidden;
+use super::filter::{Filter, UnknownKind};
+use super::records::{bad_record, check_records};
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
-use super::{Look, Walker};
+use super::{heads, Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
-use crate::format::record::{is_known_kind, record_len, BadRecord, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
-use crate::segment::Directory;
+use crate::segment::{Directory, State};
+
+/// Most bytes read at once where one record is wanted.
+const ONE_RECORD: usize = 64 << 10;
 
 /// A place in the log, from which records are read.
 pub struct Cursor {
@@ -40,7 +45,27 @@ pub struct Cursor {
     /// Behind damage, and nothing to go on with was found yet.
     lost: Option<Lost>,
     /// Records that are left out; None: none is.
-    hidden: Option<Arc<Hidden>>,
+    filter: Option<Filter>,
+    /// The last number wanted.
+    until_seq: u64,
+    /// Everything up to there was delivered or left out.
+    ended: bool,
+    way: Way,
+    /// The segments that come next, opened already: they stay while they are read, whatever is released.
+    pinned: VecDeque<OpenSegment>,
+}
+
+/// How a cursor reads what is in its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Damage is passed over.
+    pub skip: bool,
+    /// Of records the headers alone are read and checked, until a payload is asked for.
+    pub heads_only: bool,
+    /// Segments that are complete are mapped.
+    pub mapped: bool,
+    /// One record is wanted: no more memory than for some blocks.
+    pub one: bool,
 }
 
 /// Where the cursor has lost its way.
@@ -53,41 +78,46 @@ struct Lost {
 }
 
 /// The frame being read, and where in its body.
-struct Present {
-    header: FrameHeader,
+pub(super) struct Present {
+    pub(super) header: FrameHeader,
     /// The chain behind it.
     behind: Chain,
     /// Where the records end; 0 of a frame without any.
-    records_end: usize,
+    pub(super) records_end: usize,
     /// Where the present record's payload begins, and the next record.
-    payload: usize,
-    next: usize,
+    pub(super) payload: usize,
+    pub(super) next: usize,
     /// The present record's header.
-    record: RecordHeader,
+    pub(super) record: RecordHeader,
+    /// Of a frame that is read without its body: records gone to so far.
+    pub(super) count: u32,
 }
 
 impl Cursor {
-    /// A cursor in front of record `from_seq`, in whichever segment holds it; with `skip` it passes over damage.
-    pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64, skip: bool) -> Result<Cursor> {
+    /// A cursor in front of record `from_seq`, in whichever segment holds it.
+    pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64, way: Way) -> Result<Cursor> {
         let index = directory
             .segments()
             .iter()
             .rev()
             .find(|segment| segment.first_seq <= from_seq)
             .map(|segment| segment.index)
-            .ok_or_else(|| Error::new(Code::Trimmed, "the record was released").about_seq(from_seq))?;
-        let mut skipped = skip.then(Skipped::default);
+            .ok_or_else(|| {
+                let text = format!("record {from_seq} was released");
+                Error::new(Code::Trimmed, text).about_seq(directory.first_seq())
+            })?;
+        let mut skipped = way.skip.then(Skipped::default);
         let mut lost = None;
         // Held from now on: what is asked for is not recycled under the cursor.
         let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
             Ok(opened) => {
-                let mut walker = walker_of(&opened)?;
-                if directory.facts().read_ahead {
+                let mut walker = walker_of(&opened, way)?;
+                if directory.facts().read_ahead && !way.heads_only && !way.one {
                     walker.read_ahead();
                 }
                 (Some(walker), opened.header.before, None)
             }
-            Err(error) if skip && skip::is_damage(&error) => {
+            Err(error) if way.skip && skip::is_damage(&error) => {
                 if let Some(skipped) = &mut skipped {
                     skipped.begin(&error, from_seq);
                 }
@@ -97,13 +127,66 @@ impl Cursor {
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
             Err(error) => return Err(error),
         };
-        let (frame, sealed, hidden) = (None, false, None);
-        Ok(Cursor { walker, chain, directory, log_id, from_seq, frame, sealed, failed, skipped, lost, hidden })
+        Ok(Cursor {
+            directory,
+            log_id,
+            from_seq,
+            walker,
+            chain,
+            frame: None,
+            sealed: false,
+            failed,
+            skipped,
+            lost,
+            filter: None,
+            until_seq: u64::MAX,
+            ended: false,
+            way,
+            pinned: VecDeque::new(),
+        })
     }
 
-    /// Leaves these records out from here on.
-    pub fn hide(&mut self, hidden: Arc<Hidden>) {
-        self.hidden = (!hidden.is_empty()).then_some(hidden);
+    /// Leaves records out from here on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = (!filter.is_empty()).then_some(filter);
+    }
+
+    /// Delivers nothing above `seq`.
+    pub fn end_at(&mut self, seq: u64) {
+        self.until_seq = seq;
+        self.ended = seq < self.from_seq;
+    }
+
+    /// Everything that is wanted was delivered or left out: nothing comes any more.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Opens every segment up to the end that was set: from now on they stay as long as the cursor does.
+    pub fn pin(&mut self) -> Result<()> {
+        let Some(walker) = &self.walker else { return Ok(()) };
+        let newest = self.directory.scan()?.segments.last().map_or(0, |newest| newest.index);
+        for index in walker.index() + 1..=newest {
+            if self.directory.segment(index).is_some_and(|name| name.first_seq > self.until_seq) {
+                break;
+            }
+            self.pinned.push_back(open_to_read(&self.directory, index, &self.log_id)?);
+        }
+        Ok(())
+    }
+
+    /// The frame at `offset` of the present segment is the next one, and `chain` is what it continues.
+    pub fn go_to(&mut self, offset: u64, chain: Chain) {
+        if let Some(walker) = &mut self.walker {
+            walker.go_to(offset);
+            self.chain = chain;
+        }
+    }
+
+    /// The number that the next record has at least: everything below was delivered, left out, or is missing.
+    pub fn next_seq(&self) -> u64 {
+        let passed = self.frame.as_ref().map_or(0, |frame| frame.record.seq);
+        self.from_seq.max(passed.max(self.chain.last_seq) + 1)
     }
 
     /// What was passed over; None: damage stops this cursor.
@@ -166,13 +249,13 @@ impl Cursor {
         match onward {
             Onward::Here(opened, offset, chain) => {
                 // A file of its own by now, perhaps: the segment may have been compacted since it was opened.
-                let mut walker = walker_of(&opened)?;
+                let mut walker = walker_of(&opened, self.way)?;
                 walker.go_to(offset);
                 self.walker = Some(walker);
                 self.chain = chain;
             }
             Onward::There(opened) => {
-                self.walker = Some(walker_of(&opened)?);
+                self.walker = Some(walker_of(&opened, self.way)?);
                 self.chain = opened.header.before;
             }
             Onward::Nowhere => {
@@ -204,10 +287,17 @@ impl Cursor {
             if self.next_in_frame()? {
                 return Ok(true);
             }
+            if self.ended {
+                return Ok(false);
+            }
             if let Some(frame) = self.frame.take() {
                 self.chain = frame.behind;
                 self.walker().pass(&frame.header);
                 self.sealed = frame.header.has(FLAG_SEAL);
+            }
+            if self.chain.last_seq >= self.until_seq {
+                self.ended = true;
+                return Ok(false);
             }
             if self.sealed {
                 match self.next_segment() {
@@ -229,14 +319,19 @@ impl Cursor {
                 let (index, offset) = (self.at().index(), self.at().offset());
                 check_records(&frame, self.at().body(&frame)).map_err(|error| error.at(index, offset))?;
             }
-            let records_end = if frame.has(FLAG_DATA) { body_len(&frame) } else { 0 };
+            let is_data = frame.has(FLAG_DATA);
+            let records_end = if is_data { body_len(&frame) } else { 0 };
             self.frame = Some(Present {
-                behind: Chain::behind(&frame, identity, self.at().body(&frame)),
+                behind: match is_data {
+                    true => Chain::after(&frame, identity),
+                    false => Chain::behind(&frame, identity, self.at().body(&frame)),
+                },
                 records_end,
                 payload: 0,
                 next: if frame.last_seq() < self.from_seq { records_end } else { 0 },
                 record: RecordHeader::default(),
                 header: frame,
+                count: 0,
             });
         }
     }
@@ -246,7 +341,9 @@ impl Cursor {
         self.walker().set_durable(bound);
         let mut looked_again = false;
         loop {
-            match self.walker().look() {
+            let heads_only = self.way.heads_only;
+            let walker = self.walker();
+            match if heads_only { walker.look_at_head() } else { walker.look() } {
                 // What was read ahead of the bound may have been taken back and written anew since.
                 Look::Whole(frame, _) if !self.at().was_durable(frame.last_seq().min(bound)) => {
                     self.walker().forget();
@@ -265,11 +362,16 @@ impl Cursor {
 
     /// Goes to the next record of the frame; false: it has no more, or there is no frame.
     fn next_in_frame(&mut self) -> Result<bool> {
-        let (Some(frame), Some(walker)) = (&mut self.frame, &self.walker) else { return Ok(false) };
+        let (Some(frame), Some(walker)) = (&mut self.frame, &mut self.walker) else { return Ok(false) };
         while frame.next < frame.records_end {
             let at = frame.next;
-            let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
-            let (record, _) = decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?;
+            let record = match self.way.heads_only {
+                true => heads::next(walker, frame)?,
+                false => {
+                    let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
+                    decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?.0
+                }
+            };
             if record.seq < frame.header.first_seq || record.seq > frame.header.last_seq() {
                 let text = "a record's number is not one of its frame's";
                 return Err(Error::new(Code::Corrupt, text)
@@ -281,34 +383,64 @@ impl Cursor {
                     format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
                 return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));
             }
+            if record.seq > self.until_seq {
+                self.ended = true;
+                return Ok(false);
+            }
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
             frame.record = record;
-            let hidden = self.hidden.as_ref().is_some_and(|hidden| hidden.hides(&record));
-            if record.seq >= self.from_seq && !hidden {
-                return Ok(true);
+            if record.seq < self.from_seq {
+                continue;
+            }
+            match self.filter.as_ref().map_or(Ok(false), |filter| filter.leaves_out(&record)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(true),
+                Err(UnknownKind) => {
+                    let text =
+                        format!("a record of type {:#06x}, which this reader does not know and must", record.kind);
+                    return Err(Error::new(Code::Type, text).at(walker.index(), walker.offset()).about_seq(record.seq));
+                }
             }
         }
         Ok(false)
     }
 
-    /// The record that [`Cursor::advance`] went to and verified.
+    /// The record that [`Cursor::advance`] went to and verified; its payload too, unless only headers are read.
     pub fn record(&self) -> (RecordHeader, &[u8]) {
         let frame = self.frame.as_ref().expect("advance went to a record");
+        if self.way.heads_only {
+            return (frame.record, &[]);
+        }
         let len = crate::base::bytes::usize_of(u64::from(frame.record.len));
         (frame.record, &self.at().body(&frame.header)[frame.payload..frame.payload + len])
     }
 
-    /// Whether more records of the same batch will be delivered: of those that follow in it, some may be hidden.
-    pub fn batch_continues(&self) -> bool {
-        let frame = self.frame.as_ref().expect("advance went to a record");
+    /// The payload of the present record, read and verified now if it was not before; None: there is no record.
+    pub fn payload(&mut self) -> Result<Option<&[u8]>> {
+        if !self.way.heads_only {
+            return Ok(self.frame.is_some().then(|| self.record().1));
+        }
+        let (Some(frame), Some(walker)) = (&self.frame, &mut self.walker) else { return Ok(None) };
+        heads::payload(walker, frame).map(Some)
+    }
+
+    /// Whether more records of the same batch will be delivered: of those that follow in it, some may be left out.
+    pub fn batch_continues(&mut self) -> bool {
+        let (Some(frame), Some(walker)) = (&self.frame, &mut self.walker) else { return false };
         let (mut record, mut next) = (frame.record, frame.next);
         while record.flags & FLAG_BATCH_CONTINUES != 0 {
-            let Some(hidden) = &self.hidden else { return true };
+            let Some(filter) = &self.filter else { return true };
             // What is damaged shows when it is its turn.
-            let Some(rest) = self.at().body(&frame.header).get(next..frame.records_end) else { return true };
-            let Ok(follower) = RecordHeader::decode_header(rest) else { return true };
-            if !hidden.hides(&follower) {
+            let follower = match self.way.heads_only {
+                true => heads::at(walker, frame, next).ok(),
+                false => walker
+                    .body(&frame.header)
+                    .get(next..frame.records_end)
+                    .and_then(|rest| RecordHeader::decode_header(rest).ok()),
+            };
+            let Some(follower) = follower else { return true };
+            if filter.leaves_out(&follower) != Ok(true) {
                 return true;
             }
             next += record_len(crate::base::bytes::usize_of(u64::from(follower.len)));
@@ -319,16 +451,21 @@ impl Cursor {
 
     fn next_segment(&mut self) -> Result<()> {
         let index = self.at().index() + 1;
-        if self.directory.segment(index).is_none() {
-            // Another process' writer may have made it since we looked.
-            self.directory.scan()?;
-        }
-        let opened = open_to_read(&self.directory, index, &self.log_id)?;
+        let opened = match self.pinned.pop_front() {
+            Some(pinned) => pinned,
+            None => {
+                if self.directory.segment(index).is_none() {
+                    // Another process' writer may have made it since we looked.
+                    self.directory.scan()?;
+                }
+                open_to_read(&self.directory, index, &self.log_id)?
+            }
+        };
         if opened.header.before != self.chain {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
-        let mut walker = walker_of(&opened)?;
+        let mut walker = walker_of(&opened, self.way)?;
         if let Some(before) = self.walker.take() {
             walker.read_ahead_after(before);
         }
@@ -343,45 +480,21 @@ impl Cursor {
 
 /// Memory or descriptors may come back; damage does not.
 fn stays(error: &Error) -> bool {
-    matches!(error.code, Code::Corrupt | Code::Version | Code::Io | Code::Trimmed)
+    matches!(error.code, Code::Corrupt | Code::Version | Code::Type | Code::Io | Code::Trimmed)
 }
 
-fn walker_of(opened: &OpenSegment) -> Result<Walker> {
-    Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), READ_AHEAD)
+fn walker_of(opened: &OpenSegment, way: Way) -> Result<Walker> {
+    let most = if way.one { ONE_RECORD } else { READ_AHEAD };
+    let mut walker = Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), most)?;
+    if way.heads_only {
+        walker.read_sparsely();
+    }
+    if way.mapped && opened.name.state != State::Active {
+        walker.read_mapped();
+    }
+    Ok(walker)
 }
 
 fn body_len(frame: &FrameHeader) -> usize {
     crate::base::bytes::usize_of(u64::from(frame.body_len))
-}
-
-fn bad_record(bad: BadRecord) -> Error {
-    match bad {
-        BadRecord::Version(version) => {
-            Error::new(Code::Version, format!("a record of version {version}, which this library does not know"))
-        }
-        BadRecord::Header => Error::new(Code::Corrupt, "a record's header is damaged inside a whole frame"),
-        BadRecord::Length => Error::new(Code::Corrupt, "a record is longer than its frame"),
-        BadRecord::Payload => Error::new(Code::Corrupt, "a record's payload is damaged inside a whole frame"),
-    }
-}
-
-/// Every record of a whole frame is whole, and they are the ones that its header says.
-pub fn check_records(frame: &FrameHeader, body: &[u8]) -> Result<()> {
-    if !frame.has(FLAG_DATA) {
-        return Ok(());
-    }
-    let (mut at, mut count, mut seq) = (0, 0, frame.first_seq - 1);
-    while at < body.len() {
-        let (record, payload) = RecordHeader::decode(&body[at..]).map_err(bad_record)?;
-        if record.seq <= seq || record.seq > frame.last_seq() {
-            return Err(Error::new(Code::Corrupt, "a record's number is not one of its frame's").about_seq(record.seq));
-        }
-        seq = record.seq;
-        count += 1;
-        at += record_len(payload.len());
-    }
-    if count != frame.record_count {
-        return Err(Error::new(Code::Corrupt, "a frame holds another number of records than its header says"));
-    }
-    Ok(())
 }

@@ -3,17 +3,23 @@
 
 pub mod ahead;
 pub mod cursor;
+pub mod filter;
 pub mod followers;
+mod heads;
 pub mod hidden;
+mod mapping;
+mod records;
 pub mod scout;
 pub mod sealed;
+pub mod seek;
 pub mod segment;
 pub mod skip;
 pub mod stream;
 pub mod walk;
 pub mod witness;
 
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Way};
+pub use filter::Filter;
 pub use hidden::Hidden;
 pub use skip::Skipped;
 pub use walk::{Look, Walker};

@@ -24,6 +24,9 @@ use crate::segment::Directory;
 /// How often all blocks behind the end are looked through, nanoseconds: rot there is rare and the look is not cheap.
 const LOOK_BEHIND_NS: u64 = 1_000_000_000;
 
+/// Most bytes read at once.
+const PIECE: usize = 256 << 10;
+
 /// The reader's knowledge of where the log ends.
 pub struct Scout {
     directory: Arc<Directory>,
@@ -51,7 +54,7 @@ impl Scout {
     ) -> Result<Scout> {
         witnessed.forget_behind();
         Ok(Scout {
-            walker: Walker::new(Arc::clone(&file), &header, witnessed.end, 64 << 10)?,
+            walker: walker(&file, &header, witnessed.end)?,
             looked_behind_ns: clock.now_ns(),
             log_id: header.log_id,
             directory,
@@ -106,24 +109,25 @@ impl Scout {
         self.looked_behind_ns = now_ns;
         self.go_back();
         self.walk_frames()?;
-        let end = self.place();
+        let end = (self.place(), self.chain);
         if self.sealed || !self.is_witnessed_behind()? {
             return Ok(());
         }
         // Read again after the witness was seen: a frame that was only half there before is whole by then.
         self.go_back();
         self.walk_frames()?;
-        if self.place() != end {
+        if (self.place(), self.chain) != end {
             return Ok(());
         }
-        let (index, offset, last) = end;
+        let ((index, offset), last) = end;
         Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
             .at(index, offset)
             .about_seq(last.last_seq + 1))
     }
 
-    fn place(&self) -> (u64, u64, Chain) {
-        (self.header.index, self.walker.offset(), self.chain)
+    /// Index of the segment, and the offset in it up to which frames were seen.
+    pub fn place(&self) -> (u64, u64) {
+        (self.header.index, self.walker.offset())
     }
 
     fn walk_frames(&mut self) -> Result<()> {
@@ -167,8 +171,7 @@ impl Scout {
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
         self.witnessed = Witnessed::by_header(&opened.header);
-        self.walker =
-            Walker::new(Arc::clone(&opened.file), &opened.header, u64::from(opened.header.block_size), READ_AHEAD)?;
+        self.walker = walker(&opened.file, &opened.header, u64::from(opened.header.block_size))?;
         self.file = opened.file;
         self.header = opened.header;
         self.sealed = false;
@@ -183,4 +186,11 @@ impl Scout {
         let found = followers::find(&mut behind, &self.chain, spot, block, self.header.segment_size)?;
         Ok(found.says_durable || self.directory.segment(self.header.index + 1).is_some())
     }
+}
+
+/// Most looks find nothing new: they are to cost one block.
+fn walker(file: &Arc<dyn File>, header: &SegmentHeader, offset: u64) -> Result<Walker> {
+    let mut walker = Walker::new(Arc::clone(file), header, offset, PIECE)?;
+    walker.read_sparsely();
+    Ok(walker)
 }

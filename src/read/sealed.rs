@@ -1,7 +1,7 @@
 //! All of a segment that is complete, from its header to its seal: every frame
 //! and record of it verified, and none missing.
 
-use super::cursor::check_records;
+use super::records::check_records;
 use super::segment::OpenSegment;
 use super::walk::READ_AHEAD;
 use super::{Look, Walker};

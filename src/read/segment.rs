@@ -45,9 +45,13 @@ pub fn open_by_name(directory: &Directory, file_name: &str) -> Result<OpenSegmen
 }
 
 /// As [`open`] for a reader, who keeps the content from being recycled while the
-/// file is open.  Trimmed: it is gone already; Busy: it is not there quite yet.
+/// file is open.  Trimmed, with the oldest number that there is: it is gone already; Busy: it is not there quite yet.
 pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
-    let trimmed = || Error::new(Code::Trimmed, format!("segment {index} was released")).in_segment(index);
+    let trimmed = || {
+        let first_seq = directory.first_seq();
+        let text = format!("segment {index} was released, the oldest record is {first_seq}");
+        Error::new(Code::Trimmed, text).in_segment(index).about_seq(first_seq)
+    };
     let released = || {
         directory.segment(index).is_none_or(|name| name.state == State::Archived)
             && directory.segments().first().is_some_and(|oldest| index < oldest.index)
@@ -73,13 +77,14 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
         });
     }
     // Between the open and the lock the file may have become another segment.
-    let header = match read_header(directory, file.as_ref(), index, Access::Read) {
-        Err(_) if released() => return Err(trimmed()),
-        other => other?,
-    };
-    if header.index != index && released() {
-        return Err(trimmed());
+    let header = read_header(directory, file.as_ref(), index, Access::Read);
+    if header.as_ref().map_or(true, |header| header.index != index) {
+        directory.scan()?;
+        if released() {
+            return Err(trimmed());
+        }
     }
+    let header = header?;
     if header.log_id != *log_id || header.index != index || header.first_seq != name.first_seq {
         return Err(Error::new(Code::Corrupt, format!("{name} holds another segment")).in_segment(index));
     }

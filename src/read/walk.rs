@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use super::ahead::{Piece, ReadAhead};
+use super::mapping::Mapping;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
+use crate::format::frame::FLAG_DATA;
 use crate::format::{FrameHeader, Place, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::aligned::ALIGN;
 use crate::mem::AlignedBuf;
@@ -39,9 +41,13 @@ pub struct Walker {
     offset: u64,
     /// Bytes of the next piece.
     piece: usize,
+    /// Of the first one: a block where most of the bytes are passed over.
+    piece_min: usize,
     /// Pieces read one after the other.
     in_a_row: u32,
     ahead: Ahead,
+    /// The whole file, if it is read by mapping it: what is looked at lies there, and not in the buffer.
+    mapped: Option<Mapping>,
     /// Everything up to this number was durable when the next read was asked for, when what is in the buffer
     /// was, and when the piece that is being read ahead was.
     durable_now: u64,
@@ -80,6 +86,7 @@ impl Walker {
         let block_size = u64::from(header.block_size);
         // A small segment does not need a large buffer.
         let half = read_ahead.min(usize_of(header.segment_size)).max(usize_of(block_size)).next_multiple_of(ALIGN);
+        let piece_min = half.min(PIECE_MIN).max(usize_of(block_size));
         Ok(Walker {
             file,
             index: header.index,
@@ -91,9 +98,11 @@ impl Walker {
             view: 0..0,
             view_offset: offset,
             offset,
-            piece: half.min(PIECE_MIN).max(usize_of(block_size)),
+            piece: piece_min,
+            piece_min,
             in_a_row: 0,
             ahead: Ahead::Never,
+            mapped: None,
             durable_now: 0,
             durable_then: 0,
             durable_ahead: 0,
@@ -103,6 +112,20 @@ impl Walker {
     /// Lets the walker read ahead when it goes on for long.
     pub fn read_ahead(&mut self) {
         self.ahead = Ahead::Soon;
+    }
+
+    /// Reads no more than a block where it goes on somewhere else: most of what lies between is not wanted.
+    pub fn read_sparsely(&mut self) {
+        self.piece_min = usize_of(self.block_size);
+        (self.piece, self.ahead) = (self.piece_min, Ahead::Never);
+    }
+
+    /// Reads the file, which is complete, by mapping it, where that can be had.
+    pub fn read_mapped(&mut self) {
+        self.mapped = Mapping::of(&self.file, self.index, self.segment_size);
+        if self.mapped.is_some() {
+            self.ahead = Ahead::Never;
+        }
     }
 
     /// The same for a walker that goes on where `before` ended, in the next segment.
@@ -151,8 +174,11 @@ impl Walker {
 
     /// Forgets what was read ahead: the device is asked again.
     pub fn forget(&mut self) {
+        if let Some(mapped) = &mut self.mapped {
+            mapped.forget();
+        }
         (self.view, self.view_offset) = (0..0, self.offset);
-        self.piece = self.half.min(PIECE_MIN).max(usize_of(self.block_size));
+        self.piece = self.piece_min;
         self.in_a_row = 0;
     }
 
@@ -168,9 +194,47 @@ impl Walker {
 
     /// The frame header in this block, its body unseen; None: none of this file.
     pub fn look_at_header(&mut self) -> Result<Option<FrameHeader>> {
+        Ok(self.decode_header()?.map(|(header, _)| header))
+    }
+
+    fn decode_header(&mut self) -> Result<Option<(FrameHeader, u64)>> {
         self.load(FRAME_HEADER_LEN)?;
         let at = self.at();
-        Ok(FrameHeader::decode(self.place, self.offset, &self.buf[at..self.view.end]).map(|(header, _)| header))
+        Ok(FrameHeader::decode(self.place, self.offset, &self.bytes()[at..self.view.end]))
+    }
+
+    /// What is here; the body of a frame with records stays unseen: whole means that its header is verified and
+    /// that it ends within the file.
+    pub fn look_at_head(&mut self) -> Look {
+        if self.offset >= self.segment_size {
+            return Look::FileEnd;
+        }
+        match self.decode_header() {
+            Ok(Some((header, identity)))
+                if header.has(FLAG_DATA) && self.offset + header.frame_len(self.block_size) <= self.segment_size =>
+            {
+                Look::Whole(header, identity)
+            }
+            _ => self.look(),
+        }
+    }
+
+    /// Where in [`Walker::bytes`] the `len` bytes at `at` of the file are, until the walker reads on.
+    pub fn span(&mut self, at: u64, len: usize) -> Result<std::ops::Range<usize>> {
+        let here = self.offset;
+        self.offset = at / self.block_size * self.block_size;
+        let into = usize_of(at - self.offset);
+        let span = self.load(into + len).map(|()| self.at() + into..self.at() + into + len);
+        self.offset = here;
+        span
+    }
+
+    /// What [`Walker::span`] tells places of.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.mapped {
+            None => &self.buf,
+            Some(mapped) => mapped,
+        }
     }
 
     /// What is here.
@@ -178,13 +242,10 @@ impl Walker {
         if self.offset >= self.segment_size {
             return Look::FileEnd;
         }
-        if let Err(error) = self.load(FRAME_HEADER_LEN) {
-            return Look::Unreadable(error);
-        }
-        let at = self.at();
-        let Some((header, identity)) = FrameHeader::decode(self.place, self.offset, &self.buf[at..self.view.end])
-        else {
-            return Look::NoHeader;
+        let (header, identity) = match self.decode_header() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Look::NoHeader,
+            Err(error) => return Look::Unreadable(error),
         };
         // The header is verified, but a frame never reaches beyond its file.
         if self.offset + header.frame_len(self.block_size) > self.segment_size {
@@ -203,7 +264,7 @@ impl Walker {
     /// The body of the frame that `look` showed as whole, until the walker reads on.
     pub fn body(&self, header: &FrameHeader) -> &[u8] {
         let start = self.at() + FRAME_HEADER_LEN;
-        &self.buf[start..start + usize_of(u64::from(header.body_len))]
+        &self.bytes()[start..start + usize_of(u64::from(header.body_len))]
     }
 
     fn at(&self) -> usize {
@@ -225,12 +286,22 @@ impl Walker {
         if len <= available {
             return Ok(());
         }
+        if let Some(mapped) = &mut self.mapped {
+            let end = mapped.make_ready(self.offset, len).inspect_err(|_| self.view = 0..0)?;
+            (self.view, self.view_offset) = (0..end, 0);
+            // A file that is complete does not change any more.
+            self.durable_then = u64::MAX;
+            return Ok(());
+        }
         let block = usize_of(self.block_size);
         let least = len.next_multiple_of(block).min(usize_of(self.segment_size - self.offset));
         // Only where a file ends in the middle of a block is there anything else to keep.
         let kept = if available.is_multiple_of(block) && least <= self.half { available } else { 0 };
         let follows = self.offset + len_u64(available) == self.view_offset + len_u64(self.view.len());
         self.in_a_row = if follows { self.in_a_row.saturating_add(1) } else { 0 };
+        if !follows {
+            self.piece = self.piece.min(self.piece_min.max(block));
+        }
         if !self.take_ahead(kept, least)? {
             self.read_now(kept, least)?;
         }
@@ -257,7 +328,7 @@ impl Walker {
         if self.buf.len() < start + wanted {
             self.buf = AlignedBuf::zeroed(start + wanted)?;
         }
-        self.piece = (2 * self.piece).min(self.half);
+        self.piece = (if self.piece < PIECE_MIN { 4 } else { 2 } * self.piece).min(self.half);
         self.view = 0..0;
         let durable = self.durable_now;
         let read = match self.file.read_at(&mut self.buf[start..start + wanted], from) {

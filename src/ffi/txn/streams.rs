@@ -7,7 +7,8 @@ use super::manager::{call, inval, sync_of, twal_txn};
 use super::operation::give;
 use crate::base::{Code, Error, Result};
 use crate::ffi::guard::{self, guard_uncancelled, put_seq};
-use crate::ffi::iter::{self, twal_iter, twal_iter_options};
+use crate::ffi::iter::{self, twal_iter};
+use crate::ffi::iter_options::{iter_options_of, twal_iter_options};
 use crate::ffi::sized::Grows;
 use crate::log::IterOptions;
 use crate::txn::limits::STREAM_NAME_MAX;
@@ -368,7 +369,7 @@ pub unsafe extern "C" fn twal_txn_iter_open(
             // SAFETY: NULL or room for a pointer (C contract).
             let iter_out = unsafe { guard::must_have(iter_out)? };
             // SAFETY: NULL or a twal_iter_options as long as it says (C contract).
-            Ok((iter_out, unsafe { iter::iter_options_of(options)? }))
+            Ok((iter_out, unsafe { iter_options_of(options)? }))
         };
         let open = |handle: &twal_txn, (iter_out, options): (_, IterOptions)| {
             let hidden = Some(Arc::new(handle.manager.hidden()?));

@@ -1,0 +1,296 @@
+//! Readers of a log: records in order, from a place on, up to what is durable.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::report::Record;
+use super::{closed, Inner, Log, Side};
+use crate::base::{Code, Error, Result};
+use crate::read::{skip, Cursor, Filter, Hidden, Skipped, Way};
+use crate::segment::retain;
+
+/// A reader of one log, for one thread at a time.
+pub struct Iter {
+    inner: Arc<Inner>,
+    cursor: Cursor,
+    /// How far a damaged log can be read that is open for reading only, once that was needed.
+    behind_damage: Option<u64>,
+    /// How many records are still wanted.
+    left: u64,
+    /// The last call delivered a record.
+    at_record: bool,
+}
+
+/// How a log is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IterOptions {
+    /// The first number wanted; 0: the oldest.
+    pub from_seq: u64,
+    /// Index of the segment to begin with, instead of a number; 0: `from_seq` says.
+    pub from_segment: u64,
+    /// The last number wanted; 0: there is none.
+    pub until_seq: u64,
+    /// Most records wanted; 0: all.
+    pub limit: u64,
+    /// Damage is passed over and counted, instead of ending the reader.
+    pub skip_damaged: bool,
+    /// Headers alone are read and checked; [`Iter::payload`] reads the present record's payload.
+    pub headers_only: bool,
+    /// What is durable now, up to `until_seq`, is read, and stays until then, whatever is released meanwhile.
+    pub snapshot: bool,
+    /// Segments that are complete are mapped, where that can be had.
+    pub map_sealed: bool,
+    /// Streams wanted; None: all.
+    pub streams: Option<Vec<u64>>,
+    /// Types wanted; None: all.
+    pub kinds: Option<Vec<u16>>,
+    /// Types of the program's that it knows; None: all.  Others are left out, or stop the reader if they say so.
+    pub known_kinds: Option<Vec<u16>>,
+    /// Records that are left out, as if they were not there: what a table's tombstones and purges dropped.
+    /// None: every record is delivered.
+    pub hidden: Option<Arc<Hidden>>,
+}
+
+impl IterOptions {
+    fn check(&self) -> Result<()> {
+        let refused = |text| Err(Error::new(Code::Inval, text));
+        if self.from_seq != 0 && self.from_segment != 0 {
+            return refused("from_seq and from_segment both say where to begin");
+        }
+        if self.skip_damaged && (self.headers_only || self.snapshot) {
+            return refused("a reader that skips damage reads payloads, and of no snapshot");
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// A reader from `from_seq` on; 0 = the oldest.
+    ///
+    /// # Errors
+    /// As `twal_recover_iter`.
+    pub fn iter(&self, from_seq: u64) -> Result<Iter> {
+        self.iter_with(IterOptions { from_seq, ..IterOptions::default() })
+    }
+
+    /// A reader as `options` say.
+    ///
+    /// # Errors
+    /// As `twal_iter_open`.
+    pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
+        options.check()?;
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let behind_damage = match &self.inner.side {
+            Side::Reader(reader) if options.skip_damaged && reader.is_damaged() => {
+                Some(self.inner.bound_behind_damage()?)
+            }
+            _ => None,
+        };
+        let mut cursor = loop {
+            let oldest = self.first_seq();
+            let asked = match options.from_segment {
+                0 => options.from_seq,
+                index => self.first_of_segment(index)?,
+            };
+            match self.cursor_from(asked, &options, behind_damage) {
+                // The oldest went while it was opened: another one is the oldest now.
+                Err(error) if error.code == Code::Trimmed && asked == 0 && oldest < self.first_seq() => {}
+                made => break made?,
+            }
+        };
+        if options.until_seq != 0 {
+            cursor.end_at(options.until_seq);
+        }
+        if options.snapshot {
+            let bound = self.inner.look_on();
+            cursor.end_at(if options.until_seq == 0 { bound } else { bound.min(options.until_seq) });
+            cursor.pin()?;
+        }
+        let IterOptions { streams, kinds, known_kinds, hidden, limit, .. } = options;
+        cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
+        let left = if limit == 0 { u64::MAX } else { limit };
+        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false })
+    }
+
+    /// A cursor in front of `from_seq`, 0: of the oldest record.
+    fn cursor_from(&self, from_seq: u64, options: &IterOptions, behind_damage: Option<u64>) -> Result<Cursor> {
+        let (first_seq, last_seq) = (self.first_seq(), self.last_seq().max(behind_damage.unwrap_or(0)));
+        let from_seq = if from_seq == 0 { first_seq } else { from_seq };
+        if from_seq < first_seq {
+            let text = format!("record {from_seq} was released, the oldest is {first_seq}");
+            return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
+        }
+        if from_seq > last_seq.max(first_seq - 1) + 1 {
+            let text = format!("record {from_seq} does not exist, the last is {last_seq}");
+            return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
+        }
+        let way = Way {
+            skip: options.skip_damaged,
+            heads_only: options.headers_only,
+            mapped: options.map_sealed,
+            one: false,
+        };
+        Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, way)
+    }
+
+    /// The first number of a segment that can be read.
+    fn first_of_segment(&self, index: u64) -> Result<u64> {
+        if let Side::Reader(_) = &self.inner.side {
+            // The writer may have made it, or released it, since we looked.
+            self.inner.directory.scan()?;
+            self.inner.look_on();
+        }
+        let segments = self.inner.directory.segments();
+        let live = &segments[retain::first_live(&segments)..];
+        if let Some(oldest) = live.first().filter(|oldest| index < oldest.index) {
+            let text = format!("segment {index} was released, the oldest is {}", oldest.index);
+            return Err(Error::new(Code::Trimmed, text).in_segment(index).about_seq(oldest.first_seq));
+        }
+        let found = live.iter().find(|name| name.index == index);
+        found
+            .map(|name| name.first_seq)
+            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no segment {index}")).in_segment(index))
+    }
+}
+
+impl Inner {
+    pub(super) fn bound_behind_damage(&self) -> Result<u64> {
+        skip::bound_behind_damage(&self.directory, &self.log_id)
+    }
+
+    /// How far can be read now.
+    pub(super) fn look_on(&self) -> u64 {
+        match &self.side {
+            Side::Writer(commit) => commit.durable_seq(),
+            Side::Reader(reader) => reader.look_on().0,
+        }
+    }
+}
+
+impl Iter {
+    /// The next record; None: there is none yet (the end is the durable mark at the call), or none wanted any more.
+    ///
+    /// # Errors
+    /// As `twal_iter_next`; damage and trims stay.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>> {
+        if self.advance()? {
+            Ok(Some(self.record()))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// As [`Iter::next_record`], but waits for a record if there is none yet; None is final: none is wanted any more.
+    /// `timeout_ns` None = for ever, Some(0) looks.
+    ///
+    /// # Errors
+    /// As `twal_iter_wait`.
+    pub fn wait_record(&mut self, timeout_ns: Option<u64>) -> Result<Option<Record<'_>>> {
+        let inner = Arc::clone(&self.inner);
+        let until_ns = timeout_ns.map(|timeout_ns| inner.clock.now_ns().saturating_add(timeout_ns));
+        let mut pause = inner.pause();
+        loop {
+            let seen = inner.bound();
+            if self.advance()? {
+                return Ok(Some(self.record()));
+            }
+            if self.is_ended() {
+                return Ok(None);
+            }
+            inner.wait_for_more(seen, until_ns, &mut pause)?;
+        }
+    }
+
+    /// Goes to the next record.
+    fn advance(&mut self) -> Result<bool> {
+        self.at_record = false;
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        if self.is_ended() {
+            return Ok(false);
+        }
+        let spots = self.skipped().spots;
+        let found = self.find_next();
+        for _ in spots..self.skipped().spots {
+            self.inner.counters.corrupted_records.one();
+        }
+        if found.as_ref().is_err_and(|error| error.code == Code::Corrupt) {
+            self.inner.counters.corrupted_records.one();
+        }
+        self.at_record = found?;
+        self.left -= u64::from(self.at_record);
+        Ok(self.at_record)
+    }
+
+    /// The record that it went to.
+    fn record(&mut self) -> Record<'_> {
+        let batch_continues = self.cursor.batch_continues();
+        let (header, data) = self.cursor.record();
+        Record { batch_continues, ..Record::of(&header, data) }
+    }
+
+    fn find_next(&mut self) -> Result<bool> {
+        let bound = self.inner.bound();
+        if self.cursor.advance(bound)? {
+            return Ok(true);
+        }
+        let Side::Reader(reader) = &self.inner.side else { return Ok(false) };
+        if self.cursor.is_ended() {
+            return Ok(false);
+        }
+        let (bound, damage) = reader.look_on();
+        if self.cursor.advance(bound)? {
+            return Ok(true);
+        }
+        let Some(damage) = damage.filter(|_| !self.cursor.is_ended()) else { return Ok(false) };
+        if self.cursor.skipped().is_none() || !skip::is_damage(&damage.error) {
+            return Err(damage.error);
+        }
+        let behind = match self.behind_damage {
+            Some(behind) => behind,
+            None => *self.behind_damage.insert(self.inner.bound_behind_damage()?),
+        };
+        self.cursor.advance(bound.max(behind))
+    }
+
+    /// The payload of the record that the last call delivered, read and verified now if it was not before.
+    ///
+    /// # Errors
+    /// As `twal_iter_payload`.
+    pub fn payload(&mut self) -> Result<&[u8]> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let none = || Error::new(Code::State, "the last call delivered no record");
+        if !self.at_record {
+            return Err(none());
+        }
+        let corrupted = &self.inner.counters.corrupted_records;
+        let payload = self.cursor.payload();
+        payload
+            .inspect_err(|error| {
+                if error.code == Code::Corrupt {
+                    corrupted.one();
+                }
+            })?
+            .ok_or_else(none)
+    }
+
+    /// Nothing comes any more: `until_seq` or `limit` was reached.
+    pub fn is_ended(&self) -> bool {
+        self.left == 0 || self.cursor.is_ended()
+    }
+
+    /// Where to go on: everything below was delivered, left out, or is not there.
+    pub fn next_seq(&self) -> u64 {
+        self.cursor.next_seq()
+    }
+
+    /// What was passed over so far; nothing, if damage ends this reader.
+    pub fn skipped(&self) -> Skipped {
+        self.cursor.skipped().unwrap_or_default()
+    }
+}

@@ -1,0 +1,82 @@
+//! One record by its number.
+
+use std::sync::atomic::Ordering;
+
+use super::{closed, Log, Record, Side};
+use crate::base::{Code, Error, Result};
+use crate::disk::Access;
+use crate::format::Chain;
+use crate::read::{seek, segment, Cursor, Way};
+
+impl Log {
+    /// Reads record `seq` and gives it to `with`.
+    ///
+    /// Which segment it is in, the names say; where in it, a few reads of some blocks (`read/seek.rs`).
+    ///
+    /// # Errors
+    /// As `twal_read`.
+    pub fn read<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {
+        let inner = &self.inner;
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let no_such = |text: String| Error::new(Code::NotFound, text).about_seq(seq);
+        let mut bound = inner.bound();
+        if seq > bound {
+            bound = inner.look_on();
+        }
+        if seq == 0 || seq > bound {
+            let damage = match &inner.side {
+                Side::Reader(reader) => reader.look_on().1,
+                Side::Writer(_) => None,
+            };
+            return Err(damage.map_or_else(|| no_such(format!("record {seq} is not durable")), |damage| damage.error));
+        }
+        let first_seq = self.first_seq();
+        if seq < first_seq {
+            let text = format!("record {seq} was released, the oldest is {first_seq}");
+            return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
+        }
+        let way = Way { one: true, ..Way::default() };
+        let mut cursor = Cursor::new(inner.directory.clone(), inner.log_id, seq, way)?;
+        // What is not found in this way, or not right, is found by going all the way; or that says what is wrong.
+        if let Ok(Some((offset, chain))) = self.place_of(seq, bound) {
+            cursor.go_to(offset, chain);
+        }
+        cursor.end_at(seq);
+        if !cursor.advance(bound)? {
+            return Err(no_such(format!("record {seq} was taken out by a compaction")));
+        }
+        let (header, data) = cursor.record();
+        Ok(with(&Record::of(&header, data)))
+    }
+
+    /// Where the frame with `seq` begins, and what it continues.
+    fn place_of(&self, seq: u64, bound: u64) -> Result<Option<(u64, Chain)>> {
+        let directory = &self.inner.directory;
+        let names = directory.segments();
+        let Some(at) = names.iter().rposition(|name| name.first_seq <= seq) else { return Ok(None) };
+        let opened = segment::open_to_read(directory, names[at].index, &self.inner.log_id)?;
+        let (end, next_seq) = match names.get(at + 1) {
+            Some(next) if next.index == names[at].index + 1 => {
+                let next = segment::open(directory, next.index, Access::Read)?.header;
+                (seek::end_before(&opened, &next)?, next.first_seq)
+            }
+            Some(_) => return Ok(None),
+            None => match self.active_end() {
+                (index, end) if index == opened.header.index => (end, bound + 1),
+                _ => return Ok(None),
+            },
+        };
+        let found = seek::frame_of(&opened, seq, end, next_seq)?;
+        Ok(found.map(|(offset, frame)| (offset, Chain::before(&frame))))
+    }
+
+    /// Which segment is the last that can be read, and up to where.
+    fn active_end(&self) -> (u64, u64) {
+        match &self.inner.side {
+            Side::Writer(commit) => commit.durable_place(),
+            Side::Reader(reader) => reader.place(),
+        }
+    }
+}

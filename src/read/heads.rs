@@ -1,0 +1,73 @@
+//! Records of a frame whose body is not read: header by header.
+//!
+//! A record's header has its own checksum, but nothing in it ties it to this
+//! frame, as the body's checksum would.  So its number has to be the one that
+//! the frame says: where no record was taken out, exactly the next; and the
+//! headers have to end where the body ends, as many as the frame says.
+
+use super::cursor::Present;
+use super::records::bad_record;
+use super::Walker;
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::{Code, Error, Result};
+use crate::format::record::record_len;
+use crate::format::{RecordHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN};
+
+/// Where the record at `at` of the body lies in the file.
+fn offset(walker: &Walker, at: usize) -> u64 {
+    walker.offset() + len_u64(FRAME_HEADER_LEN) + len_u64(at)
+}
+
+/// The header at `at` of the body.
+pub fn at(walker: &mut Walker, frame: &Present, at: usize) -> Result<RecordHeader> {
+    let span = walker.span(offset(walker, at), RECORD_HEADER_LEN.min(frame.records_end - at))?;
+    RecordHeader::decode_header_with(&walker.bytes()[span], len_u64(frame.records_end - at))
+        .map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))
+}
+
+/// The header of the frame's next record.
+pub fn next(walker: &mut Walker, frame: &mut Present) -> Result<RecordHeader> {
+    let record = match at(walker, frame, frame.next) {
+        // Read once more before it is called damage.
+        Err(error) if error.code == Code::Corrupt => {
+            walker.forget();
+            at(walker, frame, frame.next)
+        }
+        read => read,
+    }?;
+    let header = &frame.header;
+    let is_whole = u64::from(header.record_count) == header.seq_span;
+    let fits = match is_whole {
+        true => record.seq == header.first_seq + u64::from(frame.count),
+        false => record.seq > frame.record.seq,
+    };
+    frame.count = frame.count.saturating_add(1);
+    let is_last = frame.next + record_len(usize_of(u64::from(record.len))) == frame.records_end;
+    if !fits || is_last != (frame.count == header.record_count) {
+        let text = "a record's header is not the one that its frame holds there";
+        return Err(Error::new(Code::Corrupt, text).at(walker.index(), walker.offset()).about_seq(record.seq));
+    }
+    Ok(record)
+}
+
+/// The payload of the present record.
+pub fn payload<'a>(walker: &'a mut Walker, frame: &Present) -> Result<&'a [u8]> {
+    let len = RECORD_HEADER_LEN + usize_of(u64::from(frame.record.len));
+    let from = offset(walker, frame.payload - RECORD_HEADER_LEN);
+    let is_right = |bytes: &[u8]| {
+        let room = len_u64(record_len(len - RECORD_HEADER_LEN));
+        let head = RecordHeader::decode_header_with(bytes, room);
+        head == Ok(frame.record) && frame.record.is_payload(&bytes[RECORD_HEADER_LEN..])
+    };
+    let span = walker.span(from, len)?;
+    if !is_right(&walker.bytes()[span]) {
+        walker.forget();
+        let span = walker.span(from, len)?;
+        if !is_right(&walker.bytes()[span]) {
+            let text = "a record's payload is damaged";
+            return Err(Error::new(Code::Corrupt, text).at(walker.index(), from).about_seq(frame.record.seq));
+        }
+    }
+    let span = walker.span(from, len)?;
+    Ok(&walker.bytes()[span][RECORD_HEADER_LEN..])
+}
