@@ -40,6 +40,7 @@ pub use base::options::{Durability, IoEngine, Options};
 pub use base::{Code, Error};
 pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
 pub use log::{Candidate, CompactOptions, Compacted};
+pub use log::{HeldBy, HoldInfo, Segment, SegmentState};
 pub use log::{
     Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
 };

@@ -1,6 +1,7 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
 mod compact;
+mod keep;
 mod layer;
 mod reader;
 mod repair;
@@ -28,11 +29,14 @@ use crate::segment::Directory;
 pub use crate::commit::{Done, Entry, How, Reservation};
 pub use crate::compact::Compacted;
 pub use crate::read::{Hidden, Skipped};
+pub use crate::segment::retain::HeldBy;
+pub use crate::segment::State as SegmentState;
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
 pub use compact::{Candidate, CompactOptions};
+pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
@@ -296,7 +300,7 @@ impl Log {
         if let Some(first) = commit.poison() {
             return Err(Error::poisoned_by(&first));
         }
-        commit.trim(below_seq.min(self.inner.kept.hold_seq()))
+        self.release(commit, below_seq)
     }
 
     /// Seals the active segment now, if it holds a record.
@@ -542,6 +546,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     report.created = opened.created;
     report.frames_rewritten = opened.frames_rewritten;
     let log_id = found.log_id;
+    keep::look(&directory, &mut report, (log_id, true), opened.keeps_holds);
     let config = opened.config.clone();
     if opened.created {
         counters.segments_created.one();

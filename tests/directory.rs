@@ -81,6 +81,10 @@ impl Dir for TamperedDir {
         self.dir.keep_room()
     }
 
+    fn give_room(&self) -> bool {
+        self.dir.give_room()
+    }
+
     fn abandon(&self) {
         self.dir.abandon();
     }

@@ -120,6 +120,7 @@ fn distinct_segment_header() -> SegmentHeader {
         log_id: [0x41; 16],
         history_id: [0x42; 16],
         salt: [0x43; 16],
+        keeps_holds: true,
         generation: 0x5152_5354_5556_5758,
         before: Chain {
             epoch: 0x6162_6364_6566_6768,
@@ -152,7 +153,7 @@ fn the_segment_header_is_as_documented() {
             ("previous_index", le(header.index - 1)),
             ("crc", le(crc)),
             ("compatible", le(0u32)),
-            ("read_only_compatible", le(0u32)),
+            ("read_only_compatible", le(1u32)),
             // It says that it is of a later generation than the first.
             ("incompatible", le(FEATURE_COMPACTED)),
             ("block_size", le(header.block_size)),
@@ -440,6 +441,7 @@ impl Composed {
             log_id: *b"golden log id...",
             history_id: *b"golden log id...",
             salt: [1; 16],
+            keeps_holds: false,
             generation: 0,
             before: Chain::default(),
             before_offset: 0,

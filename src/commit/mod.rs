@@ -378,11 +378,20 @@ impl Commit {
 
     /// Begins no new segment unless the active one has records.  Returns when the old one is sealed.
     pub fn roll(&self) -> Result<()> {
+        self.roll_if(|queue| queue.tail_records() > 0)
+    }
+
+    /// Begins a new segment, for what its header says.
+    fn roll_anyway(&self) -> Result<()> {
+        self.roll_if(|_| true)
+    }
+
+    fn roll_if(&self, wanted: impl Fn(&Queue) -> bool) -> Result<()> {
         let mut turn = append::Turn::new(None);
         let target = loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            if queue.tail_records() == 0 {
+            if !wanted(&queue) {
                 // An append that then found no room may have moved the tail on, and nobody else rolls for it.
                 let target = queue.tail.segment;
                 queue.roll_target = queue.roll_target.max(target);

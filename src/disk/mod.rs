@@ -109,6 +109,9 @@ pub trait Dir: Send + Sync {
     /// be kept for another reason, renames may find the device full.
     fn keep_room(&self) -> bool;
 
+    /// Gives back what [`Dir::keep_room`] keeps, for whoever needs a little of it; false: nothing was kept.
+    fn give_room(&self) -> bool;
+
     /// Removes a file's name.  Durable after [`Dir::sync`].
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -172,4 +175,7 @@ pub trait File: Send + Sync {
 
     /// Gives the lock back.
     fn unlock(&self, byte: LockByte) -> io::Result<()>;
+
+    /// Whether somebody else's descriptor holds that lock, either way.
+    fn is_locked(&self, byte: LockByte) -> io::Result<bool>;
 }

@@ -3,21 +3,76 @@
 //! A segment's records end where the next one's begin, so names are enough.
 
 use super::{SegmentName, State};
+use crate::format::{Hold, HoldName};
 
-/// Sealed segments wholly below `below_seq`, oldest first.  `segments` is in order of index.
+/// Sealed segments wholly below `below_seq` that none of `holds` keeps, oldest first.  `segments` is in order of index.
 ///
 /// One in front of an archived segment is released already: power failed while
 /// several were renamed, and the younger one's new name alone was durable.  It
 /// becomes archived before anything is removed; else removing its archived elders
 /// would leave an oldest file that is neither the first ever nor archived.
-pub fn releasable(segments: &[SegmentName], below_seq: u64) -> Vec<SegmentName> {
+pub fn releasable(segments: &[SegmentName], below_seq: u64, holds: &[Hold]) -> Vec<SegmentName> {
     let first_live = first_live(segments);
     segments
         .windows(2)
         .enumerate()
-        .filter(|(at, pair)| pair[0].state == State::Sealed && (*at < first_live || pair[1].first_seq <= below_seq))
+        .filter(|(at, pair)| {
+            let end_seq = pair[1].first_seq;
+            let kept = || end_seq > below_seq || holds.iter().any(|hold| keeps(hold, &pair[0], end_seq));
+            pair[0].state == State::Sealed && (*at < first_live || !kept())
+        })
         .map(|(_, pair)| pair[0])
         .collect()
+}
+
+/// Whether `hold` keeps the segment whose records end before `end_seq`.  Then it keeps every younger one too.
+///
+/// A segment without records is kept where its first number would be: whoever takes segments away one by one
+/// needs all of them.
+pub fn keeps(hold: &Hold, name: &SegmentName, end_seq: u64) -> bool {
+    match hold.index {
+        0 => end_seq > hold.seq || name.first_seq >= hold.seq,
+        first => name.index >= first,
+    }
+}
+
+/// Why a segment is not on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldBy {
+    /// Nothing holds it: the next release that reaches so far takes it.
+    Nobody,
+    /// It is being written.
+    Writer,
+    /// A hold, the one that is furthest behind.
+    Hold(HoldName),
+    /// A transaction manager: operations that are not finished, or its checkpoint.
+    Transactions,
+    /// A reader has it open: its file lives on until that is done.
+    Reader,
+    /// It is one of the archived segments that are kept.
+    Retention,
+    /// The holds cannot be read: whatever is sealed is kept.
+    Unreadable,
+}
+
+/// What holds the segment at position `at`.  From `transactions_seq` on a transaction manager needs everything;
+/// `retained` archived segments are kept.  (Readers are not in names.)
+pub fn held_by(segments: &[SegmentName], at: usize, retained: u64, transactions_seq: u64, holds: &[Hold]) -> HeldBy {
+    let name = &segments[at];
+    let end_seq = segments.get(at + 1).map_or(u64::MAX, |next| next.first_seq);
+    let keeping = holds.iter().filter(|hold| keeps(hold, name, end_seq)).min_by_key(|hold| (hold.seq, hold.index));
+    match name.state {
+        State::Active => HeldBy::Writer,
+        State::Archived if removable(segments, retained).contains(name) => HeldBy::Nobody,
+        State::Archived => HeldBy::Retention,
+        // Released already, see `releasable`.
+        State::Sealed if at < first_live(segments) => HeldBy::Nobody,
+        State::Sealed => match keeping {
+            Some(hold) => HeldBy::Hold(hold.name),
+            None if end_seq > transactions_seq => HeldBy::Transactions,
+            None => HeldBy::Nobody,
+        },
+    }
 }
 
 /// Archived segments beyond the `retained` newest, oldest first.  The newest archived one always stays:
@@ -133,18 +188,18 @@ mod tests {
     #[test]
     fn only_whole_sealed_segments_are_released() {
         let segments = names("sssa");
-        assert!(releasable(&segments, 10).is_empty());
-        assert_eq!(releasable(&segments, 11).len(), 1);
-        assert_eq!(releasable(&segments, 30).len(), 2);
-        assert_eq!(releasable(&segments, u64::MAX).len(), 3);
-        assert!(releasable(&names("aa"), u64::MAX).is_empty());
+        assert!(releasable(&segments, 10, &[]).is_empty());
+        assert_eq!(releasable(&segments, 11, &[]).len(), 1);
+        assert_eq!(releasable(&segments, 30, &[]).len(), 2);
+        assert_eq!(releasable(&segments, u64::MAX, &[]).len(), 3);
+        assert!(releasable(&names("aa"), u64::MAX, &[]).is_empty());
     }
 
     /// A crash among the renames of one trim, then a trim for less, then the removal.
     #[test]
     fn what_lies_in_front_of_an_archived_segment_is_released() {
         let mut segments = names("rsrsa");
-        let releasable = releasable(&segments, 0);
+        let releasable = releasable(&segments, 0, &[]);
         assert_eq!(releasable, segments[1..2]);
         segments[1].state = State::Archived;
         for gone in 0..=removable(&segments, 1).len() {

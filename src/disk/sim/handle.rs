@@ -97,6 +97,10 @@ impl Dir for SimDir {
         true
     }
 
+    fn give_room(&self) -> bool {
+        false
+    }
+
     fn abandon(&self) {}
 }
 
@@ -203,5 +207,9 @@ impl File for SimFile {
 
     fn unlock(&self, byte: LockByte) -> io::Result<()> {
         self.shared.world().unlock_file(self.id, byte)
+    }
+
+    fn is_locked(&self, byte: LockByte) -> io::Result<bool> {
+        self.shared.world().is_locked(self.id, byte)
     }
 }
