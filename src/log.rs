@@ -6,6 +6,7 @@ mod layer;
 mod reader;
 mod repair;
 mod report;
+mod streams;
 mod verify;
 
 use std::io::IoSlice;
@@ -41,6 +42,7 @@ use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use streams::StreamCount;
 pub use verify::{verify, verify_on};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
+use twal::base::clock::Clock;
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
 use twal::segment::{Directory, SegmentName, State};
@@ -144,7 +145,7 @@ fn reader_that_overlooks(listings: u32) -> (Directory, Directory) {
     let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
     reader.scan().unwrap();
     assert_eq!(reader.segments().len(), 3);
-    writer.archive(21).unwrap();
+    writer.hold_still(&Clock::simulated()).unwrap().archive(21).unwrap();
     (writer, reader)
 }
 

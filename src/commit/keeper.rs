@@ -92,7 +92,9 @@ impl Commit {
             Chore::Spare => {
                 let size = self.config.segment_size;
                 // The names that a spare will have need room, too.
-                let prepared = if self.directory.keep_room() {
+                let prepared = if let Err(error) = self.check_limit() {
+                    Err(error)
+                } else if self.directory.keep_room() {
                     spare::prepare(&self.directory, size, size, &self.clock)
                 } else {
                     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);

@@ -28,6 +28,7 @@ mod append;
 mod composer;
 mod gather;
 mod keeper;
+mod limit;
 mod notify;
 mod queue;
 mod reserve;
@@ -50,6 +51,8 @@ use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
 use composer::Composer;
+pub use limit::Hint;
+use limit::Hints;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
 pub use queue::Counted;
@@ -97,6 +100,8 @@ pub struct Commit {
     chores: Gate,
     /// Whoever is told without waiting.
     notify: Notify,
+    /// Whoever is told that the log grows too large.
+    hints: Hints,
 }
 
 /// What every append changes, from the start of a cache line on: two producers hand these from one CPU to the other.

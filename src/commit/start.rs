@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::composer::Composer;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
+use super::limit::Hints;
 use super::{Commit, Line, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
@@ -108,6 +109,7 @@ impl Commit {
             work: Gate::default(),
             chores: Gate::default(),
             notify: Notify::default(),
+            hints: Hints::default(),
         });
         commit.write_first_frame()?;
         if threads == Threads::Own {

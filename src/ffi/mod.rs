@@ -31,6 +31,12 @@ pub mod notify;
 
 pub mod iter;
 
+pub mod keep;
+
+pub mod segments;
+
+pub mod streams;
+
 pub mod stats;
 
 pub mod recovery;

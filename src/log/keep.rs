@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::{closed, Log, RecoveryReport, Side};
 use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
-use crate::commit::Commit;
+use crate::commit::{Commit, Hint};
 use crate::disk::{Access, LockByte};
 use crate::format::{Hold, HoldName, Holds, Id};
 use crate::read::segment::peek;
@@ -222,6 +222,16 @@ impl Log {
             held_by,
             file: name_now.to_string(),
         }))
+    }
+
+    /// Who is told when the log would grow beyond [`Options::log_size_max`](crate::Options), with the bytes that its
+    /// files would take and the limit; None: nobody.  It is called on the log's own thread that calls, under no lock,
+    /// and may do whatever it likes with the log, but not close it.
+    ///
+    /// # Errors
+    /// As `twal_size_hint`.
+    pub fn size_hint(&self, hint: Option<Hint>) -> Result<()> {
+        self.writer()?.set_hint(hint)
     }
 
     /// Releases what lies below `below_seq` and nothing holds; what a hold is in the way of, later.

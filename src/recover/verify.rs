@@ -23,6 +23,7 @@ use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
 use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::directory::Listing;
+use crate::segment::name::HOLDS;
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What was read, and how much of it is damaged.
@@ -67,7 +68,8 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
-    let log_id = log_id(directory, &listing.segments);
+    let newest = newest_header(directory, &listing.segments);
+    let log_id = newest.map(|header| header.log_id);
     let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
@@ -80,6 +82,9 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         chain: None,
         before: None,
     };
+    if let Some(header) = newest {
+        directory.belongs_to(header.log_id, false, header.keeps_holds);
+    }
     verifier.run(&listing);
     Ok(verifier.said)
 }
@@ -110,10 +115,10 @@ fn flush(directory: &Directory, listing: &Listing) -> Result<()> {
     directory.sync()
 }
 
-/// Which log: what the newest header that can be read says.
-fn log_id(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+/// The newest header that can be read: it says which log this is.
+fn newest_header(directory: &Directory, names: &[SegmentName]) -> Option<SegmentHeader> {
     let header = |name: &SegmentName| segment::open(directory, name.index, Access::Read).map(|opened| opened.header);
-    names.iter().rev().find_map(|name| header(name).ok()).map(|header| header.log_id)
+    names.iter().rev().find_map(|name| header(name).ok())
 }
 
 /// The caller had enough.
@@ -185,7 +190,7 @@ impl Verifier<'_, '_> {
 
     fn run(&mut self, listing: &Listing) {
         // Enough is no failure: what was said so far stands.
-        let _ = self.names(listing).and_then(|()| self.segments(&listing.segments));
+        let _ = self.names(listing).and_then(|()| self.holds()).and_then(|()| self.segments(&listing.segments));
     }
 
     fn names(&mut self, listing: &Listing) -> Result<(), Enough> {
@@ -209,6 +214,18 @@ impl Verifier<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Nothing that can be read is worse for it: what is damaged is why nothing is released.
+    fn holds(&mut self) -> Result<(), Enough> {
+        // With no header that can be read nobody knows whose they would have to be.
+        let Some(error) = self.log_id.and_then(|_| self.directory.holds().err()) else { return Ok(()) };
+        let kind = match error.code {
+            Code::Version => Kind::Version,
+            Code::Corrupt => Kind::Holds,
+            _ => Kind::Unreadable,
+        };
+        self.tell(&Finding::of(kind, HOLDS, &error))
     }
 
     fn segments(&mut self, names: &[SegmentName]) -> Result<(), Enough> {

@@ -131,6 +131,29 @@ impl Directory {
         Ok(listing)
     }
 
+    /// Bytes of all segments' and spares' files.
+    pub fn size(&self) -> Result<u64> {
+        for _ in 0..LOOKS {
+            let listing = self.scan()?;
+            let segments = listing.segments.iter().map(ToString::to_string);
+            let names = segments.chain(listing.spares.iter().map(|n| super::name::spare_name(*n)));
+            let mut sum = 0;
+            let mut whole = true;
+            for name in names {
+                match self.dir.open(&name, Access::Read).and_then(|file| file.size()) {
+                    Ok(size) => sum += size,
+                    // It has another name since the listing: counted in the next one.
+                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => whole = false,
+                    Err(error) => return Err(cannot_open(&name, &error)),
+                }
+            }
+            if whole {
+                return Ok(sum);
+            }
+        }
+        Err(Error::new(Code::Busy, "the log's files change too fast to be measured"))
+    }
+
     /// The segments, in order of index.
     pub fn segments(&self) -> Vec<SegmentName> {
         lock(&self.segments).clone()

@@ -219,4 +219,103 @@ mod tests {
         assert_eq!(first_live(&names("rrr")), 2);
         assert_eq!(first_live(&[]), 0);
     }
+
+    fn hold(seq: u64, index: u64) -> Hold {
+        Hold { name: HoldName::new("h").unwrap(), seq, index }
+    }
+
+    /// Every whole log of up to five segments, with and without records in each.
+    fn every_log() -> Vec<Vec<SegmentName>> {
+        let mut logs = Vec::new();
+        for len in 1..=5_u32 {
+            for states in 0..2_u32.pow(len - 1) {
+                for filled in 0..2_u32.pow(len) {
+                    for first in [1, 3] {
+                        let mut seq = if first == 1 { 1 } else { 5 };
+                        let log: Vec<_> = (0..len)
+                            .map(|at| {
+                                let first_seq = seq;
+                                seq += if filled >> at & 1 == 1 { 2 } else { 0 };
+                                let state = match states >> at & 1 {
+                                    _ if at + 1 == len => State::Active,
+                                    1 => State::Archived,
+                                    _ => State::Sealed,
+                                };
+                                SegmentName { index: first + u64::from(at), first_seq, state }
+                            })
+                            .collect();
+                        if check(&log).is_ok() {
+                            logs.push(log);
+                        }
+                    }
+                }
+            }
+        }
+        logs
+    }
+
+    /// What is live and begins at or behind a hold, or has a number that it keeps, is never released; what is
+    /// released leaves a whole log, however far its removal comes; and `held_by` says the same as `releasable` does.
+    #[test]
+    fn no_release_goes_past_a_hold() {
+        let logs = every_log();
+        assert!(logs.len() > 500, "{}", logs.len());
+        for log in &logs {
+            let live = first_live(log);
+            for below in 0..=14 {
+                for seq in log[live].first_seq..=14 {
+                    let by_seq = vec![hold(seq, 0)];
+                    let by_index = log[live..].iter().map(|name| vec![hold(name.first_seq, name.index)]);
+                    for holds in by_index.chain([by_seq, Vec::new()]) {
+                        let released = releasable(log, below, &holds);
+                        let kept = |at: usize, end_seq: u64| {
+                            holds.iter().any(|hold| match hold.index {
+                                0 => (log[at].first_seq..end_seq).any(|n| n >= hold.seq) || log[at].first_seq >= hold.seq,
+                                index => log[at].index >= index,
+                            })
+                        };
+                        for (at, name) in log.iter().enumerate() {
+                            let end_seq = log.get(at + 1).map_or(u64::MAX, |next| next.first_seq);
+                            let wanted = name.state == State::Sealed
+                                && (at < live || (end_seq <= below && !kept(at, end_seq)));
+                            assert_eq!(released.contains(name), wanted, "{name} of {log:?}, {below}, {holds:?}");
+                        }
+                        let mut after = log.clone();
+                        for name in after.iter_mut().filter(|name| released.contains(name)) {
+                            name.state = State::Archived;
+                        }
+                        for gone in 0..=removable(&after, 1).len() {
+                            assert_eq!(check(&after[gone..]), Ok(()), "{log:?}, {below}, {holds:?}");
+                        }
+                        let all = releasable(log, u64::MAX, &holds);
+                        for (at, name) in log.iter().enumerate() {
+                            let free = held_by(log, at, 1, u64::MAX, &holds) == HeldBy::Nobody;
+                            let goes = all.contains(name) || removable(log, 1).contains(name);
+                            assert_eq!(free, goes, "{name} of {log:?}, {holds:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_holds_a_segment_is_named() {
+        let two = [
+            Hold { name: HoldName::new("far").unwrap(), seq: 15, index: 0 },
+            Hold { name: HoldName::new("near").unwrap(), seq: 25, index: 0 },
+        ];
+        let segments = names("rrsssa");
+        let by = |retained, transactions, holds: &[Hold]| -> Vec<HeldBy> {
+            (0..segments.len()).map(|at| held_by(&segments, at, retained, transactions, holds)).collect()
+        };
+        use HeldBy::{Nobody, Retention, Transactions, Writer};
+        let far = HeldBy::Hold(two[0].name);
+        assert_eq!(by(64, u64::MAX, &[]), [Retention, Retention, Nobody, Nobody, Nobody, Writer]);
+        assert_eq!(by(1, 41, &[]), [Nobody, Retention, Nobody, Nobody, Transactions, Writer]);
+        assert_eq!(by(1, 1, &two), [Nobody, Retention, far, far, far, Writer]);
+        let near = [Hold { seq: 35, ..two[1] }];
+        let held = HeldBy::Hold(near[0].name);
+        assert_eq!(by(1, 31, &near), [Nobody, Retention, Nobody, held, held, Writer]);
+    }
 }
