@@ -150,7 +150,7 @@ fn what_cannot_be_held_is_refused() {
     assert_eq!(code(log.hold_set("one more", 0)), Some(Code::Inval));
     assert_eq!(code(log.hold_set("one-more", 0)), Some(Code::Busy));
     log.close().unwrap();
-    assert_eq!(code(log.hold_set("a", 11)), Some(Code::Closed));
+    assert_eq!(code(log.hold_set("a", 10)), Some(Code::Closed));
     assert_eq!(code(log.holds()), Some(Code::Closed));
 }
 
@@ -497,7 +497,7 @@ fn what_is_not_acknowledged_as_archived_stays() {
     assert_eq!((log.archive_next(0).unwrap(), log.first_seq()), (None, 7));
     log.trim(10).unwrap();
     assert_eq!(log.first_seq(), 10);
-    assert_eq!(code(log.archive_done(2)), Some(Code::Trimmed));
+    log.archive_done(2).unwrap();
 }
 
 #[test]

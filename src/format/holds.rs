@@ -277,7 +277,7 @@ mod tests {
         assert_eq!((moved.number, moved.all[0].seq), (2, 11));
         let acknowledged = holds.with(hold("a", 10, 3)).unwrap();
         assert_eq!(acknowledged.with(hold("a", 10, 0)).unwrap().all[0].index, 3, "what was acknowledged stays so");
-        assert_eq!(full().with(hold("one more", 1, 0)).unwrap_err().code, Code::Busy);
+        assert_eq!(full().with(hold("one-more", 1, 0)).unwrap_err().code, Code::Busy);
         assert_eq!(full().with(hold("h5", 100, 0)).unwrap().all.len(), HOLDS_MAX);
         assert_eq!(holds.without(&name("b")), None);
         assert!(holds.without(&name("a")).unwrap().all.is_empty());

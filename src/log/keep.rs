@@ -164,6 +164,9 @@ impl Log {
         let name = name_of(ARCHIVE)?;
         self.change_holds(&|holds, segments| {
             let hold = holds.get(&name).ok_or_else(no_archive)?;
+            if index < hold.index {
+                return Ok(holds.clone());
+            }
             let found = segments.windows(2).find(|pair| pair[0].index == index);
             let Some([segment, next]) = found else {
                 let gone = segments.first().is_some_and(|oldest| index < oldest.index);
@@ -174,6 +177,7 @@ impl Log {
                 return Err(Error::new(Code::State, format!("segment {index} is not sealed yet")).in_segment(index));
             }
             if !retain::keeps(hold, segment, next.first_seq) {
+                // The hold was set behind it.
                 return Ok(holds.clone());
             }
             holds.with(Hold { name, seq: next.first_seq, index: next.index })
