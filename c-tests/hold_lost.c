@@ -6,7 +6,7 @@
 
 #define LEN 8000
 
-static char dir[600], file[600];
+static char dir[600], file[620];
 
 static int note(void *context, const twal_finding *finding)
 {

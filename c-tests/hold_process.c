@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #define LEN 3000
-#define MOVES 60
+#define MOVES 15
 
 static const char *dir;
 static volatile int *over;

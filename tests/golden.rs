@@ -30,7 +30,8 @@ use twal::format::holds::{HOLDS_HEADER_LEN, HOLD_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use twal::format::segment_header::FEATURE_COMPACTED;
 use twal::format::{
-    Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
+    Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN,
+    SEGMENT_HEADER_LEN,
 };
 use twal::recover::verdict::{verdict, Spot, Verdict};
 use twal::{Candidate, CompactOptions, Entry, How, Log, Options, Record, Tail};

@@ -284,8 +284,11 @@ fn every_crash_leaves_the_holds_that_were_told() {
 fn every_failure_leaves_a_hold_as_it_was_or_as_it_was_asked() {
     let whole = Machine::new(1);
     play(&whole);
-    use CallKind::{Allocate, Create, DirSync, List, Lock, MakeDir, Open, OpenDir, Read, Remove, Rename, Stat, Sync, Write};
-    let kinds = [OpenDir, MakeDir, List, Create, Open, Rename, Remove, DirSync, Read, Write, Sync, Allocate, Stat, Lock];
+    use CallKind::{
+        Allocate, Create, DirSync, List, Lock, MakeDir, Open, OpenDir, Read, Remove, Rename, Stat, Sync, Write,
+    };
+    let kinds =
+        [OpenDir, MakeDir, List, Create, Open, Rename, Remove, DirSync, Read, Write, Sync, Allocate, Stat, Lock];
     let calls: u64 = kinds.iter().map(|kind| whole.disk.counts().of(*kind)).sum();
     let (mut failures, mut of_holds) = (0, 0);
     for k in 0..calls {
@@ -578,7 +581,8 @@ fn a_reader_shows_where_it_stands() {
     log.trim(13).unwrap();
     assert_eq!(log.segments().unwrap()[0].index, 4, "what is read lives on without a name");
     drop((iter, log));
-    let machine = Machine { options: Options { max_retained_segments: 64, ..Machine::new(1).options }, ..Machine::new(1) };
+    let machine =
+        Machine { options: Options { max_retained_segments: 64, ..Machine::new(1).options }, ..Machine::new(1) };
     let log = machine.open().unwrap();
     fill(&log, 4).unwrap();
     let mut iter = log.iter(1).unwrap();

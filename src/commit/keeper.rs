@@ -193,8 +193,7 @@ impl Commit {
     /// The newest segment's header says that there are holds: with the file lost, nothing is given back.  A log
     /// that gets its first hold begins a new segment for that.
     pub fn remember_holds(&self) -> Result<()> {
-        let remembered =
-            || self.composer.lock().unwrap_or_else(PoisonError::into_inner).header.keeps_holds;
+        let remembered = || self.composer.lock().unwrap_or_else(PoisonError::into_inner).header.keeps_holds;
         // A header that was being composed just before the file was there is the reason for a second turn.
         while !remembered() {
             self.roll_anyway()?;

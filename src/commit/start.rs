@@ -4,9 +4,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
+use super::limit::Hints;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
-use super::limit::Hints;
 use super::{Commit, Line, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;

@@ -119,9 +119,7 @@ pub unsafe extern "C" fn twal_segments(
     count_out: *mut usize,
 ) -> c_int {
     // SAFETY: the C contract is the one asked for.
-    guard_uncancelled(|| unsafe {
-        sized::tell_all(log, segments_out, capacity, count_out, Log::segments, segment_of)
-    })
+    guard_uncancelled(|| unsafe { sized::tell_all(log, segments_out, capacity, count_out, Log::segments, segment_of) })
 }
 
 pub(super) fn segment_of(segment: &Segment) -> twal_segment {

@@ -71,9 +71,8 @@ pub(super) fn look(
 }
 
 fn name_of(name: &str) -> Result<HoldName> {
-    HoldName::new(name).ok_or_else(|| {
-        Error::new(Code::Inval, "a hold's name has 1 to 39 characters, visible ASCII without spaces")
-    })
+    HoldName::new(name)
+        .ok_or_else(|| Error::new(Code::Inval, "a hold's name has 1 to 39 characters, visible ASCII without spaces"))
 }
 
 impl Log {
@@ -218,7 +217,9 @@ impl Log {
             index: name.index,
             state: name_now.state,
             first_seq: name.first_seq,
-            last_seq: names.get(at + 1).map_or_else(|| self.last_seq().max(name.first_seq - 1), |next| next.first_seq - 1),
+            last_seq: names
+                .get(at + 1)
+                .map_or_else(|| self.last_seq().max(name.first_seq - 1), |next| next.first_seq - 1),
             size: file.size().map_err(failed)?,
             room: file.room().map_err(failed)?,
             created_ns: header.map_or(0, |header| header.created_ns),

@@ -17,8 +17,8 @@ use crate::base::limits::LOCK_WAIT_MS;
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
 use crate::format::Hold;
-use holds::Holding;
 pub use holds::HeldDirectory;
+use holds::Holding;
 
 /// How often the directory is read for a segment that should be there: one that is missing is damage.
 const LOOKS: u32 = 20;
@@ -62,7 +62,12 @@ impl Directory {
                 _ => failed,
             }
         })?;
-        Ok(Directory { dir, segments: Mutex::new(Vec::new()), names: Mutex::new(NextSpare(1)), holding: Holding::default() })
+        Ok(Directory {
+            dir,
+            segments: Mutex::new(Vec::new()),
+            names: Mutex::new(NextSpare(1)),
+            holding: Holding::default(),
+        })
     }
 
     /// What the disk under it can do.

@@ -270,14 +270,16 @@ mod tests {
                         let released = releasable(log, below, &holds);
                         let kept = |at: usize, end_seq: u64| {
                             holds.iter().any(|hold| match hold.index {
-                                0 => (log[at].first_seq..end_seq).any(|n| n >= hold.seq) || log[at].first_seq >= hold.seq,
+                                0 => {
+                                    (log[at].first_seq..end_seq).any(|n| n >= hold.seq) || log[at].first_seq >= hold.seq
+                                }
                                 index => log[at].index >= index,
                             })
                         };
                         for (at, name) in log.iter().enumerate() {
                             let end_seq = log.get(at + 1).map_or(u64::MAX, |next| next.first_seq);
-                            let wanted = name.state == State::Sealed
-                                && (at < live || (end_seq <= below && !kept(at, end_seq)));
+                            let wanted =
+                                name.state == State::Sealed && (at < live || (end_seq <= below && !kept(at, end_seq)));
                             assert_eq!(released.contains(name), wanted, "{name} of {log:?}, {below}, {holds:?}");
                         }
                         let mut after = log.clone();

@@ -103,7 +103,8 @@ impl Directory {
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 if self.keeps_holds() {
-                    let text = format!("{HOLDS} is missing: what the log's holds keep is not known, nothing is removed");
+                    let text =
+                        format!("{HOLDS} is missing: what the log's holds keep is not known, nothing is removed");
                     return Err(Error::new(Code::Corrupt, text));
                 }
                 Ok(None)
