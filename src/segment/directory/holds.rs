@@ -20,6 +20,7 @@ use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::BLOCK_SIZE_MAX;
 use crate::base::{Code, Error, Result};
+use crate::disk::cancel::Uncancelled;
 use crate::disk::{Access, Durable, File, LockByte, LockKind};
 use crate::format::holds::HOLDS_FILE_LEN;
 use crate::format::{Holds, Id};
@@ -115,6 +116,8 @@ impl Directory {
 
     fn lock_file(&self, clock: &Clock) -> Result<Option<Arc<dyn File>>> {
         let failed = |error| Error::os(format_args!("cannot lock {HOLDS}"), &error);
+        // The wait for a lock is a place where a thread of the host's can be cancelled.
+        let _uncancelled = Uncancelled::begin();
         let mut locked = None;
         let done = retry(clock, || {
             let Some(file) = self.open_holds(Access::Write)? else { return Ok(true) };
