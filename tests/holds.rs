@@ -497,9 +497,7 @@ fn what_is_not_acknowledged_as_archived_stays() {
     let next = log.archive_next(0).unwrap().unwrap();
     assert_eq!((next.index, next.first_seq, next.last_seq, log.first_seq()), (4, 7, 9, 7));
     log.archive_done(4).unwrap();
-    assert_eq!((log.archive_next(0).unwrap(), log.first_seq()), (None, 7));
-    log.trim(10).unwrap();
-    assert_eq!(log.first_seq(), 10);
+    assert_eq!((log.archive_next(0).unwrap(), log.first_seq()), (None, 10), "what was trimmed goes now");
     log.archive_done(2).unwrap();
 }
 
