@@ -30,7 +30,7 @@ pub struct StreamCount {
 }
 
 impl Log {
-    /// The [`STREAMS_MAX`] streams that have the most records from `from_seq` on (0: the oldest), the busiest first;
+    /// The 1000 streams that have the most records from `from_seq` on (0: the oldest), the busiest first;
     /// of equal ones the lower first.
     ///
     /// # Errors
