@@ -29,7 +29,7 @@ static int open_with(const twal_options *options)
 
 static void options_sizes(void)
 {
-    static const uint64_t bad[] = { 0, 1, 7, 8, 16, 64, sizeof(twal_options) - 8, sizeof(twal_options) - 1,
+    static const uint64_t bad[] = { 0, 1, 7, 8, 16, 64, 104, 111, sizeof(twal_options) - 1,
                                     sizeof(twal_options) + 1, sizeof(twal_options) + 4, 4095, 4097, 4104,
                                     UINT32_MAX, UINT64_MAX, UINT64_MAX - 7 };
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
@@ -55,7 +55,7 @@ static void options_sizes(void)
         t_code(open_with(last), TWAL_E_UNSUPPORTED);
         t_check(!t_exists(t_path("log")));
     }
-    static const size_t good[] = { sizeof(twal_options), sizeof(twal_options) + 8, 1024, 4096 };
+    static const size_t good[] = { 112, 120, sizeof(twal_options), sizeof(twal_options) + 8, 1024, 4096 };
     for (size_t n = 0; n < sizeof good / sizeof *good; n++) {
         twal_options *options = at_end(good[n]);
         options->struct_size = good[n];

@@ -53,6 +53,9 @@
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
  *                        twal_iter_open  twal_iter_skipped
  *   release              twal_trim  twal_roll
+ *   keep                 twal_hold_set  twal_hold_drop  twal_hold_reset
+ *                        twal_holds  twal_archive_next  twal_archive_done
+ *   look                 twal_segments  twal_streams  twal_size_hint
  *   what happened        twal_recovery_get  twal_stats_get
  *   what is damaged      twal_verify
  *   repair               twal_repair_plan  twal_repair_step_get
@@ -180,7 +183,7 @@
 
 /* What a variable of each struct starts from. */
 #define TWAL_OPTIONS_INIT \
-    { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_ENTRY_INIT \
     { NULL, 0, 0, TWAL_TIMESTAMP_LOGICAL, 0, 0, { 0, 0 } }
 #define TWAL_RESERVATION_INIT \
@@ -191,7 +194,14 @@
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0 }
 #define TWAL_RECOVERY_INIT \
-    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0 }
+#define TWAL_HOLD_INIT \
+    { sizeof(twal_hold), 0, { 0 } }
+#define TWAL_SEGMENT_INIT \
+    { sizeof(twal_segment), 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
+#define TWAL_STREAM_COUNT_INIT \
+    { sizeof(twal_stream_count), 0, 0, 0, 0, 0 }
 #define TWAL_ITER_OPTIONS_INIT \
     { sizeof(twal_iter_options), 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, NULL, 0 }
 #define TWAL_SKIPPED_INIT \
@@ -394,6 +404,79 @@ typedef enum twal_io_engine {
 } twal_io_engine;
 
 /**
+ * twal_options.log_size_policy: what happens when the log would grow beyond
+ * log_size_max.
+ */
+typedef enum twal_size_policy {
+    /**
+     * Appends that need one more segment file are refused with TWAL_E_NOSPC,
+     * and nothing else is: it goes away when space is given back.  The
+     * default.
+     */
+    TWAL_SIZE_REFUSE = 0,
+    /**
+     * The log grows on; whoever twal_size_hint() named is told.
+     */
+    TWAL_SIZE_HINT = 1,
+} twal_size_policy;
+
+/**
+ * twal_segment.state: where a segment is in its life.
+ */
+typedef enum twal_segment_state {
+    /**
+     * It is being written.
+     */
+    TWAL_SEGMENT_ACTIVE = 1,
+    /**
+     * It is complete.
+     */
+    TWAL_SEGMENT_SEALED = 2,
+    /**
+     * It was released, and cannot be read any more.
+     */
+    TWAL_SEGMENT_ARCHIVED = 3,
+} twal_segment_state;
+
+/**
+ * twal_segment.held_by: why a segment is not on its way out.
+ */
+typedef enum twal_held_by {
+    /**
+     * Nothing holds it: the next trim or checkpoint that reaches so far takes
+     * it.
+     */
+    TWAL_HELD_BY_NOBODY = 0,
+    /**
+     * It is being written.
+     */
+    TWAL_HELD_BY_WRITER = 1,
+    /**
+     * The hold whose name is in twal_segment.hold; of several the one that is
+     * furthest behind.
+     */
+    TWAL_HELD_BY_HOLD = 2,
+    /**
+     * A transaction manager: operations that are not finished, or its
+     * checkpoint.  Only the writer's own process knows of it.
+     */
+    TWAL_HELD_BY_TRANSACTIONS = 3,
+    /**
+     * A reader has it open: it may leave the log, but its file lives on until
+     * the reader is done with it.
+     */
+    TWAL_HELD_BY_READER = 4,
+    /**
+     * It is one of options.max_retained_segments, or the newest archived one.
+     */
+    TWAL_HELD_BY_RETENTION = 5,
+    /**
+     * The holds cannot be read: nothing is released.
+     */
+    TWAL_HELD_BY_UNREADABLE = 6,
+} twal_held_by;
+
+/**
  * twal_options.flags: bits.
  */
 typedef enum twal_open_flags {
@@ -556,6 +639,11 @@ typedef enum twal_finding_kind {
      * off.
      */
     TWAL_FINDING_TORN = 10,
+    /**
+     * The file of holds is damaged or missing: every record is there, and
+     * nothing is released until twal_hold_reset().
+     */
+    TWAL_FINDING_HOLDS = 11,
 } twal_finding_kind;
 
 /**
@@ -1046,6 +1134,16 @@ typedef struct twal_options {
      * Segment files prepared ahead of need, at most 1024.  0: 1.
      */
     uint64_t spares;
+    /**
+     * Bytes that the log's files may take, segments (archived ones too) and
+     * prepared files together; at least two segments.  Looked at where a file
+     * would be made, never by an append.  0: without limit.
+     */
+    uint64_t log_size_max;
+    /**
+     * One of twal_size_policy.
+     */
+    uint64_t log_size_policy;
 } twal_options;
 
 /**
@@ -1252,6 +1350,110 @@ typedef struct twal_record {
      */
     uint64_t reserved[2];
 } twal_record;
+
+/**
+ * A hold, as twal_holds() tells of it.
+ */
+typedef struct twal_hold {
+    /**
+     * sizeof(twal_hold), set by the caller in the first of an array.
+     */
+    uint64_t struct_size;
+    /**
+     * Everything from this number on is kept.
+     */
+    uint64_t seq;
+    /**
+     * Its name; ends with a NUL.
+     */
+    char name[40];
+} twal_hold;
+
+/**
+ * A segment, as twal_segments() tells of it.
+ */
+typedef struct twal_segment {
+    /**
+     * sizeof(twal_segment), set by the caller, in the first of an array.
+     */
+    uint64_t struct_size;
+    /**
+     * Its index, from 1.
+     */
+    uint64_t index;
+    /**
+     * The first number that it can hold.
+     */
+    uint64_t first_seq;
+    /**
+     * The last one that it holds; below first_seq: none.
+     */
+    uint64_t last_seq;
+    /**
+     * Bytes of its file.
+     */
+    uint64_t size;
+    /**
+     * Bytes of the device that the file takes.
+     */
+    uint64_t room;
+    /**
+     * When it was begun: wall clock, nanoseconds since 1970; 0: its header
+     * cannot be read.
+     */
+    int64_t created_ns;
+    /**
+     * How often it was compacted.
+     */
+    uint64_t generation;
+    /**
+     * One of twal_segment_state.
+     */
+    uint32_t state;
+    /**
+     * One of twal_held_by.
+     */
+    uint32_t held_by;
+    /**
+     * The hold that holds it, if one does; ends with a NUL.
+     */
+    char hold[40];
+    /**
+     * Name of its file, without the directory; ends with a NUL.  It changes
+     * when the segment is sealed and when it is archived.
+     */
+    char file[64];
+} twal_segment;
+
+/**
+ * What a log holds of one stream, as twal_streams() tells of it.
+ */
+typedef struct twal_stream_count {
+    /**
+     * sizeof(twal_stream_count), set by the caller in the first of an array.
+     */
+    uint64_t struct_size;
+    /**
+     * Which stream.
+     */
+    uint64_t stream;
+    /**
+     * Its records.
+     */
+    uint64_t records;
+    /**
+     * Bytes of their payloads.
+     */
+    uint64_t bytes;
+    /**
+     * Number of the first.
+     */
+    uint64_t first_seq;
+    /**
+     * Number of the last.
+     */
+    uint64_t last_seq;
+} twal_stream_count;
 
 /**
  * What an open log has counted since it was opened, and how it works here.
@@ -1479,6 +1681,15 @@ typedef struct twal_recovery {
      * Bytes of frames that it cut off in the segment where the log then ended.
      */
     uint64_t repaired_bytes;
+    /**
+     * How many holds there are.
+     */
+    uint64_t holds;
+    /**
+     * 1 if the holds are damaged, were lost or cannot be read, and so nothing
+     * is released: see twal_hold_reset(); else 0.
+     */
+    uint64_t holds_damaged;
 } twal_recovery;
 
 /**
@@ -2600,7 +2811,9 @@ int twal_close(twal_log *log);
  *   TWAL_E_READ_ONLY  the log is open for reading only
  *   TWAL_E_POISONED   an earlier write or flush failed
  *   TWAL_E_IO         this record's write or flush failed
- *   TWAL_E_NOSPC      the device is full; append again when there is space
+ *   TWAL_E_NOSPC      the device is full, or the log is as large as
+ *                     options.log_size_max allows; append again when there is
+ *                     space
  *   TWAL_E_PERM, TWAL_E_NOMEM
  *                     the next segment's file could not be made: no right, no
  *                     memory or file descriptor left; append again later
@@ -2801,7 +3014,8 @@ uint64_t twal_durable_seq(const twal_log *log);
  * Whole segments only, and never past a hold: what is released is archived,
  * leaves reading, and is removed or used again once there are more than
  * options.max_retained_segments such segments.  twal_first_seq() tells how
- * far it went.  Without a call like this nothing is ever removed.
+ * far it went.  What a hold keeps is released when the hold has moved on: see
+ * twal_hold_set().  Without a call like this nothing is ever removed.
  *
  *   log        an open log
  *   below_seq  the oldest number still needed; up to twal_last_seq() + 1
@@ -2813,10 +3027,13 @@ uint64_t twal_durable_seq(const twal_log *log);
  *   TWAL_E_CLOSED     twal_close() has begun
  *   TWAL_E_READ_ONLY  the log is open for reading only
  *   TWAL_E_POISONED   an earlier write or flush failed
- *   TWAL_E_IO         the directory could not be read or flushed; the log is
- *                     poisoned
- *   TWAL_E_CORRUPT    what was to be removed is no file; a repair takes it
- *                     out
+ *   TWAL_E_IO         the directory could not be read or flushed: the log is
+ *                     poisoned; or twal-holds could not be read: it is not
+ *   TWAL_E_CORRUPT    twal-holds is damaged or was lost: nothing is released,
+ *                     see twal_hold_reset(); or what was to be removed is no
+ *                     file: a repair takes it out
+ *   TWAL_E_VERSION    it is a later release's
+ *   TWAL_E_LOCKED     another process was changing it for 2 seconds
  *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM
  *                     a name could not be changed; what was not released is
  *                     still there, and the call can be made again
@@ -3392,6 +3609,321 @@ int twal_read(twal_log *log,
               void *buf,
               size_t size,
               twal_record *record_out);
+
+/**
+ * Keeps every record from a number on, until this hold has moved on or was
+ * dropped, whatever is trimmed, checkpointed or compacted, also over restarts.
+ *
+ * A hold has a name: who needs the records, or what for, such as "snapshot",
+ * "follower/2", "archive".  It only moves forward.  Whole segments are
+ * released, so a hold inside a segment keeps all of that segment.  What was
+ * trimmed and a hold was in the way of is released as soon as the hold moves
+ * on, without another trim; a hold by itself releases nothing.
+ *
+ * A hold is durable when this returns TWAL_OK.  The first one that a log ever
+ * has, its writer sets (it begins a new segment for it, whose header says that
+ * the log has holds); from then on any process that has the log open may, also
+ * for reading only and beside the writer.  They are in the file twal-holds.
+ * While that is damaged or missing, nothing at all is released: see
+ * twal_hold_reset().
+ *
+ *   log   an open log
+ *   name  1 to 39 visible ASCII characters
+ *   seq   the oldest number that is needed; 0: the oldest there is; up to
+ *         twal_last_seq() + 1
+ *
+ * Returns TWAL_OK, also if the hold was there already, or
+ *
+ *   TWAL_E_INVAL      log or name is NULL, name is no such name, or seq is
+ *                     above twal_last_seq() + 1
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_TRIMMED    records from seq on are gone already; the detail's seq
+ *                     is the oldest that there is
+ *   TWAL_E_STATE      the hold is further already, the detail's seq tells
+ *                     where; or the log is open for reading only and has no
+ *                     holds yet
+ *   TWAL_E_BUSY       there are 64 holds already
+ *   TWAL_E_CORRUPT    twal-holds is damaged or was lost
+ *   TWAL_E_VERSION    it is a later release's
+ *   TWAL_E_LOCKED     another process was changing it for 2 seconds
+ *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
+ *                     it could not be written, or the new segment not be
+ *                     made; or the hold is set, and a name of what it let go
+ *                     could not be changed.  Call again
+ *   TWAL_E_IO         it could not be read; or a write or flush failed, which
+ *                     poisons a writer's log: the hold is set or not
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_hold_set(twal_log *log,
+                  const char *name,
+                  uint64_t seq);
+
+/**
+ * Drops a hold: nothing is kept for it any more.
+ *
+ *   log   an open log
+ *   name  the hold's
+ *
+ * Returns what twal_hold_set() returns, and
+ *
+ *   TWAL_E_NOTFOUND  there is no such hold
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_hold_drop(twal_log *log,
+                   const char *name);
+
+/**
+ * Drops every hold, whatever twal-holds says: the way on where it is damaged
+ * or was lost.
+ *
+ * Nothing is released by this.  Set anew what has to be held before the next
+ * trim or checkpoint.
+ *
+ *   log  a log that is open for writing
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log is NULL
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_LOCKED, TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO,
+ *   TWAL_E_PANIC      as twal_hold_set()
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_hold_reset(twal_log *log);
+
+/**
+ * Tells all holds, by name.
+ *
+ *   log        an open log
+ *   holds_out  an array for capacity of them, whose first one's struct_size is
+ *              set: that is the size of each; NULL only if capacity is 0.
+ *              Untouched on failure.
+ *   capacity   how many fit; further ones are left out
+ *   count_out  receives how many there are, at most 64
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL    log or count_out is NULL, holds_out is NULL and capacity
+ *                   is not 0, or struct_size is no size that a release of
+ *                   twal ever had
+ *   TWAL_E_FORKED   this process is a fork()ed child
+ *   TWAL_E_CLOSED   twal_close() has begun
+ *   TWAL_E_CORRUPT  twal-holds is damaged or was lost: nothing is released
+ *   TWAL_E_VERSION  it is a later release's
+ *   TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
+ *                   it could not be read
+ *   TWAL_E_PANIC    a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_holds(const twal_log *log,
+               twal_hold *holds_out,
+               size_t capacity,
+               size_t *count_out);
+
+/**
+ * The next segment to be archived: the oldest sealed one above an index that
+ * was not acknowledged yet.
+ *
+ * For programs that keep every segment elsewhere.  Set a hold named "archive"
+ * once, at 0.  Then, whenever it suits (after twal_roll(), by a timer), ask
+ * for the next segment, copy its file, and when the copy is safe acknowledge
+ * it with twal_archive_done().  Until then its file keeps its name and its
+ * bytes, over restarts too.
+ *
+ *   log          an open log
+ *   after_index  only segments above this one; 0: the oldest that was not
+ *                acknowledged.  More than one can be copied at a time that
+ *                way
+ *   segment_out  receives the segment; its struct_size must be set.
+ *                Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or segment_out is NULL, or struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_NOTFOUND  there is none now
+ *   TWAL_E_STATE     there is no hold "archive"
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
+ *                    as twal_holds()
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_archive_next(const twal_log *log,
+                      uint64_t after_index,
+                      twal_segment *segment_out);
+
+/**
+ * Acknowledges that a segment, and every one before it, is archived elsewhere:
+ * the hold "archive" moves on behind it.
+ *
+ *   log    an open log
+ *   index  the segment's
+ *
+ * Returns TWAL_OK, also if it was acknowledged before; or what
+ * twal_hold_set() returns, and
+ *
+ *   TWAL_E_STATE     there is no hold "archive", or the segment is not sealed
+ *   TWAL_E_NOTFOUND  there is no such segment yet
+ *   TWAL_E_TRIMMED   it is gone already
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_archive_done(twal_log *log,
+                      uint64_t index);
+
+/**
+ * Says who is told when the log would grow beyond options.log_size_max.
+ *
+ * Each time that one more file would take the log beyond the limit, hint is
+ * called, before the file is made or, with TWAL_SIZE_REFUSE, refused: that is
+ * the moment for a checkpoint and a trim.  It is called on the thread of
+ * twal's that makes the calls of twal_sync_async(), one call at a time, under
+ * no lock: it may call every function of twal, and wait in it, but not close
+ * this log, and must not throw, longjmp() or end its thread.  While one call
+ * is on its way, no other is put behind it.
+ *
+ *   log   an open log
+ *   hint  what is called, with the bytes that the log's files would take and
+ *         the limit; NULL: nobody is told any more, but a call that has
+ *         begun goes on
+ *   arg   is passed on to hint; twal does not look at it
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL      log is NULL
+ *   TWAL_E_FORKED     this process is a fork()ed child
+ *   TWAL_E_CLOSED     twal_close() has begun
+ *   TWAL_E_READ_ONLY  the log is open for reading only
+ *   TWAL_E_NOMEM      no memory or thread left
+ *   TWAL_E_PANIC      a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any; hint is called on one of twal's, which blocks all signals.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_size_hint(twal_log *log,
+                   void (*hint)(void *arg,
+                                uint64_t size,
+                                uint64_t size_max),
+                   void *arg);
+
+/**
+ * Tells every segment, oldest first, and what holds each of them back.
+ *
+ * Beside a writer it is what was there at one moment, or nearly: segments that
+ * go meanwhile are left out.
+ *
+ *   log           an open log
+ *   segments_out  an array for capacity of them, whose first one's
+ *                 struct_size is set: that is the size of each; NULL only if
+ *                 capacity is 0.  Untouched on failure.
+ *   capacity      how many fit; further ones are left out
+ *   count_out     receives how many there are
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or count_out is NULL, segments_out is NULL and
+ *                  capacity is not 0, or struct_size is no size that a
+ *                  release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_CORRUPT, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
+ *                  the directory or a file could not be looked at
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  on the device.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_segments(const twal_log *log,
+                  twal_segment *segments_out,
+                  size_t capacity,
+                  size_t *count_out);
+
+/**
+ * Counts the records of each stream, and tells of the busiest.
+ *
+ * It reads the log, from a number up to what is durable now: appends pay
+ * nothing for it, and records that were trimmed or compacted away are not
+ * counted.  Takes memory for each stream that there is.  A program that
+ * wants to know often asks from where it has come to, and adds up.
+ *
+ *   log         an open log
+ *   from_seq    the first number that counts; 0: the oldest
+ *   counts_out  an array for capacity of them, whose first one's struct_size
+ *               is set: that is the size of each; NULL only if capacity is 0.
+ *               The stream with the most records comes first.  Untouched on
+ *               failure.
+ *   capacity    how many fit; further ones are left out
+ *   count_out   receives how many streams there are, at most 1000
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     log or count_out is NULL, counts_out is NULL and capacity
+ *                    is not 0, or struct_size is no size that a release of
+ *                    twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() has begun
+ *   TWAL_E_TRIMMED   from_seq is below twal_first_seq(); or records went while
+ *                    they were being counted
+ *   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO
+ *                    as twal_iter_next()
+ *   TWAL_E_NOMEM     no memory left
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * Blocks:  on the device, for as long as reading takes.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_streams(const twal_log *log,
+                 uint64_t from_seq,
+                 twal_stream_count *counts_out,
+                 size_t capacity,
+                 size_t *count_out);
 
 /**
  * Copies out what the log has counted.
@@ -5247,11 +5779,12 @@ TWAL_OFFSET_(twal_record, data, 32);
 TWAL_OFFSET_(twal_record, len, 40);
 TWAL_OFFSET_(twal_record, reserved, 48);
 
-TWAL_SIZE_(twal_options, 112);
+TWAL_SIZE_(twal_options, 128);
 TWAL_OFFSET_(twal_options, flags, 8);
 TWAL_OFFSET_(twal_options, block_size, 20);
 TWAL_OFFSET_(twal_options, segment_size, 24);
 TWAL_OFFSET_(twal_options, spares, 104);
+TWAL_OFFSET_(twal_options, log_size_policy, 120);
 
 TWAL_SIZE_(twal_error, 296);
 TWAL_OFFSET_(twal_error, code, 8);
@@ -5268,11 +5801,23 @@ TWAL_OFFSET_(twal_stats, file_system, 504);
 TWAL_OFFSET_(twal_stats, compactions, 536);
 TWAL_OFFSET_(twal_stats, compaction_bytes_saved, 560);
 
-TWAL_SIZE_(twal_recovery, 128);
+TWAL_SIZE_(twal_recovery, 144);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
 TWAL_OFFSET_(twal_recovery, created, 88);
 TWAL_OFFSET_(twal_recovery, tail, 92);
 TWAL_OFFSET_(twal_recovery, repaired_bytes, 120);
+TWAL_OFFSET_(twal_recovery, holds_damaged, 136);
+
+TWAL_SIZE_(twal_hold, 56);
+TWAL_OFFSET_(twal_hold, name, 16);
+
+TWAL_SIZE_(twal_segment, 176);
+TWAL_OFFSET_(twal_segment, state, 64);
+TWAL_OFFSET_(twal_segment, hold, 72);
+TWAL_OFFSET_(twal_segment, file, 112);
+
+TWAL_SIZE_(twal_stream_count, 48);
+TWAL_OFFSET_(twal_stream_count, last_seq, 40);
 
 TWAL_SIZE_(twal_iter_options, 96);
 TWAL_OFFSET_(twal_iter_options, flags, 16);

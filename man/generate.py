@@ -19,7 +19,7 @@ HEADER = os.path.join(HERE, os.pardir, "include", "twal.h")
 # Page: what it is about, its functions, the types that are explained with them.
 PAGES = {
     "twal_open": ("open and close a log", ["twal_open", "twal_close"],
-                  ["twal_options", "twal_open_flags", "twal_durability", "twal_io_engine"]),
+                  ["twal_options", "twal_open_flags", "twal_durability", "twal_io_engine", "twal_size_policy"]),
     "twal_append": ("append records", ["twal_append", "twal_append_entry", "twal_append_batch", "twal_append_gather"],
                     ["twal_entry", "twal_append_flags", "twal_part"]),
     "twal_reserve": ("append a record that is written in place", ["twal_reserve", "twal_commit", "twal_cancel"],
@@ -34,6 +34,14 @@ PAGES = {
                           ["twal_record", "twal_record_flags", "twal_iter_options", "twal_iter_flags", "twal_skipped"]),
     "twal_read": ("read one record by its number", ["twal_read"], ["twal_record"]),
     "twal_trim": ("release records, begin a new segment", ["twal_trim", "twal_roll"], []),
+    "twal_hold_set": ("keep what somebody still needs",
+                      ["twal_hold_set", "twal_hold_drop", "twal_hold_reset", "twal_holds"], ["twal_hold"]),
+    "twal_archive_next": ("keep every segment elsewhere", ["twal_archive_next", "twal_archive_done"],
+                          ["twal_segment"]),
+    "twal_segments": ("which segments there are, and what holds them back", ["twal_segments"],
+                      ["twal_segment", "twal_segment_state", "twal_held_by"]),
+    "twal_size_hint": ("learn that a log grows too large", ["twal_size_hint"], ["twal_size_policy"]),
+    "twal_streams": ("count the records of each stream", ["twal_streams"], ["twal_stream_count"]),
     "twal_recovery_get": ("what opening a log found", ["twal_recovery_get"], ["twal_recovery", "twal_tail"]),
     "twal_verify": ("read all of a log and tell what is damaged", ["twal_verify"],
                     ["twal_finding", "twal_finding_kind", "twal_acknowledged", "twal_verify_report"]),
@@ -101,7 +109,7 @@ The states of a record, in order:
   written    The kernel has it: it survives the death of the process.
   durable    The device has it, flushed: it survives power loss.
   sealed     It lies in a finished segment.
-  archived   The program has released it with twal_trim().  Without that nothing ever is.
+  archived   The program has released it with twal_trim(), and no hold keeps it.  Without that nothing ever is.
   removed    Its segment is gone, or its file was used again.
 
 When an append returns depends on options.durability, which the flags of an entry override:
@@ -127,6 +135,7 @@ All files of a log begin with "twal-"; other files in its directory are left alo
   twal-<index>-<first_seq>.sealed    a complete segment
   twal-<index>-<first_seq>.archived  a released one, kept until there are more than options.max_retained_segments
   twal-spare-<n>                     a file prepared for use
+  twal-holds                         what twal_hold_set() keeps, from the first hold on
 
 Never rename, remove or edit them by hand: a log that misses a file is refused.  A copy of the directory is a copy of the log
 if nothing wrote to it meanwhile.  docs/FORMAT.md in the source describes every byte.

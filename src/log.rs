@@ -2,11 +2,13 @@
 
 mod compact;
 mod iter;
+mod keep;
 mod layer;
 mod lookup;
 mod reader;
 mod repair;
 mod report;
+mod streams;
 mod tail;
 mod verify;
 
@@ -34,12 +36,16 @@ pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
 pub use crate::recover::verify::Verified;
+pub use crate::segment::retain::HeldBy;
+pub use crate::segment::State as SegmentState;
 pub use compact::{Candidate, CompactOptions};
 pub use iter::{Iter, IterOptions};
+pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
 pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use streams::StreamCount;
 pub use verify::{verify, verify_on};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
@@ -283,7 +289,7 @@ impl Log {
         if let Some(first) = commit.poison() {
             return Err(Error::poisoned_by(&first));
         }
-        commit.trim(below_seq.min(self.inner.kept.hold_seq()))
+        self.release(commit, below_seq)
     }
 
     /// Seals the active segment now, if it holds a record.
@@ -439,6 +445,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     report.created = opened.created;
     report.frames_rewritten = opened.frames_rewritten;
     let log_id = found.log_id;
+    keep::look(&directory, &mut report, (log_id, true), opened.keeps_holds);
     let config = opened.config.clone();
     if opened.created {
         counters.segments_created.one();

@@ -222,7 +222,7 @@ def records_of(frame, body):
 
 Name = namedtuple("Name", "index first_seq state file_name")
 SEGMENT_NAME = re.compile(r"twal-([0-9]{16})-([0-9]{20})\.(active|sealed|archived)", re.ASCII)
-SPARE_NAME = re.compile(r"twal-spare-[0-9]{1,19}", re.ASCII)
+OTHER_NAME = re.compile(r"twal-spare-[0-9]{1,19}|twal-holds|twal-holds-new", re.ASCII)
 
 
 def names_in(directory):
@@ -231,7 +231,7 @@ def names_in(directory):
         found = SEGMENT_NAME.fullmatch(file_name)
         if found and 1 <= int(found[1]) and 1 <= int(found[2]) <= U64_MAX:
             names.append(Name(int(found[1]), int(found[2]), found[3], file_name))
-        elif file_name.startswith("twal-") and not SPARE_NAME.fullmatch(file_name):
+        elif file_name.startswith("twal-") and not OTHER_NAME.fullmatch(file_name):
             raise Damage("%s is no name of twal's" % file_name)
     return sorted(names)
 

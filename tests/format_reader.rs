@@ -189,6 +189,10 @@ fn a_log_reads_alike_whole_and_damaged() {
     });
     damaged("an unknown name", None, &|files| files.push(("twal-readme".to_owned(), Vec::new())));
     damaged("a foreign name", Some(Tail::Clean), &|files| files.push(("readme".to_owned(), Vec::new())));
+    damaged("holds", Some(Tail::Clean), &|files| {
+        files.push(("twal-holds".to_owned(), vec![0; 4096]));
+        files.push(("twal-holds-new".to_owned(), Vec::new()));
+    });
     damaged("a spare", Some(Tail::Clean), &|files| {
         let content = files[middle].1.clone();
         files.push(("twal-spare-7".to_owned(), content));

@@ -26,10 +26,12 @@ use twal::base::crc::crc32c;
 use twal::format::frame::{
     Cut, FirstSeal, Seal, COMPACTED_SEAL_LEN, CUT_LEN, FLAG_CUT, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN,
 };
+use twal::format::holds::{HOLDS_HEADER_LEN, HOLD_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use twal::format::segment_header::FEATURE_COMPACTED;
 use twal::format::{
-    Chain, FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
+    Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN,
+    SEGMENT_HEADER_LEN,
 };
 use twal::recover::verdict::{verdict, Spot, Verdict};
 use twal::{Candidate, CompactOptions, Entry, How, Log, Options, Record, Tail};
@@ -120,6 +122,7 @@ fn distinct_segment_header() -> SegmentHeader {
         log_id: [0x41; 16],
         history_id: [0x42; 16],
         salt: [0x43; 16],
+        keeps_holds: true,
         generation: 0x5152_5354_5556_5758,
         before: Chain {
             epoch: 0x6162_6364_6566_6768,
@@ -152,7 +155,7 @@ fn the_segment_header_is_as_documented() {
             ("previous_index", le(header.index - 1)),
             ("crc", le(crc)),
             ("compatible", le(0u32)),
-            ("read_only_compatible", le(0u32)),
+            ("read_only_compatible", le(1u32)),
             // It says that it is of a later generation than the first.
             ("incompatible", le(FEATURE_COMPACTED)),
             ("block_size", le(header.block_size)),
@@ -176,6 +179,39 @@ fn the_segment_header_is_as_documented() {
     assert!(bytes[SEGMENT_HEADER_LEN..].iter().all(|&byte| byte == 0));
     // Not only the encoder: what it wrote is what the decoder takes.
     assert_eq!(SegmentHeader::decode(&bytes, true), Ok(header));
+}
+
+#[test]
+fn the_holds_are_as_documented() {
+    let name = |text: &str| HoldName::new(text).unwrap();
+    let first = Hold { name: name("archive"), seq: 0x0102_0304_0506_0708, index: 0x1112_1314_1516_1718 };
+    let second = Hold { name: name("snapshot"), seq: 0x2122_2324_2526_2728, index: 0 };
+    let holds = Holds { number: 0x3132_3334_3536_3738, all: vec![first, second] };
+    let (log_id, mut bytes) = ([0x41; 16], vec![0; BLOCK]);
+    holds.encode(&log_id, &mut bytes);
+    let crc = crc32c(&[&bytes[..60], &bytes[64..64 + 2 * 56]].concat());
+    assert_fields(
+        "Holds",
+        HOLDS_HEADER_LEN,
+        &bytes,
+        &[
+            ("magic", b"TWALhold".to_vec()),
+            ("version", le(1u32)),
+            ("count", le(2u32)),
+            ("log_id", log_id.to_vec()),
+            ("number", le(holds.number)),
+            ("reserved", vec![0; 20]),
+            ("crc", le(crc)),
+        ],
+    );
+    for (at, hold) in holds.all.iter().enumerate() {
+        let mut name = hold.name.as_str().as_bytes().to_vec();
+        name.resize(40, 0);
+        let expected = [("seq", le(hold.seq)), ("index", le(hold.index)), ("name", name)];
+        assert_fields("Hold", HOLD_LEN, &bytes[HOLDS_HEADER_LEN + at * HOLD_LEN..], &expected);
+    }
+    assert!(bytes[HOLDS_HEADER_LEN + 2 * HOLD_LEN..].iter().all(|&byte| byte == 0));
+    assert_eq!(Holds::decode(&bytes, &log_id), Ok(holds));
 }
 
 #[test]
@@ -440,6 +476,7 @@ impl Composed {
             log_id: *b"golden log id...",
             history_id: *b"golden log id...",
             salt: [1; 16],
+            keeps_holds: false,
             generation: 0,
             before: Chain::default(),
             before_offset: 0,

@@ -121,6 +121,9 @@ impl Dir for NotingDir {
         self.1.note(Call::Other("keep_room"));
         self.0.keep_room()
     }
+    fn give_room(&self) -> bool {
+        self.0.give_room()
+    }
     fn remove(&self, name: &str) -> Result<()> {
         self.1.note(Call::Other("remove"));
         self.0.remove(name)
@@ -183,6 +186,9 @@ impl File for NotingFile {
     }
     fn unlock(&self, byte: LockByte) -> Result<()> {
         self.0.unlock(byte)
+    }
+    fn is_locked(&self, byte: LockByte) -> Result<bool> {
+        self.0.is_locked(byte)
     }
 }
 

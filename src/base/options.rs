@@ -28,6 +28,15 @@ pub enum IoEngine {
     Blocking,
 }
 
+/// What happens when a log would grow beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizePolicy {
+    /// Appends that need one more file are refused.
+    Refuse,
+    /// Whoever asked for hints is told, and the log grows.
+    Hint,
+}
+
 /// How a log is opened.  In every field 0 (or false) means the default.
 ///
 /// The meaning of each field is that of `twal_options` in the C header.
@@ -71,6 +80,10 @@ pub struct Options {
     pub append_timeout_us: u64,
     /// Spares prepared ahead.  0: 1.
     pub spares: u64,
+    /// Bytes that the log's files may take.  0: without limit.
+    pub log_size_max: u64,
+    /// None: [`SizePolicy::Refuse`].
+    pub log_size_policy: Option<SizePolicy>,
 }
 
 /// Checked options, defaults filled in.
@@ -118,6 +131,10 @@ pub struct Config {
     pub append_timeout_ns: Option<u64>,
     /// Spares prepared ahead.
     pub spares: u64,
+    /// Bytes that the log's files may take; None = without limit.
+    pub log_size_max: Option<u64>,
+    /// What happens beyond that.
+    pub log_size_policy: SizePolicy,
 }
 
 fn inval(text: String) -> Error {
@@ -175,6 +192,8 @@ impl Config {
             idle_mark_ns: or_default(options.idle_mark_us, IDLE_MARK_US_DEFAULT).saturating_mul(1000),
             append_timeout_ns: (options.append_timeout_us != 0).then(|| options.append_timeout_us.saturating_mul(1000)),
             spares,
+            log_size_max: (options.log_size_max != 0).then_some(options.log_size_max),
+            log_size_policy: options.log_size_policy.unwrap_or(SizePolicy::Refuse),
         };
         let block_size = if options.block_size == 0 { BLOCK_SIZE_DEFAULT } else { options.block_size };
         config.for_log(block_size)
@@ -191,6 +210,10 @@ impl Config {
             return Err(inval(format!(
                 "segment_size {size} is not a multiple of {block} from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"
             )));
+        }
+        // The active segment, and the one that follows it.
+        if let Some(max) = self.log_size_max.filter(|max| *max < 2 * size) {
+            return Err(inval(format!("log_size_max {max} is less than two segments of {size} bytes")));
         }
         let holds = record_room(size, block).ok_or_else(|| {
             inval(format!(
@@ -252,6 +275,8 @@ mod tests {
         assert_eq!(code(Options { block_size: 65536, segment_size: 65536, ..Options::default() }), Some(Code::Inval));
         assert_eq!(code(Options { ring_size: u64::MAX, ..Options::default() }), Some(Code::Inval));
         assert_eq!(code(Options { record_size_max: 64 << 20, ..Options::default() }), Some(Code::Inval));
+        assert_eq!(code(Options { log_size_max: (128 << 20) - 1, ..Options::default() }), Some(Code::Inval));
+        assert_eq!(code(Options { log_size_max: 128 << 20, ..Options::default() }), None);
     }
 
     #[test]

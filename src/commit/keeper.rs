@@ -1,7 +1,7 @@
 //! The keeper: everything slow that must not stand in an append's way.
 //! Renames sealed segments, zeroes ahead, prepares spares.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::queue::Queue;
 use super::writer::Unwound;
@@ -9,7 +9,8 @@ use super::Commit;
 use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
-use crate::segment::{spare, SegmentName, Spare};
+use crate::format::Holds;
+use crate::segment::{spare, HeldDirectory, SegmentName, Spare};
 
 /// How far ahead of the tail the first segment's file is kept zeroed, bytes.
 const ZERO_AHEAD: u64 = 8 << 20;
@@ -91,7 +92,9 @@ impl Commit {
             Chore::Spare => {
                 let size = self.config.segment_size;
                 // The names that a spare will have need room, too.
-                let prepared = if self.directory.keep_room() {
+                let prepared = if let Err(error) = self.check_limit() {
+                    Err(error)
+                } else if self.directory.keep_room() {
                     spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.zero_if_due())
                 } else {
                     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
@@ -128,14 +131,16 @@ impl Commit {
 }
 
 impl Commit {
-    /// Releases sealed segments wholly below `below_seq`, and takes out of the log
+    /// Releases sealed segments wholly below `below_seq` that no hold keeps, and takes out of the log
     /// what retention no longer keeps; as many as spares are wanted become spares.
     pub fn trim(&self, below_seq: u64) -> Result<()> {
-        self.trim_names(below_seq).inspect_err(|error| self.poison_if_names_are_lost(error))
+        // Holds that cannot be read poison nothing: they only keep everything.
+        let held = self.directory.hold_still(&self.clock)?;
+        self.trim_names(&held, below_seq).inspect_err(|error| self.poison_if_names_are_lost(error))
     }
 
-    fn trim_names(&self, below_seq: u64) -> Result<()> {
-        let archived = self.directory.archive(below_seq)?;
+    fn trim_names(&self, held: &HeldDirectory<'_>, below_seq: u64) -> Result<()> {
+        let archived = held.archive(below_seq)?;
         self.counters.segments_archived.add(archived);
         let wanted = {
             let mut queue = self.lock();
@@ -150,7 +155,7 @@ impl Commit {
                 0
             }
         };
-        let (spares, removed) = self.directory.take_out(self.config.max_retained_segments, wanted)?;
+        let (spares, removed) = held.take_out(self.config.max_retained_segments, wanted)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
@@ -179,7 +184,30 @@ impl Commit {
     /// A smaller file, written and flushed, takes the place of the sealed segment `name`; see
     /// [`Directory::replace`](crate::segment::Directory::replace).
     pub fn replace_sealed(&self, smaller: &Spare, name: SegmentName) -> Result<bool> {
+        // Somebody may have begun to need it since it was chosen.
+        let held = self.directory.hold_still(&self.clock)?;
+        if held.keeps(&name) {
+            return Ok(false);
+        }
         self.directory.replace(smaller, name).inspect_err(|error| self.poison_if_names_are_lost(error))
+    }
+
+    /// Writes the holds anew, and sees to it that the log remembers that it has some.
+    pub fn rewrite_holds(&self, mut held: HeldDirectory<'_>, holds: Holds) -> Result<()> {
+        held.rewrite(holds).inspect_err(|error| self.poison_if_names_are_lost(error))?;
+        drop(held);
+        self.remember_holds()
+    }
+
+    /// The newest segment's header says that there are holds: with the file lost, nothing is given back.  A log
+    /// that gets its first hold begins a new segment for that.
+    pub fn remember_holds(&self) -> Result<()> {
+        let remembered = || self.composer.lock().unwrap_or_else(PoisonError::into_inner).header.keeps_holds;
+        // A header that was being composed just before the file was there is the reason for a second turn.
+        while !remembered() {
+            self.roll_anyway()?;
+        }
+        Ok(())
     }
 
     /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.

@@ -28,6 +28,7 @@ mod append;
 mod composer;
 mod gather;
 mod keeper;
+mod limit;
 mod notify;
 mod queue;
 mod reserve;
@@ -50,6 +51,8 @@ use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
 use composer::Composer;
+pub use limit::Hint;
+use limit::Hints;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
 pub use queue::Counted;
@@ -97,6 +100,8 @@ pub struct Commit {
     chores: Gate,
     /// Whoever is told without waiting.
     notify: Notify,
+    /// Whoever is told that the log grows too large.
+    hints: Hints,
 }
 
 /// What every append changes, from the start of a cache line on: two producers hand these from one CPU to the other.
@@ -384,11 +389,20 @@ impl Commit {
 
     /// Begins no new segment unless the active one has records.  Returns when the old one is sealed.
     pub fn roll(&self) -> Result<()> {
+        self.roll_if(|queue| queue.tail_records() > 0)
+    }
+
+    /// Begins a new segment, for what its header says.
+    fn roll_anyway(&self) -> Result<()> {
+        self.roll_if(|_| true)
+    }
+
+    fn roll_if(&self, wanted: impl Fn(&Queue) -> bool) -> Result<()> {
         let mut turn = append::Turn::new(None);
         let target = loop {
             let mut queue = self.lock();
             self.check_open(&queue)?;
-            if queue.tail_records() == 0 {
+            if !wanted(&queue) {
                 // An append that then found no room may have moved the tail on, and nobody else rolls for it.
                 let target = queue.tail.segment;
                 queue.roll_target = queue.roll_target.max(target);

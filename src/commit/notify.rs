@@ -143,16 +143,30 @@ impl Commit {
     }
 
     fn register(self: &Arc<Self>, seq: u64, done: Done) -> Result<()> {
+        self.need_caller()?;
+        self.notify.registrations.add(seq, done).map_err(|refused| match refused {
+            Refused::Ended => Error::new(Code::Closed, "the log is closed"),
+            Refused::NoMemory => Error::new(Code::NoMem, "no memory for one more registration"),
+        })
+    }
+
+    /// Calls `done` as soon as the thread that calls comes to it; false: it will not.
+    pub(super) fn call_soon(&self, done: Done) -> bool {
+        // A number that is durable already is answered at the next look.
+        let added = self.notify.registrations.add(0, done).is_ok();
+        self.notify.registrations.wake();
+        added
+    }
+
+    /// There is a thread that calls.
+    pub(super) fn need_caller(self: &Arc<Self>) -> Result<()> {
         if self.threads == Threads::Own {
             let mut caller = self.notify.caller();
             if caller.thread.is_none() && !caller.ended {
                 caller.thread = Some(self.start_caller()?);
             }
         }
-        self.notify.registrations.add(seq, done).map_err(|refused| match refused {
-            Refused::Ended => Error::new(Code::Closed, "the log is closed"),
-            Refused::NoMemory => Error::new(Code::NoMem, "no memory for one more registration"),
-        })
+        Ok(())
     }
 
     fn start_caller(self: &Arc<Self>) -> Result<JoinHandle<()>> {

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
+use super::limit::Hints;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
 use super::{Commit, Line, Threads};
@@ -108,6 +109,7 @@ impl Commit {
             work: Gate::default(),
             chores: Gate::default(),
             notify: Notify::default(),
+            hints: Hints::default(),
         });
         commit.write_first_frame()?;
         if threads == Threads::Own {

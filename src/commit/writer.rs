@@ -206,6 +206,7 @@ impl Commit {
             segment_size: self.config.segment_size,
             first_seq: name.first_seq,
             salt: spare.salt,
+            keeps_holds: old.keeps_holds || self.directory.keeps_holds(),
             generation: 0,
             before: chain,
             before_offset: seal_offset,

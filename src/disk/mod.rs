@@ -121,6 +121,9 @@ pub trait Dir: Any + Send + Sync {
     /// be kept for another reason, renames may find the device full.
     fn keep_room(&self) -> bool;
 
+    /// Gives back what [`Dir::keep_room`] keeps, for whoever needs a little of it; false: nothing was kept.
+    fn give_room(&self) -> bool;
+
     /// Removes a file's name.  Durable after [`Dir::sync`].
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -196,4 +199,6 @@ pub trait File: Send + Sync {
     fn uncache(&self, offset: u64, len: u64) {
         let _ = (offset, len);
     }
+    /// Whether somebody else's descriptor holds that lock, either way.
+    fn is_locked(&self, byte: LockByte) -> io::Result<bool>;
 }

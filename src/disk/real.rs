@@ -351,6 +351,11 @@ impl Dir for RealDir {
         !full
     }
 
+    fn give_room(&self) -> bool {
+        let _uncancelled = Uncancelled::begin();
+        RealDir::give_room(self)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let _uncancelled = Uncancelled::begin();
         Ok(nix::unistd::unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
@@ -409,6 +414,17 @@ struct RealFile {
     held: Held,
 }
 
+/// What fcntl(2) takes for a lock of that kind on that byte.
+fn ofd_lock_of(byte: LockByte, kind: libc::c_int) -> nix::Result<libc::flock> {
+    // SAFETY: all zeros is a value of this struct of integers; l_pid has to be 0.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::c_short::try_from(kind).map_err(|_| Errno::EINVAL)?;
+    lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?;
+    lock.l_start = byte.offset();
+    lock.l_len = 1;
+    Ok(lock)
+}
+
 impl LockByte {
     fn offset(self) -> libc::off_t {
         match self {
@@ -450,12 +466,7 @@ impl RealFile {
     }
 
     fn ofd_lock(&self, byte: LockByte, kind: libc::c_int) -> nix::Result<()> {
-        // SAFETY: all zeros is a value of this struct of integers; l_pid has to be 0.
-        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-        lock.l_type = libc::c_short::try_from(kind).map_err(|_| Errno::EINVAL)?;
-        lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?;
-        lock.l_start = byte.offset();
-        lock.l_len = 1;
+        let lock = ofd_lock_of(byte, kind)?;
         uninterrupted(|| fcntl(&self.fd, FcntlArg::F_OFD_SETLK(&lock))).map(drop)
     }
 }
@@ -585,6 +596,13 @@ impl File for RealFile {
             // An advice: what it is not taken for stays cached.
             let _ = posix_fadvise(&self.fd, offset, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
+    }
+
+    fn is_locked(&self, byte: LockByte) -> io::Result<bool> {
+        // Would this one be in the way of an exclusive lock?  The answer replaces the question.
+        let mut lock = ofd_lock_of(byte, libc::F_WRLCK)?;
+        uninterrupted(|| fcntl(&self.fd, FcntlArg::F_OFD_GETLK(&mut lock)))?;
+        Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
     }
 }
 

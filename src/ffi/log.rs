@@ -165,7 +165,9 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///   TWAL_E_READ_ONLY  the log is open for reading only
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_IO         this record's write or flush failed
-///   TWAL_E_NOSPC      the device is full; append again when there is space
+///   TWAL_E_NOSPC      the device is full, or the log is as large as
+///                     options.log_size_max allows; append again when there is
+///                     space
 ///   TWAL_E_PERM, TWAL_E_NOMEM
 ///                     the next segment's file could not be made: no right, no
 ///                     memory or file descriptor left; append again later
@@ -436,7 +438,8 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 /// Whole segments only, and never past a hold: what is released is archived,
 /// leaves reading, and is removed or used again once there are more than
 /// options.max_retained_segments such segments.  twal_first_seq() tells how
-/// far it went.  Without a call like this nothing is ever removed.
+/// far it went.  What a hold keeps is released when the hold has moved on: see
+/// twal_hold_set().  Without a call like this nothing is ever removed.
 ///
 ///   log        an open log
 ///   below_seq  the oldest number still needed; up to twal_last_seq() + 1
@@ -448,10 +451,13 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 ///   TWAL_E_CLOSED     twal_close() has begun
 ///   TWAL_E_READ_ONLY  the log is open for reading only
 ///   TWAL_E_POISONED   an earlier write or flush failed
-///   TWAL_E_IO         the directory could not be read or flushed; the log is
-///                     poisoned
-///   TWAL_E_CORRUPT    what was to be removed is no file; a repair takes it
-///                     out
+///   TWAL_E_IO         the directory could not be read or flushed: the log is
+///                     poisoned; or twal-holds could not be read: it is not
+///   TWAL_E_CORRUPT    twal-holds is damaged or was lost: nothing is released,
+///                     see twal_hold_reset(); or what was to be removed is no
+///                     file: a repair takes it out
+///   TWAL_E_VERSION    it is a later release's
+///   TWAL_E_LOCKED     another process was changing it for 2 seconds
 ///   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM
 ///                     a name could not be changed; what was not released is
 ///                     still there, and the call can be made again
@@ -628,9 +634,9 @@ mod tests {
     /// An option of a later release is refused only if this one finds nothing wrong.
     #[test]
     fn inval_comes_before_unsupported() {
-        let mut words = [0; 15];
-        words[0] = 120;
-        words[14] = 1;
+        let mut words = [0; 17];
+        words[0] = 136;
+        words[16] = 1;
         assert_eq!(open_with(&words), -304);
         words[3] = 1; // segment_size
         assert_eq!(open_with(&words), INVAL);

@@ -35,6 +35,12 @@ pub mod iter_options;
 
 pub mod read;
 
+pub mod keep;
+
+pub mod segments;
+
+pub mod streams;
+
 pub mod stats;
 
 pub mod recovery;

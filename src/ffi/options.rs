@@ -1,7 +1,7 @@
 //! What open takes: C's options to ours.
 
 use super::sized::Grows;
-use crate::base::options::{Durability, IoEngine, Options};
+use crate::base::options::{Durability, IoEngine, Options, SizePolicy};
 use crate::base::{Code, Error, Result};
 
 /// twal_options.durability: when an append returns.
@@ -28,6 +28,19 @@ pub enum twal_io_engine {
     TWAL_IO_URING = 1,
     /// pwritev2() and fdatasync() on the thread that writes.
     TWAL_IO_BLOCKING = 2,
+}
+
+/// twal_options.log_size_policy: what happens when the log would grow beyond
+/// log_size_max.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum twal_size_policy {
+    /// Appends that need one more segment file are refused with TWAL_E_NOSPC,
+    /// and nothing else is: it goes away when space is given back.  The
+    /// default.
+    TWAL_SIZE_REFUSE = 0,
+    /// The log grows on; whoever twal_size_hint() named is told.
+    TWAL_SIZE_HINT = 1,
 }
 
 /// twal_options.flags: bits.
@@ -98,16 +111,22 @@ pub struct twal_options {
     pub append_timeout_us: u64,
     /// Segment files prepared ahead of need, at most 1024.  0: 1.
     pub spares: u64,
+    /// Bytes that the log's files may take, segments (archived ones too) and
+    /// prepared files together; at least two segments.  Looked at where a file
+    /// would be made, never by an append.  0: without limit.
+    pub log_size_max: u64,
+    /// One of twal_size_policy.
+    pub log_size_policy: u64,
 }
 
-// SAFETY: repr(C) without holes (112 = 8 + 4 * 4 + 11 * 8), struct_size first,
+// SAFETY: repr(C) without holes (128 = 8 + 4 * 4 + 13 * 8), struct_size first,
 // plain numbers.
 unsafe impl Grows for twal_options {
     const NAME: &'static str = "twal_options";
     const FIRST_SIZE: usize = 112;
 }
 
-const _: () = assert!(size_of::<twal_options>() == 112 && std::mem::offset_of!(twal_options, spares) == 104);
+const _: () = assert!(size_of::<twal_options>() == 128 && std::mem::offset_of!(twal_options, spares) == 104);
 
 /// Whether `flags` has `bit`.
 const fn has(flags: u32, bit: twal_open_flags) -> bool {
@@ -143,6 +162,13 @@ pub(super) fn options_of(c: &twal_options) -> Result<Options> {
         2 => Some(IoEngine::Blocking),
         other => return Err(Error::new(Code::Inval, format!("options.io_engine {other} is none of twal_io_engine"))),
     };
+    let log_size_policy = match c.log_size_policy {
+        0 => SizePolicy::Refuse,
+        1 => SizePolicy::Hint,
+        other => {
+            return Err(Error::new(Code::Inval, format!("options.log_size_policy {other} is none of twal_size_policy")))
+        }
+    };
     Ok(Options {
         read_only: has(c.flags, twal_open_flags::TWAL_OPEN_READ_ONLY),
         no_create: has(c.flags, twal_open_flags::TWAL_OPEN_NO_CREATE),
@@ -163,6 +189,8 @@ pub(super) fn options_of(c: &twal_options) -> Result<Options> {
         idle_mark_us: c.idle_mark_us,
         append_timeout_us: c.append_timeout_us,
         spares: c.spares,
+        log_size_max: c.log_size_max,
+        log_size_policy: Some(log_size_policy),
     })
 }
 
@@ -183,6 +211,8 @@ mod tests {
         for number in [4, 5, u32::MAX] {
             assert_eq!(options_of(&twal_options { durability: number, ..zero() }).unwrap_err().code, Code::Inval);
             assert_eq!(options_of(&twal_options { io_engine: number - 1, ..zero() }).unwrap_err().code, Code::Inval);
+            let policy = u64::from(number - 2);
+            assert_eq!(options_of(&twal_options { log_size_policy: policy, ..zero() }).unwrap_err().code, Code::Inval);
         }
     }
 
@@ -190,7 +220,7 @@ mod tests {
     #[test]
     fn every_field_arrives() {
         let c = twal_options {
-            struct_size: 112,
+            struct_size: 128,
             flags: 31,
             durability: twal_durability::TWAL_ASYNC as u32,
             io_engine: twal_io_engine::TWAL_IO_BLOCKING as u32,
@@ -206,6 +236,8 @@ mod tests {
             idle_mark_us: 10,
             append_timeout_us: 11,
             spares: 12,
+            log_size_max: 13,
+            log_size_policy: twal_size_policy::TWAL_SIZE_HINT as u64,
         };
         let ours = options_of(&c).unwrap();
         assert!(ours.read_only && ours.no_create && ours.allow_any_fs && ours.allow_buffered && ours.verify);
@@ -214,6 +246,7 @@ mod tests {
         assert_eq!((ours.ring_size, ours.record_size_max, ours.batch_records), (4, 5, 6));
         assert_eq!((ours.batch_delay_us, ours.flush_interval_ms, ours.max_retained_segments), (7, 8, 9));
         assert_eq!((ours.idle_mark_us, ours.append_timeout_us, ours.spares), (10, 11, 12));
+        assert_eq!((ours.log_size_max, ours.log_size_policy), (13, Some(SizePolicy::Hint)));
     }
 
     #[test]

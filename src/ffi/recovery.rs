@@ -61,16 +61,21 @@ pub struct twal_recovery {
     pub repaired_segments: u64,
     /// Bytes of frames that it cut off in the segment where the log then ended.
     pub repaired_bytes: u64,
+    /// How many holds there are.
+    pub holds: u64,
+    /// 1 if the holds are damaged, were lost or cannot be read, and so nothing
+    /// is released: see twal_hold_reset(); else 0.
+    pub holds_damaged: u64,
 }
 
-// SAFETY: repr(C) without holes (128 = 15 * 8 + 2 * 4), struct_size first,
+// SAFETY: repr(C) without holes (144 = 17 * 8 + 2 * 4), struct_size first,
 // plain numbers.
 unsafe impl Grows for twal_recovery {
     const NAME: &'static str = "twal_recovery";
     const FIRST_SIZE: usize = 96;
 }
 
-const _: () = assert!(size_of::<twal_recovery>() == 128 && std::mem::offset_of!(twal_recovery, created) == 88);
+const _: () = assert!(size_of::<twal_recovery>() == 144 && std::mem::offset_of!(twal_recovery, created) == 88);
 
 /// Copies out what twal_open() found.
 ///
@@ -130,6 +135,8 @@ fn recovery_of(report: &RecoveryReport) -> twal_recovery {
         repaired_last_seq: report.repaired_last_seq,
         repaired_segments: report.repaired_segments,
         repaired_bytes: report.repaired_bytes,
+        holds: report.holds,
+        holds_damaged: u64::from(report.holds_damaged),
     }
 }
 
@@ -157,6 +164,8 @@ mod tests {
             repaired_last_seq: 12,
             repaired_segments: 13,
             repaired_bytes: 14,
+            holds: 15,
+            holds_damaged: true,
         };
         let c = recovery_of(&report);
         // SAFETY: a twal_recovery begins with 11 u64, all written.
@@ -165,6 +174,7 @@ mod tests {
         assert_eq!((c.created, c.tail), (1, 3));
         let repaired = [c.repaired_seq, c.repaired_last_seq, c.repaired_segments, c.repaired_bytes];
         assert_eq!(repaired, [11, 12, 13, 14]);
+        assert_eq!((c.holds, c.holds_damaged), (15, 1));
         for (tail, number) in [(Tail::Clean, 1), (Tail::Torn, 2)] {
             assert_eq!(recovery_of(&RecoveryReport { tail, ..RecoveryReport::default() }).tail, number);
         }

@@ -12,7 +12,10 @@
 
 use std::mem::size_of;
 
+use super::guard::{self, always, call, Purpose};
+use super::log::twal_log;
 use crate::base::{Code, Error, Result};
+use crate::log::Log;
 
 /// More than any release will ever need: a larger number is garbage.
 const SIZE_MAX: u64 = 4096;
@@ -121,6 +124,76 @@ pub(super) unsafe fn give<T: Grows>(ptr: *mut T, value: &T) -> Result<()> {
     Ok(())
 }
 
+/// Whether [`give_all`] would accept `ptr`: to be asked before the work is done.
+///
+/// # Safety
+///
+/// As for [`give_all`].
+unsafe fn check_all<T: Grows>(ptr: *const T, capacity: usize) -> Result<()> {
+    if capacity == 0 {
+        return Ok(());
+    }
+    // SAFETY: the same contract, for the first of them.
+    let size = unsafe { stated_size(ptr)? };
+    if capacity > isize::MAX.unsigned_abs() / size {
+        return Err(Error::new(Code::Inval, "capacity is more than memory can hold"));
+    }
+    Ok(())
+}
+
+/// Fills an array of structs by the rules above, as far as it goes; the first one's `struct_size` is each one's.
+///
+/// # Safety
+///
+/// `ptr` points to `capacity` writable `T` of any release, as long as the first one says, that nobody else uses during
+/// the call; NULL only if `capacity` is 0.
+unsafe fn give_all<T: Grows>(ptr: *mut T, capacity: usize, values: impl Iterator<Item = T>) -> Result<()> {
+    if capacity == 0 {
+        return Ok(());
+    }
+    // SAFETY: the same contract.
+    let size = unsafe { stated_size(ptr)? };
+    for (at, value) in values.take(capacity).enumerate() {
+        // SAFETY: the array goes on for `capacity` structs of that size (contract), which is a multiple of 8.
+        let element = unsafe { ptr.byte_add(at * size) };
+        // SAFETY: every Grows begins with this number (trait).
+        unsafe { element.cast::<u64>().write(size as u64) };
+        // SAFETY: it states its size now.
+        unsafe { give(element, &value)? };
+    }
+    Ok(())
+}
+
+/// What a call that tells of several things does: asks the log for all of them, fills the array and the count.
+///
+/// # Safety
+///
+/// `log` is NULL or an open log as [`call`] wants it; `out` and `capacity` are as for [`give_all`], or NULL and refused;
+/// `count_out` is NULL or room for a number.
+pub(super) unsafe fn tell_all<T: Grows, V>(
+    log: *const twal_log,
+    out: *mut T,
+    capacity: usize,
+    count_out: *mut usize,
+    ask: impl FnOnce(&Log) -> Result<Vec<V>>,
+    c_of: impl Fn(&V) -> T,
+) -> Result<()> {
+    if log.is_null() {
+        return Err(Error::new(Code::Inval, "the log is NULL"));
+    }
+    // SAFETY: NULL or room for a number (contract).
+    let count_out = unsafe { guard::must_have(count_out)? };
+    // SAFETY: the contract.
+    unsafe { check_all(out, capacity)? };
+    // SAFETY: the contract.
+    let all = unsafe { call(log, Purpose::Look, always, ask)? };
+    // SAFETY: the contract.
+    unsafe { give_all(out, capacity, all.iter().map(c_of))? };
+    // SAFETY: must_have has seen it.
+    unsafe { count_out.write(all.len()) };
+    Ok(())
+}
+
 /// Puts `text` into a C array: cut at a character, always ended by NUL.
 pub(super) fn put_text(to: &mut [std::ffi::c_char], text: &str) {
     let room = to.len() - 1;
@@ -203,6 +276,28 @@ mod tests {
         // SAFETY: as above; refused anyway.
         assert!(unsafe { give(words.as_mut_ptr().cast::<Now>(), &value) }.is_err());
         assert_eq!(words, stated(8));
+    }
+
+    #[test]
+    fn an_array_is_filled_as_far_as_it_goes() {
+        let values = || (1..=3).map(|n| Now { struct_size: 0, a: 10 * n, b: 11 * n });
+        for (size, capacity, wanted) in [
+            (16, 2, vec![16, 10, 16, 20, 4]),
+            (24, 2, vec![24, 10, 11, 24, 20, 22, 6]),
+            (32, 1, vec![32, 10, 11, 0, 4]),
+            (16, 9, vec![16, 10, 16, 20, 16, 30, 6]),
+        ] {
+            let mut words = stated(size);
+            // SAFETY: 4800 bytes are more than any of these arrays.
+            unsafe { give_all(words.as_mut_ptr().cast::<Now>(), capacity, values()) }.unwrap();
+            assert_eq!(words[..wanted.len()], wanted);
+        }
+        // SAFETY: refused by their numbers, or nothing is there to be filled.
+        unsafe {
+            assert!(check_all(stated(16).as_ptr().cast::<Now>(), usize::MAX / 8).is_err());
+            assert!(check_all(std::ptr::null::<Now>(), 1).is_err());
+            assert!(check_all(std::ptr::null::<Now>(), 0).is_ok());
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum twal_finding_kind {
     /// A half-written end that nobody was promised: no damage, opening cuts it
     /// off.
     TWAL_FINDING_TORN = 10,
+    /// The file of holds is damaged or missing: every record is there, and
+    /// nothing is released until twal_hold_reset().
+    TWAL_FINDING_HOLDS = 11,
 }
 
 /// twal_finding.acknowledged and twal_repair_action.acknowledged: whether it
@@ -255,6 +258,7 @@ fn kind_of(kind: FindingKind) -> u32 {
         FindingKind::Unreadable => c::TWAL_FINDING_UNREADABLE,
         FindingKind::Version => c::TWAL_FINDING_VERSION,
         FindingKind::Torn => c::TWAL_FINDING_TORN,
+        FindingKind::Holds => c::TWAL_FINDING_HOLDS,
     };
     kind as u32
 }

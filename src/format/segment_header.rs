@@ -19,6 +19,9 @@ pub const SEGMENT_MAGIC: &[u8; 8] = b"TWALv3.0";
 pub const FORMAT_VERSION: u32 = 30;
 /// Incompatible feature: numbers are missing from the segment, and its seal stands for an earlier one.
 pub const FEATURE_COMPACTED: u32 = 1;
+/// Read-only compatible feature: the log keeps holds.  A writer that does not know of them would give away what they
+/// keep; and where their file is missing, it was lost.
+pub const FEATURE_HOLDS: u32 = 1;
 /// Blocks of the least that compaction leaves of a segment: header, one frame, seal, one block of room.
 pub const COMPACTED_BLOCKS_MIN: u64 = 4;
 
@@ -72,6 +75,8 @@ pub struct SegmentHeader {
     pub history_id: Id,
     /// Random for each life of the file.
     pub salt: Id,
+    /// The file of holds was there before this header was written.
+    pub keeps_holds: bool,
     /// How often the segment was compacted.
     pub generation: u64,
     /// How the segment before ended.
@@ -106,7 +111,7 @@ impl SegmentHeader {
         put_u64(out, AT_RECORD_COUNT, 0);
         put_u64(out, AT_PREVIOUS_INDEX, self.index - 1);
         put_u32(out, AT_COMPATIBLE, 0);
-        put_u32(out, AT_READ_ONLY_COMPATIBLE, 0);
+        put_u32(out, AT_READ_ONLY_COMPATIBLE, if self.keeps_holds { FEATURE_HOLDS } else { 0 });
         put_u32(out, AT_INCOMPATIBLE, if self.is_compacted() { FEATURE_COMPACTED } else { 0 });
         put_u32(out, AT_BLOCK_SIZE, self.block_size);
         put_u64(out, AT_SEGMENT_SIZE, self.segment_size);
@@ -158,7 +163,7 @@ impl SegmentHeader {
         }
         let (incompatible, read_only) = (get_u32(bytes, AT_INCOMPATIBLE), get_u32(bytes, AT_READ_ONLY_COMPATIBLE));
         let cipher = get_u32(bytes, AT_CIPHER_ID);
-        if incompatible & !FEATURE_COMPACTED != 0 || (writing && read_only != 0) || cipher != 0 {
+        if incompatible & !FEATURE_COMPACTED != 0 || (writing && read_only & !FEATURE_HOLDS != 0) || cipher != 0 {
             return Err(Error::new(
                 Code::Version,
                 format!(
@@ -175,6 +180,7 @@ impl SegmentHeader {
             log_id: get_id(bytes, AT_LOG_ID),
             history_id: get_id(bytes, AT_HISTORY_ID),
             salt: get_id(bytes, AT_SALT),
+            keeps_holds: read_only & FEATURE_HOLDS != 0,
             generation: get_u64(bytes, AT_GENERATION),
             before: Chain {
                 last_seq: get_u64(bytes, AT_BEFORE_LAST_SEQ),
@@ -228,6 +234,7 @@ mod tests {
             log_id: [1; 16],
             history_id: [2; 16],
             salt: [3; 16],
+            keeps_holds: false,
             generation: 0,
             before: Chain { epoch: 4, epoch_id: [5; 16], frame_number: 6, identity: 0xabcd, last_seq: 99 },
             before_offset: 8192,
@@ -280,6 +287,17 @@ mod tests {
             put_u32(&mut bytes, AT_CRC, crc);
             let expected = if refused { Some(Code::Version) } else { None };
             assert_eq!(SegmentHeader::decode(&bytes, writing).err().map(|error| error.code), expected);
+        }
+    }
+
+    #[test]
+    fn a_log_with_holds_says_so() {
+        let with_holds = SegmentHeader { keeps_holds: true, ..header() };
+        let mut bytes = vec![0; 4096];
+        with_holds.encode(&mut bytes);
+        assert_eq!(get_u32(&bytes, AT_READ_ONLY_COMPATIBLE), FEATURE_HOLDS);
+        for writing in [true, false] {
+            assert_eq!(SegmentHeader::decode(&bytes, writing), Ok(with_holds));
         }
     }
 

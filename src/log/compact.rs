@@ -38,7 +38,7 @@ impl Log {
     /// `keep` is asked about each record of the segments looked at, in order, once.  That it says no does not
     /// mean that the record goes: where too little would be saved, a segment stays whole; the next call asks again.
     /// What `keep` does may not close the log.  Nothing is compacted that a transaction manager of this log needs, or
-    /// has needed since the log was opened; its own compaction goes further.
+    /// has needed since the log was opened; its own compaction goes further.  Nor anything that a hold keeps.
     ///
     /// Takes room for one segment while it works, and memory for a bit for each record of it.
     ///
@@ -46,7 +46,7 @@ impl Log {
     /// Corrupt, Io: a segment is damaged, or cannot be read; it stays as it is, those before it are done.  Io also:
     /// what was written did not reach the device; the segment stays as it was.  If a name could not be made
     /// durable, the log is poisoned.  NoSpc, NoMem: likewise, and it may be tried again.  Busy: another thread is
-    /// compacting this log.  Closed, ReadOnly, Poisoned.
+    /// compacting this log.  Corrupt, Io, Locked also: the holds cannot be read.  Closed, ReadOnly, Poisoned.
     pub fn compact(&self, options: &CompactOptions, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) -> Result<Compacted> {
         // As a trim: what the layer above holds, it alone lets go.
         let below_seq = options.below_seq.min(self.inner.kept.hold_seq());
@@ -68,6 +68,7 @@ impl Log {
         is_over: &dyn Fn() -> bool,
     ) -> Result<Compacted> {
         let commit = self.writer()?;
+        let held_seq = self.held_seq()?;
         let go_on = || {
             if self.inner.closed.load(Ordering::Acquire) || is_over() {
                 return Err(closed());
@@ -88,7 +89,7 @@ impl Log {
             log_id: &self.inner.log_id,
             clock: &self.inner.clock,
             counters: &self.inner.counters,
-            below_seq: options.below_seq,
+            below_seq: options.below_seq.min(held_seq),
             saving_min: options.saving_min,
             go_on: &go_on,
             replace: &|smaller, name| {

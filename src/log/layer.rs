@@ -17,17 +17,34 @@ pub(super) struct Kept {
     /// A manager is there.
     managed: AtomicBool,
     recoveries: Counter,
+    /// The highest number that a release went below and a hold was in the way of: done when the hold moves on.
+    /// It publishes nothing.
+    asked_seq: AtomicU64,
 }
 
 impl Default for Kept {
     fn default() -> Kept {
-        Kept { hold_seq: AtomicU64::new(u64::MAX), managed: AtomicBool::new(false), recoveries: Counter::default() }
+        Kept {
+            hold_seq: AtomicU64::new(u64::MAX),
+            managed: AtomicBool::new(false),
+            recoveries: Counter::default(),
+            asked_seq: AtomicU64::new(0),
+        }
     }
 }
 
 impl Kept {
     pub(super) fn hold_seq(&self) -> u64 {
         self.hold_seq.load(Ordering::Acquire)
+    }
+
+    /// A release below `seq` could not be done as a whole.
+    pub(super) fn ask_for(&self, seq: u64) {
+        self.asked_seq.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    pub(super) fn asked_seq(&self) -> u64 {
+        self.asked_seq.load(Ordering::Acquire)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::keep;
 use super::layer::Kept;
 use super::report::{live_segments, of_examined, RecoveryReport, Tail};
 use super::tail::Watch;
@@ -79,13 +80,15 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
     }
     let examined = examine_to_read(&directory, &config, alone);
     let counters = Arc::new(Counters::default());
-    let (report, log_id, config, reader) = match examined? {
+    let mut keeps_holds = false;
+    let (mut report, log_id, config, reader) = match examined? {
         Ok(found) => {
             let bound = if alone { found.end.last_seq } else { found.witnessed.seq };
             let mut report = of_examined(&directory, &found);
             report.last_seq = bound;
             report.records = (bound + 1).saturating_sub(report.first_seq + found.purged);
             let config = config.for_log(found.newest.header.block_size)?;
+            keeps_holds = found.newest.header.keeps_holds;
             let log_id = found.log_id;
             let scout = Scout::new(
                 Arc::clone(&directory),
@@ -115,6 +118,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             (report, log_id, config, Reader::new(bound, scouting))
         }
     };
+    keep::look(&directory, &mut report, (log_id, false), keeps_holds);
     Ok(Inner {
         directory,
         log_id,

@@ -89,6 +89,10 @@ pub struct RecoveryReport {
     pub repaired_segments: u64,
     /// Bytes of frames that it cut off in the segment where the log ended then.
     pub repaired_bytes: u64,
+    /// How many holds there are.
+    pub holds: u64,
+    /// The holds are damaged, were lost or cannot be read: nothing is given back until they are set anew.
+    pub holds_damaged: bool,
 }
 
 /// What an open log has counted since it was opened.
@@ -159,5 +163,7 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         repaired_last_seq: found.cut.map_or(0, |(_, cut)| cut.last_seq),
         repaired_segments: found.cut.map_or(0, |(_, cut)| cut.segments),
         repaired_bytes: found.cut.map_or(0, |(_, cut)| cut.bytes),
+        holds: 0,
+        holds_damaged: false,
     }
 }

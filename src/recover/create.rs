@@ -23,6 +23,7 @@ pub fn first_segment(directory: &Directory, config: &Config, clock: &Clock) -> R
         log_id,
         history_id: log_id,
         salt: random::id()?,
+        keeps_holds: false,
         generation: 0,
         before: Chain::default(),
         before_offset: 0,

@@ -27,6 +27,8 @@ pub enum Kind {
     Version,
     /// A half-written end that nobody was promised.  No damage.
     Torn,
+    /// The holds: what they keep is not known, so nothing is released.
+    Holds,
 }
 
 /// Whether what is damaged was acknowledged as durable.

@@ -19,7 +19,7 @@ use super::finding::Acknowledged;
 use super::plan::{Lost, Step, StepKind};
 use crate::base::Result;
 use crate::disk::Access;
-use crate::format::Id;
+use crate::format::SegmentHeader;
 use crate::read::segment;
 use crate::segment::directory::{not_a_file, Listing};
 use crate::segment::name::spare_name;
@@ -72,16 +72,16 @@ fn unknown(name: &str) -> Step {
     }
 }
 
-/// Which log: what the newest header that can be read says.
-pub fn log_id(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+/// The newest header that can be read: it says which log this is.
+pub fn newest_header(directory: &Directory, names: &[SegmentName]) -> Option<SegmentHeader> {
     let header = |name: &SegmentName| segment::open(directory, name.index, Access::Read).map(|opened| opened.header);
-    names.iter().rev().find_map(|name| header(name).ok()).map(|header| header.log_id)
+    names.iter().rev().find_map(|name| header(name).ok())
 }
 
 /// A segment of this log under another name, by its header; None: that cannot be told.
 fn of_this_log(directory: &Directory, name: &str, names: &[SegmentName]) -> Option<Step> {
     let opened = segment::open_by_name(directory, name).ok()?;
-    log_id(directory, names).filter(|log_id| opened.header.log_id == *log_id)?;
+    newest_header(directory, names).filter(|newest| opened.header.log_id == newest.log_id)?;
     let header = opened.header;
     let mut held = Lost::default();
     // What cannot be read says nothing.

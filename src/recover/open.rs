@@ -49,6 +49,8 @@ pub struct Opened {
     pub to_seal: Option<u64>,
     /// Numbers of spares that earlier openings left.
     pub spares: Vec<u64>,
+    /// There is a file of holds, or there was one.
+    pub keeps_holds: bool,
 }
 
 /// Opens the log in `directory`, which the caller has locked (step 1), or makes one.
@@ -95,6 +97,7 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
         config,
         to_seal: to_seal.first().map(|(index, _)| *index),
         spares: listing.spares,
+        keeps_holds: listing.holds || examined.newest.header.keeps_holds,
         examined,
     })
 }
@@ -132,6 +135,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
         epoch_id: random::id()?,
         to_seal: None,
         spares,
+        keeps_holds: false,
     })
 }
 

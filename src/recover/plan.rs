@@ -459,6 +459,8 @@ fn begun(
     // The same log, if any header still says which.
     let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
     let fresh = crate::base::random::id()?;
+    // A header that nobody can read said it perhaps, and the holds were lost with it: the file itself is left.
+    let keeps_holds = known.is_some_and(|header| header.keeps_holds);
     let (log_id, history_id, block_size, segment_size) = match known {
         Some(header) => (header.log_id, header.history_id, header.block_size, size_of_new(&header, config)?),
         None => {
@@ -478,6 +480,7 @@ fn begun(
         log_id,
         history_id,
         salt,
+        keeps_holds,
         generation: 0,
         before: Chain::default(),
         before_offset: 0,

@@ -24,7 +24,7 @@ use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
 use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::directory::{not_a_file, Listing};
-use crate::segment::name::spare_name;
+use crate::segment::name::{spare_name, HOLDS};
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What was read, and how much of it is damaged.
@@ -69,7 +69,8 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
-    let log_id = isolate::log_id(directory, &listing.segments);
+    let newest = isolate::newest_header(directory, &listing.segments);
+    let log_id = newest.map(|header| header.log_id);
     let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
@@ -82,6 +83,9 @@ pub fn verify(directory: &Directory, found: Found<'_>) -> Result<Verified> {
         chain: None,
         before: None,
     };
+    if let Some(header) = newest {
+        directory.belongs_to(header.log_id, false, header.keeps_holds);
+    }
     verifier.run(&listing);
     Ok(verifier.said)
 }
@@ -181,7 +185,7 @@ impl Verifier<'_, '_> {
 
     fn run(&mut self, listing: &Listing) {
         // Enough is no failure: what was said so far stands.
-        let _ = self.names(listing).and_then(|()| self.segments(&listing.segments));
+        let _ = self.names(listing).and_then(|()| self.holds()).and_then(|()| self.segments(&listing.segments));
     }
 
     fn names(&mut self, listing: &Listing) -> Result<(), Enough> {
@@ -215,6 +219,18 @@ impl Verifier<'_, '_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Nothing that can be read is worse for it: what is damaged is why nothing is released.
+    fn holds(&mut self) -> Result<(), Enough> {
+        // With no header that can be read nobody knows whose they would have to be.
+        let Some(error) = self.log_id.and_then(|_| self.directory.holds().err()) else { return Ok(()) };
+        let kind = match error.code {
+            Code::Version => Kind::Version,
+            Code::Corrupt => Kind::Holds,
+            _ => Kind::Unreadable,
+        };
+        self.tell(&Finding::of(kind, HOLDS, &error))
     }
 
     fn segments(&mut self, names: &[SegmentName]) -> Result<(), Enough> {

@@ -4,6 +4,8 @@
 //! Promises: when a function that changes names returns, the change is durable.
 //! Relies on: one writer, which [`Directory::lock`] makes sure of.
 
+mod holds;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,9 @@ use crate::base::clock::Clock;
 use crate::base::limits::LOCK_WAIT_MS;
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
+use crate::format::Hold;
+pub use holds::HeldDirectory;
+use holds::Holding;
 
 /// How often the directory is read for a segment that should be there: one that is missing is damage.
 const LOOKS: u32 = 20;
@@ -25,6 +30,7 @@ pub struct Directory {
     segments: Mutex<Vec<SegmentName>>,
     /// Held over a change of names and its flush, so that two changes never interleave.
     names: Mutex<NextSpare>,
+    holding: Holding,
 }
 
 struct NextSpare(u64);
@@ -40,6 +46,8 @@ pub struct Listing {
     pub segments: Vec<SegmentName>,
     /// Numbers of the spares.
     pub spares: Vec<u64>,
+    /// There is a file of holds.
+    pub holds: bool,
     /// Files named `twal-…` that are nothing of ours.
     pub unknown: Vec<String>,
 }
@@ -54,7 +62,12 @@ impl Directory {
                 _ => failed,
             }
         })?;
-        Ok(Directory { dir, segments: Mutex::new(Vec::new()), names: Mutex::new(NextSpare(1)) })
+        Ok(Directory {
+            dir,
+            segments: Mutex::new(Vec::new()),
+            names: Mutex::new(NextSpare(1)),
+            holding: Holding::default(),
+        })
     }
 
     /// What the disk under it can do.
@@ -109,7 +122,8 @@ impl Directory {
                 Named::Segment(segment) => listing.segments.push(segment),
                 Named::Spare(n) => listing.spares.push(n),
                 Named::Unknown => listing.unknown.push(name),
-                Named::Foreign => {}
+                Named::Holds => listing.holds = true,
+                Named::HoldsNew | Named::Foreign => {}
             }
         }
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
@@ -120,6 +134,29 @@ impl Directory {
         }
         lock(&self.segments).clone_from(&listing.segments);
         Ok(listing)
+    }
+
+    /// Bytes of all segments' and spares' files.
+    pub fn size(&self) -> Result<u64> {
+        for _ in 0..LOOKS {
+            let listing = self.scan()?;
+            let segments = listing.segments.iter().map(ToString::to_string);
+            let names = segments.chain(listing.spares.iter().map(|n| super::name::spare_name(*n)));
+            let mut sum = 0;
+            let mut whole = true;
+            for name in names {
+                match self.dir.open(&name, Access::Read).and_then(|file| file.size()) {
+                    Ok(size) => sum += size,
+                    // It has another name since the listing: counted in the next one.
+                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => whole = false,
+                    Err(error) => return Err(cannot_open(&name, &error)),
+                }
+            }
+            if whole {
+                return Ok(sum);
+            }
+        }
+        Err(Error::new(Code::Busy, "the log's files change too fast to be measured"))
     }
 
     /// The segments, in order of index.
@@ -231,10 +268,10 @@ impl Directory {
         Ok(true)
     }
 
-    /// Sealed segments wholly below `below_seq` become archived.  Returns how many.
-    pub fn archive(&self, below_seq: u64) -> Result<u64> {
+    /// Sealed segments wholly below `below_seq` that none of `holds` keeps become archived.  Returns how many.
+    fn archive(&self, below_seq: u64, holds: &[Hold]) -> Result<u64> {
         let _names = lock(&self.names);
-        let releasable = retain::releasable(&self.segments(), below_seq);
+        let releasable = retain::releasable(&self.segments(), below_seq, holds);
         for &name in &releasable {
             self.rename_segment(name, State::Archived)?;
         }
@@ -248,7 +285,7 @@ impl Directory {
     /// oldest first.  One that nobody reads becomes a spare while `wanted` says
     /// so; every other one is unlinked, and lives on for those who read it.
     /// The spares are returned with their writer's lock held; removed ones are counted.
-    pub fn take_out(&self, retained: u64, mut wanted: u64) -> Result<(Vec<Spare>, u64)> {
+    fn take_out(&self, retained: u64, mut wanted: u64) -> Result<(Vec<Spare>, u64)> {
         let mut next = lock(&self.names);
         let removable = retain::removable(&self.segments(), retained);
         if !removable.is_empty() {

@@ -1,5 +1,5 @@
 //! File names: `twal-<index:016>-<first_seq:020>.<active|sealed|archived>`,
-//! spares `twal-spare-<n>`.
+//! spares `twal-spare-<n>`, the holds `twal-holds`.
 //!
 //! The state is read off the name and nowhere else.  A segment goes active →
 //! sealed → archived and never back; a spare is not a segment and is never read.
@@ -56,6 +56,11 @@ pub fn spare_name(n: u64) -> String {
     format!("twal-spare-{n}")
 }
 
+/// The file of holds.
+pub const HOLDS: &str = "twal-holds";
+/// What will take its place, or would have.
+pub const HOLDS_NEW: &str = "twal-holds-new";
+
 /// What a file's name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -63,6 +68,10 @@ pub enum Named {
     Segment(SegmentName),
     /// A spare.
     Spare(u64),
+    /// The holds.
+    Holds,
+    /// Holds that were being written; nobody reads them.
+    HoldsNew,
     /// `twal-…`, but nothing that this library writes.
     Unknown,
     /// Not ours; left alone.
@@ -75,6 +84,11 @@ impl Named {
         let Some(rest) = name.strip_prefix("twal-") else { return Named::Foreign };
         if let Some(n) = rest.strip_prefix("spare-") {
             return decimal(n, 1..=19).map_or(Named::Unknown, Named::Spare);
+        }
+        match name {
+            HOLDS => return Named::Holds,
+            HOLDS_NEW => return Named::HoldsNew,
+            _ => {}
         }
         segment(rest).map_or(Named::Unknown, Named::Segment)
     }
@@ -106,6 +120,7 @@ mod tests {
         let name = SegmentName { index: 1, first_seq: 1, state: State::Active };
         assert_eq!(name.to_string(), "twal-0000000000000001-00000000000000000001.active");
         assert_eq!(Named::parse(&spare_name(17)), Named::Spare(17));
+        assert_eq!((Named::parse(HOLDS), Named::parse(HOLDS_NEW)), (Named::Holds, Named::HoldsNew));
     }
 
     #[test]
@@ -114,6 +129,8 @@ mod tests {
             "twal-",
             "twal-spare-",
             "twal-spare-x",
+            "twal-holds-",
+            "twal-holdsx",
             "twal-spare-+1",
             "twal-1-1.active",
             "twal-0000000000000000-00000000000000000001.active",

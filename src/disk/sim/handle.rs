@@ -109,6 +109,10 @@ impl Dir for SimDir {
         true
     }
 
+    fn give_room(&self) -> bool {
+        false
+    }
+
     fn abandon(&self) {}
 }
 
@@ -221,5 +225,9 @@ impl File for SimFile {
 
     fn unlock(&self, byte: LockByte) -> io::Result<()> {
         self.shared.world().unlock_file(self.id, byte)
+    }
+
+    fn is_locked(&self, byte: LockByte) -> io::Result<bool> {
+        self.shared.world().is_locked(self.id, byte)
     }
 }

@@ -53,6 +53,14 @@ impl World {
         })
     }
 
+    pub(in crate::disk::sim) fn is_locked(&mut self, file: u64, byte: LockByte) -> io::Result<bool> {
+        let name = self.label(file);
+        self.call(CallKind::Lock, self.files.contains_key(&file), &name, |world| {
+            let place = Place::File(world.files[&file].ino, byte);
+            Ok(world.locks.iter().any(|lock| lock.place == place && lock.holder != file))
+        })
+    }
+
     fn lock(&mut self, place: Place, holder: u64, kind: LockKind) -> bool {
         let against = |lock: &Lock| {
             lock.place == place

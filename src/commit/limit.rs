@@ -1,0 +1,77 @@
+//! The limit on the log's size: looked at where a new file would be made, by
+//! the keeper, and nowhere on the way of an append.
+//!
+//! A spare that would take the log beyond the limit is not made.  For appends
+//! that is a full disk: whoever needs the spare is refused before a number is
+//! given, what is there already has room for its marks and seals, and a trim or a
+//! compaction that gives files back ends it.  A file that is used again adds
+//! nothing and is never refused.  Under the other policy the spare is made, and
+//! whoever asked for hints is told.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::notify::Done;
+use super::Commit;
+use crate::base::options::SizePolicy;
+use crate::base::{Code, Error, Result};
+
+/// What is told: the bytes that the log's files take with the next one, and the limit.
+pub type Hint = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// Who is told.
+#[derive(Default)]
+pub(super) struct Hints {
+    told: Mutex<Option<Hint>>,
+    /// One is on its way.
+    waiting: Arc<AtomicBool>,
+}
+
+impl Commit {
+    /// `hint` is called, on the thread that calls what was registered, when the log would grow beyond its limit; None:
+    /// nobody is.
+    pub fn set_hint(self: &Arc<Self>, hint: Option<Hint>) -> Result<()> {
+        if hint.is_some() {
+            self.need_caller()?;
+        }
+        *self.hints.told.lock().unwrap_or_else(PoisonError::into_inner) = hint;
+        Ok(())
+    }
+
+    /// Whether one more file may be made; if not, why.
+    pub(super) fn check_limit(&self) -> Result<()> {
+        let Some(size_max) = self.config.log_size_max else { return Ok(()) };
+        let taken = self.directory.size().map_err(|error| {
+            // Nothing of the log was touched, and it may be asked again.
+            Error::new(Code::NoSpc, format!("how large the log is cannot be told: {error}"))
+        })?;
+        let size = taken.saturating_add(self.config.segment_size);
+        if size <= size_max {
+            return Ok(());
+        }
+        self.tell_hint(size, size_max);
+        match self.config.log_size_policy {
+            SizePolicy::Hint => Ok(()),
+            SizePolicy::Refuse => {
+                let text = format!("the log takes {taken} bytes and may take {size_max}: release what is not needed");
+                Err(Error::new(Code::NoSpc, text))
+            }
+        }
+    }
+
+    fn tell_hint(&self, size: u64, size_max: u64) {
+        let Some(hint) = self.hints.told.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        if self.hints.waiting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waiting = Arc::clone(&self.hints.waiting);
+        let call = Done::new(move |_, _| {
+            // What comes up while it is called is told again.
+            waiting.store(false, Ordering::Release);
+            hint(size, size_max);
+        });
+        if !self.call_soon(call) {
+            self.hints.waiting.store(false, Ordering::Release);
+        }
+    }
+}
