@@ -1,4 +1,6 @@
 /*
+ * t:valgrind no, it mounts a file system
+ *
  * Goal: what lies in a log's directory under a name of twal's and is none of its
  * files goes by repair: a file is copied, what is no file is moved to the backup,
  * whole; where that cannot be done nothing is changed.  What is not known to be
@@ -214,7 +216,7 @@ static void one_of_them_stays(void)
 /* What is no file in the place of each segment. */
 static void segments(void)
 {
-    for (uint64_t index = 1; index <= 5; index++)
+    for (uint64_t index = 1; index <= 5; index += 2)
         for (int kind = 0; kind < 3; kind++) {
             copy_log();
             t_segment segment = t_segment_at(dir, index);
