@@ -508,6 +508,78 @@ fn a_header_that_is_not_the_frames_own_is_damage() {
     assert_eq!(code_and_seq(iter.next_record()).map(|(code, _)| code), Some(Code::Corrupt));
 }
 
+/// The same within one frame: three records of a batch, the second with the header of the third.
+#[test]
+fn a_header_of_the_same_frame_in_another_place_is_damage() {
+    let life = Life::new(1);
+    let log = life.open(false);
+    let data = [[1; 64], [2; 64], [3; 64]];
+    let entries = data.iter().map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
+    log.append_batch(entries, How { sync: Some(true), no_wait: false }).unwrap();
+    let name = life.disk.names().into_iter().find(|name| name.ends_with(".active")).unwrap();
+    let content = life.disk.content(&name).unwrap();
+    let payload = |n: usize| content.windows(64).position(|bytes| bytes == data[n]).unwrap();
+    for (to, from) in [(1, 2), (1, 0), (0, 1), (2, 1)] {
+        let header = |n: usize| payload(n) - 40..payload(n);
+        life.disk.overwrite(&name, header(to).start as u64, &content[header(from)]);
+        let mut iter = log.iter_with(HEADS).unwrap();
+        let told = loop {
+            match iter.next_record() {
+                Ok(Some(record)) => assert!(record.seq as usize <= to, "{} in place of {}", record.seq, to + 1),
+                Ok(None) => panic!("a silent end"),
+                Err(error) => break error.code,
+            }
+        };
+        assert_eq!(told, Code::Corrupt);
+        life.disk.overwrite(&name, header(to).start as u64, &content[header(to)]);
+    }
+    assert_eq!(read(&log, &HEADS).unwrap().len(), 3);
+}
+
+/// Frames of a tail that was cut verify, and their numbers were given again: behind the end, and behind the seal.
+#[test]
+fn a_cut_tail_is_never_found_by_number() {
+    let mut life = Life::new(1);
+    (life.options.block_size, life.options.segment_size) = (4096, 1 << 20);
+    life.options.durability = Some(Durability::Sync);
+    life.disk.set_align(4096, 512);
+    let log = life.open(false);
+    let append = |log: &Log, data: &[u8], sync| {
+        let entry = Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false };
+        log.append(&entry, How { sync: Some(sync), no_wait: false }).unwrap()
+    };
+    for seq in 1..=200u8 {
+        append(&log, &[seq; 50], seq <= 10);
+        life.clock.pass(std::time::Duration::from_millis(2));
+        log.tick();
+    }
+    assert_eq!(log.durable_seq(), 10);
+    let name = life.disk.names().into_iter().find(|name| name.ends_with(".active")).unwrap();
+    let content = life.disk.content(&name).unwrap();
+    let eleventh = content.windows(50).position(|bytes| bytes == [11; 50]).unwrap() / 4096 * 4096;
+    std::mem::forget(log);
+    life.disk.kill();
+    life.disk.restart();
+    // Power failed, and the device had not come to it: all behind it is cut, and stays where it is.
+    life.disk.overwrite(&name, eleventh as u64, &[0; 4096]);
+    let log = life.open(false);
+    assert_eq!(log.last_seq(), 10);
+    let entry = Entry { data: b"anew", stream: 0, timestamp: None, kind: 0x0100, required: false };
+    log.append_batch((11..=200u8).map(|_| entry), How { sync: Some(true), no_wait: false }).unwrap();
+    let check = |what: &str| {
+        for seq in 1..=200 {
+            let found =
+                log.read(seq, |record| record.data == if seq <= 10 { vec![seq as u8; 50] } else { b"anew".to_vec() });
+            assert_eq!(found, Ok(true), "record {seq}, {what}");
+        }
+    };
+    check("behind the end");
+    log.roll().unwrap();
+    append(&log, b"next", true);
+    check("behind the seal");
+    log.close().unwrap();
+}
+
 /// Most of the bytes of large records are passed over.
 #[test]
 fn headers_cost_few_reads_and_a_record_by_number_too() {

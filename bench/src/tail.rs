@@ -10,7 +10,7 @@ use twal::base::options::{Durability, IoEngine, Options};
 use twal::{Code, Entry, How, IterOptions, Log};
 
 use crate::cell::{self, Cell};
-use crate::contest::{turns, Contender, Contest, Scratch};
+use crate::contest::{turns, Contender, Contest};
 use crate::hist::Histogram;
 use crate::json::Json;
 use crate::report::{fixed, grouped, micros, named, print_table, progress};
@@ -240,7 +240,6 @@ pub fn tail(contest: &mut Contest<'_>) -> Result<(), Failure> {
          waited for, as fast as they go, with and without the reader. 128 B, {} rounds.\n",
         args.rounds
     );
-    let log = Scratch::new(args, "tail");
     let mut rows = Vec::new();
     for load in &LOADS {
         let mut cells: Vec<Cell> = READERS.iter().map(|_| Cell::new(Contender::Twal(IoEngine::Auto))).collect();
@@ -254,7 +253,7 @@ pub fn tail(contest: &mut Contest<'_>) -> Result<(), Failure> {
                 words.extend(["--threads", &threads]);
                 words.extend(rate.iter().flat_map(|rate| ["--rate", rate]));
                 let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-                cells[at].add(&contest.twal("tail", &log.0, &words)?);
+                cells[at].add(&contest.twal("tail", &args.dir, &words)?);
                 contest.settle.settle()?;
             }
         }
