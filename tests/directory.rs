@@ -152,7 +152,6 @@ fn reader_that_overlooks(left_out: Range<u32>) -> (Directory, Directory) {
     });
     let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
     reader.scan().unwrap();
-    assert_eq!(reader.segments().len(), 3);
     writer.hold_still(&Clock::simulated()).unwrap().archive(21).unwrap();
     (writer, reader)
 }
@@ -160,7 +159,6 @@ fn reader_that_overlooks(left_out: Range<u32>) -> (Directory, Directory) {
 #[test]
 fn a_name_that_a_listing_left_out_is_looked_for_again() {
     let (_writer, reader) = reader_that_overlooks(1..4);
-    assert_eq!(reader.segments().len(), 3);
     let (found, _) = reader.open_segment(2, Access::Read).unwrap();
     assert_eq!(found, name(2, 11, State::Archived));
 }
