@@ -7,6 +7,7 @@ use super::report::Record;
 use super::{closed, Inner, Log, Side};
 use crate::base::{Code, Error, Result};
 use crate::read::{skip, Cursor, Filter, Hidden, Skipped, Way};
+use crate::recover::examine::Damage;
 use crate::segment::retain;
 
 /// A reader of one log, for one thread at a time.
@@ -94,24 +95,32 @@ impl Log {
                 0 => options.from_seq,
                 index => self.first_of_segment(index)?,
             };
-            match self.cursor_from(asked, &options, behind_damage) {
+            match self.cursor_of(asked, &options, behind_damage) {
                 // The oldest went while it was opened: another one is the oldest now.
                 Err(error) if error.code == Code::Trimmed && asked == 0 && oldest < self.first_seq() => {}
                 made => break made?,
             }
         };
-        if options.until_seq != 0 {
-            cursor.end_at(options.until_seq);
-        }
-        if options.snapshot {
-            let bound = self.inner.look_on();
-            cursor.end_at(if options.until_seq == 0 { bound } else { bound.min(options.until_seq) });
-            cursor.pin()?;
-        }
         let IterOptions { streams, kinds, known_kinds, hidden, limit, .. } = options;
         cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
         let left = if limit == 0 { u64::MAX } else { limit };
         Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false })
+    }
+
+    /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
+    fn cursor_of(&self, from_seq: u64, options: &IterOptions, behind_damage: Option<u64>) -> Result<Cursor> {
+        let mut cursor = self.cursor_from(from_seq, options, behind_damage)?;
+        let until_seq = if options.until_seq == 0 { u64::MAX } else { options.until_seq };
+        cursor.end_at(until_seq);
+        if options.snapshot {
+            let (bound, damage) = self.inner.look_on();
+            // Damage is no end: who comes there is told of it.
+            if damage.is_none() {
+                cursor.end_at(bound.min(until_seq));
+            }
+            cursor.pin(bound.min(until_seq))?;
+        }
+        Ok(cursor)
     }
 
     /// A cursor in front of `from_seq`, 0: of the oldest record.
@@ -160,11 +169,11 @@ impl Inner {
         skip::bound_behind_damage(&self.directory, &self.log_id)
     }
 
-    /// How far can be read now.
-    pub(super) fn look_on(&self) -> u64 {
+    /// How far can be read now, and what ends it if it is damage.
+    pub(super) fn look_on(&self) -> (u64, Option<Damage>) {
         match &self.side {
-            Side::Writer(commit) => commit.durable_seq(),
-            Side::Reader(reader) => reader.look_on().0,
+            Side::Writer(commit) => (commit.durable_seq(), None),
+            Side::Reader(reader) => reader.look_on(),
         }
     }
 }

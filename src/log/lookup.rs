@@ -21,15 +21,11 @@ impl Log {
             return Err(closed());
         }
         let no_such = |text: String| Error::new(Code::NotFound, text).about_seq(seq);
-        let mut bound = inner.bound();
+        let (mut bound, mut damage) = (inner.bound(), None);
         if seq > bound {
-            bound = inner.look_on();
+            (bound, damage) = inner.look_on();
         }
         if seq == 0 || seq > bound {
-            let damage = match &inner.side {
-                Side::Reader(reader) => reader.look_on().1,
-                Side::Writer(_) => None,
-            };
             return Err(damage.map_or_else(|| no_such(format!("record {seq} is not durable")), |damage| damage.error));
         }
         let first_seq = self.first_seq();

@@ -162,12 +162,12 @@ impl Cursor {
         self.ended
     }
 
-    /// Opens every segment up to the end that was set: from now on they stay as long as the cursor does.
-    pub fn pin(&mut self) -> Result<()> {
+    /// Opens every segment up to the one with `seq`: from now on they stay as long as the cursor does.
+    pub fn pin(&mut self, seq: u64) -> Result<()> {
         let Some(walker) = &self.walker else { return Ok(()) };
         let newest = self.directory.scan()?.segments.last().map_or(0, |newest| newest.index);
         for index in walker.index() + 1..=newest {
-            if self.directory.segment(index).is_some_and(|name| name.first_seq > self.until_seq) {
+            if self.directory.segment(index).is_some_and(|name| name.first_seq > seq) {
                 break;
             }
             self.pinned.push_back(open_to_read(&self.directory, index, &self.log_id)?);

@@ -1,0 +1,98 @@
+//! Goal: what a reader says where it ends is so: an end only where nothing is wanted any more, damage and what only a
+//! newer reader knows never passed over, and what the machine lacked for a moment gone in the next.
+//!
+//! Method: small logs on the simulated disk, each with the one thing that once hid what the reader had to say.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use twal::base::clock::Clock;
+use twal::commit::Threads;
+use twal::disk::sim::SimDisk;
+use twal::{Code, Entry, How, Iter, IterOptions, Log, Options};
+
+const MS: u64 = 1_000_000;
+const BLOCK: u32 = 4096;
+
+struct Machine {
+    disk: Arc<SimDisk>,
+    clock: Clock,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let clock = Clock::simulated();
+        Machine { disk: SimDisk::new(1).with_clock(clock.clone()), clock }
+    }
+
+    fn open_with(&self, options: Options) -> Log {
+        let options = Options { block_size: BLOCK, segment_size: 64 << 10, ..options };
+        Log::open_on(self.disk.as_ref(), Path::new("log"), &options, self.clock.clone(), Threads::None).unwrap()
+    }
+
+    fn open(&self, read_only: bool) -> Log {
+        self.open_with(Options { read_only, ..Options::default() })
+    }
+
+    /// Flips a bit of record `seq`'s payload, in whichever file it is.
+    fn damage(&self, seq: u8) {
+        let at = |name: &str| self.disk.content(name)?.windows(100).position(|bytes| bytes == [seq; 100]);
+        let names = self.disk.names();
+        let (name, at) = names.iter().find_map(|name| Some((name, at(name)?))).expect("the record is there");
+        self.disk.flip_bit(name, at as u64 + 50, 1);
+    }
+}
+
+/// Appends records with these numbers, each in a frame of its own and acknowledged.
+fn append(log: &Log, seqs: std::ops::RangeInclusive<u8>) {
+    for seq in seqs {
+        assert_eq!(append_one(log, &[seq; 100], 0x0100, false, true), u64::from(seq));
+    }
+}
+
+fn append_one(log: &Log, data: &[u8], kind: u16, required: bool, sync: bool) -> u64 {
+    let entry = Entry { data, stream: 0, timestamp: None, kind, required };
+    log.append(&entry, How { sync: Some(sync), no_wait: false }).unwrap()
+}
+
+/// The numbers up to the end, and how it ends, twice: as a look and as a wait say.
+fn read(iter: &mut Iter) -> (Vec<u64>, Result<bool, (Code, u64)>) {
+    let mut seqs = Vec::new();
+    loop {
+        let found = iter.next_record().map(|record| record.map(|record| record.seq));
+        if let Ok(Some(seq)) = found {
+            seqs.push(seq);
+            continue;
+        }
+        let found = found.map(drop).map_err(|error| (error.code, error.seq));
+        let waited = iter.wait_record(Some(5 * MS)).map(|record| assert!(record.is_none()));
+        let waited = match waited.map_err(|error| (error.code, error.seq)) {
+            Err((Code::Timeout, _)) => Ok(false),
+            other => other.map(|()| true),
+        };
+        assert_eq!(found.err(), waited.err());
+        assert_eq!(waited.unwrap_or(false), waited.is_ok() && iter.is_ended());
+        return (seqs, waited);
+    }
+}
+
+#[test]
+fn a_snapshot_of_a_damaged_log_ends_at_the_damage_and_says_so() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=9);
+    log.close().unwrap();
+    machine.damage(6);
+    let reader = machine.open(true);
+    assert_eq!(reader.last_seq(), 5);
+    let all = || reader.iter_with(IterOptions { snapshot: true, ..IterOptions::default() });
+    let until = |until_seq| reader.iter_with(IterOptions { snapshot: true, until_seq, ..IterOptions::default() });
+    let told = Err((Code::Corrupt, 6));
+    assert_eq!(read(&mut all().unwrap()), (vec![1, 2, 3, 4, 5], told));
+    assert_eq!(read(&mut until(8).unwrap()), (vec![1, 2, 3, 4, 5], told));
+    assert_eq!(read(&mut until(6).unwrap()), (vec![1, 2, 3, 4, 5], told));
+    assert_eq!(read(&mut until(5).unwrap()), (vec![1, 2, 3, 4, 5], Ok(true)));
+    assert_eq!(read(&mut until(3).unwrap()), (vec![1, 2, 3], Ok(true)));
+}
