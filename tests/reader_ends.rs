@@ -96,3 +96,27 @@ fn a_snapshot_of_a_damaged_log_ends_at_the_damage_and_says_so() {
     assert_eq!(read(&mut until(5).unwrap()), (vec![1, 2, 3, 4, 5], Ok(true)));
     assert_eq!(read(&mut until(3).unwrap()), (vec![1, 2, 3], Ok(true)));
 }
+
+#[test]
+fn who_stopped_at_a_record_that_must_be_known_goes_on_with_it() {
+    for headers_only in [false, true] {
+        let log = Machine::new().open(false);
+        // Frames of one record, and one of several.
+        append(&log, 1..=2);
+        for (kind, required) in [(0x0100, false), (0x0101, false), (0x0102, true), (0x0100, false)] {
+            append_one(&log, b"x", kind, required, false);
+        }
+        log.sync(0).unwrap();
+        append_one(&log, b"x", 0x0102, true, true);
+        let stopped = |from_seq| {
+            let known_kinds = Some(vec![0x0100]);
+            let mut iter = log.iter_with(IterOptions { from_seq, known_kinds, headers_only, ..Default::default() }).unwrap();
+            let (seqs, told) = read(&mut iter);
+            (seqs, told, iter.next_seq())
+        };
+        let at = |seq| Err((Code::Type, seq));
+        assert_eq!(stopped(0), (vec![1, 2, 3], at(5), 5));
+        assert_eq!(stopped(5), (vec![], at(5), 5));
+        assert_eq!(stopped(6), (vec![6], at(7), 7));
+    }
+}

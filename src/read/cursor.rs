@@ -389,7 +389,7 @@ impl Cursor {
             }
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
-            frame.record = record;
+            let passed = std::mem::replace(&mut frame.record, record);
             if record.seq < self.from_seq {
                 continue;
             }
@@ -397,6 +397,8 @@ impl Cursor {
                 Ok(true) => {}
                 Ok(false) => return Ok(true),
                 Err(UnknownKind) => {
+                    // Whoever goes on later begins with it.
+                    frame.record = passed;
                     let text =
                         format!("a record of type {:#06x}, which this reader does not know and must", record.kind);
                     return Err(Error::new(Code::Type, text).at(walker.index(), walker.offset()).about_seq(record.seq));
