@@ -453,8 +453,8 @@ impl Cursor {
 
     fn next_segment(&mut self) -> Result<()> {
         let index = self.at().index() + 1;
-        let opened = match self.pinned.pop_front() {
-            Some(pinned) => pinned,
+        let opened = match self.pinned.front() {
+            Some(pinned) => pinned.clone(),
             None => {
                 if self.directory.segment(index).is_none() {
                     // Another process' writer may have made it since we looked.
@@ -468,6 +468,8 @@ impl Cursor {
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
         let mut walker = walker_of(&opened, self.way)?;
+        // Not before: what there was no memory for is tried again.
+        self.pinned.pop_front();
         if let Some(before) = self.walker.take() {
             walker.read_ahead_after(before);
         }
