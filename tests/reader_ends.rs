@@ -11,7 +11,7 @@ use std::time::Duration;
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
-use twal::{Code, Entry, How, Iter, IterOptions, Log, Options};
+use twal::{Code, CompactOptions, Entry, How, Iter, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
 const BLOCK: u32 = 4096;
@@ -119,4 +119,20 @@ fn who_stopped_at_a_record_that_must_be_known_goes_on_with_it() {
         assert_eq!(stopped(5), (vec![], at(5), 5));
         assert_eq!(stopped(6), (vec![6], at(7), 7));
     }
+}
+
+#[test]
+fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
+    let machine = Machine::new();
+    let log = Arc::new(machine.open(false));
+    append(&log, 1..=9);
+    log.roll().unwrap();
+    append(&log, 10..=10);
+    let beside = Arc::clone(&log);
+    machine.disk.behind_next_open(Box::new(move || {
+        let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let compacted = beside.compact(&all, &mut |candidate| candidate.record.seq > 4).unwrap();
+        assert_eq!(compacted.records, 4);
+    }));
+    assert_eq!(log.read(7, |record| (record.seq, record.data[0])).map_err(|error| error.to_string()), Ok((7, 7)));
 }

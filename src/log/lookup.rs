@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{closed, Log, Record, Side};
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
-use crate::format::Chain;
+use crate::format::{Chain, SegmentHeader};
 use crate::read::{seek, segment, Cursor, Way};
 
 impl Log {
@@ -36,8 +36,8 @@ impl Log {
         let way = Way { one: true, ..Way::default() };
         let mut cursor = Cursor::new(inner.directory.clone(), inner.log_id, seq, way)?;
         // What is not found in this way, or not right, is found by going all the way; or that says what is wrong.
-        if let Ok(Some((offset, chain))) = self.place_of(seq, bound) {
-            cursor.go_to(offset, chain);
+        if let Ok(Some((header, offset, chain))) = self.place_of(seq, bound) {
+            cursor.go_to(&header, offset, chain);
         }
         cursor.end_at(seq);
         if !cursor.advance(bound)? {
@@ -47,8 +47,8 @@ impl Log {
         Ok(with(&Record::of(&header, data)))
     }
 
-    /// Where the frame with `seq` begins, and what it continues.
-    fn place_of(&self, seq: u64, bound: u64) -> Result<Option<(u64, Chain)>> {
+    /// Where the frame with `seq` begins, in which file, and what it continues.
+    fn place_of(&self, seq: u64, bound: u64) -> Result<Option<(SegmentHeader, u64, Chain)>> {
         let directory = &self.inner.directory;
         let names = directory.segments();
         let Some(at) = names.iter().rposition(|name| name.first_seq <= seq) else { return Ok(None) };
@@ -65,7 +65,7 @@ impl Log {
             },
         };
         let found = seek::frame_of(&opened, seq, end, next_seq)?;
-        Ok(found.map(|(offset, frame)| (offset, Chain::before(&frame))))
+        Ok(found.map(|(offset, frame)| (opened.header, offset, Chain::before(&frame))))
     }
 
     /// Which segment is the last that can be read, and up to where.

@@ -18,7 +18,7 @@ use super::{heads, Look, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
-use crate::format::{Chain, FrameHeader, Id, RecordHeader, RECORD_HEADER_LEN};
+use crate::format::{Chain, FrameHeader, Id, RecordHeader, SegmentHeader, RECORD_HEADER_LEN};
 use crate::segment::{Directory, State};
 
 /// Most bytes read at once where one record is wanted.
@@ -175,9 +175,10 @@ impl Cursor {
         Ok(())
     }
 
-    /// The frame at `offset` of the present segment is the next one, and `chain` is what it continues.
-    pub fn go_to(&mut self, offset: u64, chain: Chain) {
-        if let Some(walker) = &mut self.walker {
+    /// The frame at `offset` of the file with this header is the next one, and `chain` is what it continues.  Nothing
+    /// happens if the cursor has another one: the segment may have been compacted between two opens.
+    pub fn go_to(&mut self, header: &SegmentHeader, offset: u64, chain: Chain) {
+        if let Some(walker) = self.walker.as_mut().filter(|walker| walker.reads(header)) {
             walker.go_to(offset);
             self.chain = chain;
         }

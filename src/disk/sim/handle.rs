@@ -62,6 +62,7 @@ impl Dir for SimDir {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
         let id = self.shared.world().open(self.id, name, access)?;
+        Shared::done(&self.shared.open_hook);
         Ok(self.file(id))
     }
 
@@ -199,11 +200,7 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let done = self.shared.world().sync(self.id);
-        // A statement of its own: the hook may flush, too.
-        let hook = self.shared.flush_hook.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(hook) = hook {
-            hook();
-        }
+        Shared::done(&self.shared.flush_hook);
         done
     }
 

@@ -154,13 +154,14 @@ impl Counts {
 /// Runs between two landings of a write, with the file's name and the offset of what landed.
 pub type Hook = Box<dyn FnMut(&str, u64) + Send>;
 
-/// Runs when a file was flushed and who flushed it does not know yet.
-pub type FlushHook = Box<dyn FnOnce() + Send>;
+/// Runs when a call was done and who called does not know yet.
+pub type DoneHook = Box<dyn FnOnce() + Send>;
 
 struct Shared {
     world: Mutex<World>,
     hook: Mutex<Option<Hook>>,
-    flush_hook: Mutex<Option<FlushHook>>,
+    flush_hook: Mutex<Option<DoneHook>>,
+    open_hook: Mutex<Option<DoneHook>>,
     /// Whether a hook is set, even while it runs; writes of its own do not call it.
     hooked: AtomicBool,
     concurrent: AtomicBool,
@@ -172,6 +173,15 @@ impl Shared {
     fn world(&self) -> MutexGuard<'_, World> {
         // A test that panics must not hide its reason behind a second panic.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls what was to be called once, if anything was.
+    fn done(hook: &Mutex<Option<DoneHook>>) {
+        // A statement of its own: the hook may come here, too.
+        let hook = hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hook) = hook {
+            hook();
+        }
     }
 }
 
@@ -199,6 +209,7 @@ impl SimDisk {
                 world: Mutex::new(world),
                 hook: Mutex::new(None),
                 flush_hook: Mutex::new(None),
+                open_hook: Mutex::new(None),
                 hooked: AtomicBool::new(false),
                 concurrent: AtomicBool::new(false),
                 arrivals: AtomicU64::new(0),
@@ -451,8 +462,13 @@ impl SimDisk {
     }
 
     /// Calls `hook` behind the next flush of a file, before that returns: what is written there is not covered by it.
-    pub fn behind_next_flush(&self, hook: FlushHook) {
+    pub fn behind_next_flush(&self, hook: DoneHook) {
         *self.shared.flush_hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    /// Calls `hook` behind the next open of a file, before that returns: the name may be another file's then.
+    pub fn behind_next_open(&self, hook: DoneHook) {
+        *self.shared.open_hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
     // ---- Looking ----
