@@ -136,3 +136,33 @@ fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
     }));
     assert_eq!(log.read(7, |record| (record.seq, record.data[0])).map_err(|error| error.to_string()), Ok((7, 7)));
 }
+
+/// Nobody reads for a while, and the segment behind the one that the handle has come to is removed meanwhile.
+#[test]
+fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {
+    let machine = Machine::new();
+    let log = machine.open_with(Options { max_retained_segments: 1, ..Options::default() });
+    append(&log, 1..=2);
+    let reader = machine.open(true);
+    let mut old = reader.iter(0).unwrap();
+    for seq in 3..=8 {
+        log.roll().unwrap();
+        log.trim(log.last_seq() + 1).unwrap();
+        append(&log, seq..=seq);
+        log.tick();
+    }
+    machine.clock.pass(Duration::from_secs(1));
+    log.tick();
+    let first = log.first_seq();
+    assert!(first > 3 && first < 8, "there is a gap, and something behind it");
+    assert_eq!(read(&mut old), (vec![1, 2], Err((Code::Trimmed, first))));
+    let all: Vec<u64> = (first..=8).collect();
+    for from_seq in [first, 0] {
+        assert_eq!(read(&mut reader.iter(from_seq).unwrap()), (all.clone(), Ok(false)));
+    }
+    assert_eq!(reader.read(8, |record| record.seq), Ok(8));
+    append(&log, 9..=9);
+    machine.clock.pass(Duration::from_secs(1));
+    log.tick();
+    assert_eq!(read(&mut reader.iter(8).unwrap()), (vec![8, 9], Ok(false)));
+}

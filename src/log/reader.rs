@@ -62,7 +62,7 @@ impl Reader {
                 bound = bound.max(seen);
                 // Memory and descriptors come back; what the device says of the log stays.
                 scouting.damage = stopped
-                    .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::Trimmed))
+                    .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version))
                     .map(|error| Damage { error, last_good_seq: bound });
             }
         }

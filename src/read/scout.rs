@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::followers;
-use super::segment::open_to_read;
+use super::segment::{open_to_read, OpenSegment};
 use super::walk::READ_AHEAD;
 use super::{Look, Walker, Witnessed};
 use crate::base::clock::Clock;
@@ -19,7 +19,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::{File, LockKind};
 use crate::format::frame::FLAG_SEAL;
 use crate::format::{Chain, Id, SegmentHeader};
-use crate::segment::Directory;
+use crate::segment::{retain, Directory};
 
 /// How often all blocks behind the end are looked through, nanoseconds: rot there is rare and the look is not cheap.
 const LOOK_BEHIND_NS: u64 = 1_000_000_000;
@@ -77,7 +77,11 @@ impl Scout {
             // Everything whole counts now, so it has to be there now.
             self.go_back();
         }
-        let stopped = self.walk().err();
+        let mut stopped = self.walk().err();
+        if stopped.as_ref().is_some_and(|error| error.code == Code::Trimmed) {
+            // No damage: nobody looked for so long that what comes next is gone.  If it goes again, so does the next look.
+            stopped = self.begin_anew().and_then(|()| self.walk()).err().filter(|error| error.code != Code::Trimmed);
+        }
         if !alone {
             return Ok((self.witnessed.seq, stopped));
         }
@@ -88,6 +92,18 @@ impl Scout {
             self.flushed = self.chain;
         }
         Ok((self.chain.last_seq, stopped))
+    }
+
+    /// Goes to the oldest segment that there is.
+    fn begin_anew(&mut self) -> Result<()> {
+        let segments = self.directory.scan()?.segments;
+        let Some(oldest) = segments.get(retain::first_live(&segments)) else { return Ok(()) };
+        let opened = match open_to_read(&self.directory, oldest.index, &self.log_id) {
+            // It is being begun: the next look finds it.
+            Err(error) if error.code == Code::Busy => return Ok(()),
+            opened => opened?,
+        };
+        self.go_into(opened)
     }
 
     /// Back to what is witnessed.  What was seen behind it may have been taken
@@ -170,12 +186,19 @@ impl Scout {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
-        self.witnessed = Witnessed::by_header(&opened.header);
+        self.go_into(opened)?;
+        Ok(true)
+    }
+
+    /// Goes in front of a segment's first frame.
+    fn go_into(&mut self, opened: OpenSegment) -> Result<()> {
         self.walker = walker(&opened.file, &opened.header, u64::from(opened.header.block_size))?;
+        self.witnessed = Witnessed::by_header(&opened.header);
+        self.chain = opened.header.before;
         self.file = opened.file;
         self.header = opened.header;
         self.sealed = false;
-        Ok(true)
+        Ok(())
     }
 
     /// Whether something behind the end says that what should be there was durable.
