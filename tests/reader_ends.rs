@@ -166,3 +166,25 @@ fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {
     log.tick();
     assert_eq!(read(&mut reader.iter(8).unwrap()), (vec![8, 9], Ok(false)));
 }
+
+#[test]
+fn damage_up_to_the_last_number_wanted_ends_a_reader_that_skips_it() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=6);
+    let of = |until_seq| {
+        let mut iter = log.iter_with(IterOptions { skip_damaged: true, until_seq, ..IterOptions::default() }).unwrap();
+        let seen = read(&mut iter);
+        (seen, (iter.skipped().spots, iter.skipped().records))
+    };
+    machine.damage(5);
+    machine.damage(6);
+    assert_eq!(of(6), ((vec![1, 2, 3, 4], Ok(true)), (1, 2)));
+    assert_eq!(of(5), ((vec![1, 2, 3, 4], Ok(true)), (1, 1)));
+    assert_eq!(of(0), ((vec![1, 2, 3, 4], Ok(false)), (1, 2)));
+    append(&log, 7..=7);
+    assert_eq!(of(5), ((vec![1, 2, 3, 4], Ok(true)), (1, 1)));
+    assert_eq!(of(7), ((vec![1, 2, 3, 4, 7], Ok(true)), (1, 2)));
+    // It may be wanted later than it is there.
+    assert_eq!(of(8), ((vec![1, 2, 3, 4, 7], Ok(false)), (1, 2)));
+}

@@ -261,6 +261,8 @@ impl Cursor {
             }
             Onward::Nowhere => {
                 self.count_missing(bound);
+                // Everything that is wanted was durable, and is not there.
+                self.ended = bound >= self.until_seq;
                 return Ok(false);
             }
         }
@@ -271,7 +273,8 @@ impl Cursor {
 
     fn count_missing(&mut self, seq: u64) {
         if let Some(skipped) = &mut self.skipped {
-            skipped.up_to(seq);
+            // What nobody wants is not missed.
+            skipped.up_to(seq.min(self.until_seq));
         }
     }
 
