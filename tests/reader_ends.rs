@@ -132,7 +132,7 @@ fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
     machine.disk.behind_next_open(Box::new(move || {
         let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
         let compacted = beside.compact(&all, &mut |candidate| candidate.record.seq > 4).unwrap();
-        assert_eq!(compacted.records, 4);
+        assert_eq!(compacted.records_purged, 4);
     }));
     assert_eq!(log.read(7, |record| (record.seq, record.data[0])).map_err(|error| error.to_string()), Ok((7, 7)));
 }
@@ -147,7 +147,9 @@ fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {
     let mut old = reader.iter(0).unwrap();
     for seq in 3..=8 {
         log.roll().unwrap();
-        log.trim(log.last_seq() + 1).unwrap();
+        if seq < 8 {
+            log.trim(log.last_seq() + 1).unwrap();
+        }
         append(&log, seq..=seq);
         log.tick();
     }
