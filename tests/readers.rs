@@ -105,3 +105,30 @@ fn a_long_reading_is_done_ahead_and_is_right() {
     log.close().unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Bytes that this thread has read, from files of any kind.
+fn read_so_far() -> Option<u64> {
+    let io = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+    io.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()
+}
+
+#[test]
+fn who_follows_the_end_reads_little_more_than_what_is_new() {
+    const RECORDS: u64 = 200;
+    let dir = dir("followed");
+    let options = Options { segment_size: 4 << 20, allow_any_fs: true, ..Options::default() };
+    let entry = Entry { data: b"followed", stream: 0, timestamp: None, kind: 0x0100, required: false };
+    let log = Log::open(&dir, &options).unwrap();
+    let mut iter = log.iter(0).unwrap();
+    let mut read = 0;
+    for seq in 1..=RECORDS {
+        log.append(&entry, How { sync: Some(true), no_wait: false }).unwrap();
+        let Some(before) = read_so_far() else { return println!("skipped: /proc says not what was read") };
+        assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+        read += read_so_far().unwrap() - before;
+    }
+    // A block that is new, and some that are not there yet.
+    assert!(read < RECORDS * (32 << 10), "{} bytes a record", read / RECORDS);
+    log.close().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -17,7 +17,7 @@ use crate::mem::AlignedBuf;
 
 /// Most bytes read at once.
 pub const READ_AHEAD: usize = 1 << 20;
-/// Bytes read at first, and after what was read is forgotten: whoever waits at the log's end needs few.
+/// Bytes read at first.
 const PIECE_MIN: usize = 64 << 10;
 /// Pieces read one after the other before the next ones are read ahead, on a thread.
 const PIECES_IN_A_ROW: u32 = 6;
@@ -178,7 +178,8 @@ impl Walker {
             mapped.forget();
         }
         (self.view, self.view_offset) = (0..0, self.offset);
-        self.piece = self.piece_min;
+        // Whoever waits at the log's end comes here with every record: there is little behind it.
+        self.piece = usize_of(self.block_size);
         self.in_a_row = 0;
     }
 
