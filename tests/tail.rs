@@ -179,3 +179,28 @@ fn an_eventfd_elsewhere_is_told_and_its_thread_ends() {
     assert!(told(&eventfd));
     log.close().unwrap();
 }
+
+/// One made after the damage was told: its thread is gone by then.
+#[test]
+fn a_late_eventfd_is_told_of_damage_too() {
+    let clock = Clock::real();
+    let disk = SimDisk::new(1).with_clock(clock.clone());
+    let log = open(&disk, &clock, Threads::Own, false);
+    for seq in 1..=3 {
+        assert_eq!(append(&log, Some(true)), seq);
+    }
+    log.close().unwrap();
+    let name = disk.names().into_iter().find(|name| name.ends_with(".active")).unwrap();
+    let second = disk.content(&name).unwrap().windows(100).rposition(|bytes| bytes == [7; 100]).unwrap() as u64 - 4096;
+    disk.flip_bit(&name, second + 50, 2);
+    let reader = open(&disk, &clock, Threads::Own, true);
+    for _ in 0..3 {
+        let eventfd = reader.eventfd().unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while nix::unistd::read(&eventfd, &mut [0; 8]).is_err() {
+            assert!(std::time::Instant::now() < deadline, "nobody was told");
+            std::thread::yield_now();
+        }
+    }
+    reader.close().unwrap();
+}

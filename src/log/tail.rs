@@ -155,6 +155,12 @@ impl Reader {
             told.thread = Some(thread);
         }
         told.eventfds.push(ours);
+        drop(told);
+        if self.is_damaged() {
+            // The thread told those that were there, and has ended perhaps.  It looks before it tells: what it finds
+            // from now on it tells this one, too.
+            self.watch.signal();
+        }
         Ok(theirs)
     }
 
