@@ -118,6 +118,10 @@ impl Log {
             if damage.is_none() {
                 cursor.end_at(bound.min(until_seq));
             }
+            if let Side::Reader(_) = &self.inner.side {
+                // The writer's own list is right without a look, for which a roll would have to wait.
+                self.inner.directory.scan()?;
+            }
             cursor.pin(bound.min(until_seq))?;
         }
         Ok(cursor)

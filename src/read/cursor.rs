@@ -165,7 +165,7 @@ impl Cursor {
     /// Opens every segment up to the one with `seq`: from now on they stay as long as the cursor does.
     pub fn pin(&mut self, seq: u64) -> Result<()> {
         let Some(walker) = &self.walker else { return Ok(()) };
-        let newest = self.directory.scan()?.segments.last().map_or(0, |newest| newest.index);
+        let newest = self.directory.segments().last().map_or(0, |newest| newest.index);
         for index in walker.index() + 1..=newest {
             if self.directory.segment(index).is_some_and(|name| name.first_seq > seq) {
                 break;
