@@ -289,7 +289,8 @@ impl Walker {
         }
         if let Some(mapped) = &mut self.mapped {
             let end = mapped.make_ready(self.offset, len).inspect_err(|_| self.view = 0..0)?;
-            (self.view, self.view_offset) = (0..end, 0);
+            // What lies in front was given back, and is made ready again by whoever goes back.
+            (self.view, self.view_offset) = (usize_of(self.offset)..end, self.offset);
             // A file that is complete does not change any more.
             self.durable_then = u64::MAX;
             return Ok(());
