@@ -27,23 +27,30 @@ pub fn at(walker: &mut Walker, frame: &Present, at: usize) -> Result<RecordHeade
 
 /// The header of the frame's next record.
 pub fn next(walker: &mut Walker, frame: &mut Present) -> Result<RecordHeader> {
-    let record = match at(walker, frame, frame.next) {
+    let record = match the_next(walker, frame) {
         // Read once more before it is called damage.
         Err(error) if error.code == Code::Corrupt => {
             walker.forget();
-            at(walker, frame, frame.next)
+            the_next(walker, frame)
         }
         read => read,
     }?;
+    frame.count = frame.count.saturating_add(1);
+    Ok(record)
+}
+
+/// What lies where the next record is, if it is that.
+fn the_next(walker: &mut Walker, frame: &Present) -> Result<RecordHeader> {
+    let record = at(walker, frame, frame.next)?;
     let header = &frame.header;
     let is_whole = u64::from(header.record_count) == header.seq_span;
     let fits = match is_whole {
         true => record.seq == header.first_seq + u64::from(frame.count),
         false => record.seq > frame.record.seq,
     };
-    frame.count = frame.count.saturating_add(1);
+    let count = frame.count.saturating_add(1);
     let is_last = frame.next + record_len(usize_of(u64::from(record.len))) == frame.records_end;
-    if !fits || is_last != (frame.count == header.record_count) {
+    if !fits || is_last != (count == header.record_count) {
         let text = "a record's header is not the one that its frame holds there";
         return Err(Error::new(Code::Corrupt, text).at(walker.index(), walker.offset()).about_seq(record.seq));
     }
