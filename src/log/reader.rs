@@ -25,6 +25,8 @@ pub(super) struct Reader {
     /// Everything up to here can be delivered.  Written under `scout`.
     pub(super) bound: AtomicU64,
     scout: Mutex<Scouting>,
+    /// Whether that knows of damage: a look may take long, and this is asked without waiting for it.
+    damaged: AtomicBool,
     pub(super) watch: Watch,
 }
 
@@ -35,7 +37,8 @@ struct Scouting {
 
 impl Reader {
     fn new(bound: u64, scouting: Scouting) -> Reader {
-        Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting), watch: Watch::default() }
+        let damaged = AtomicBool::new(scouting.damage.is_some());
+        Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting), damaged, watch: Watch::default() }
     }
 
     /// Index of the segment that it has come to, and how far it is there; 0, 0 if the log is damaged.
@@ -49,7 +52,7 @@ impl Reader {
 
     /// Damage is known.
     pub(super) fn is_damaged(&self) -> bool {
-        self.lock().damage.is_some()
+        self.damaged.load(Ordering::Acquire)
     }
 
     /// How far can be read now, and what ends it if it is damage.
@@ -64,6 +67,7 @@ impl Reader {
                 scouting.damage = stopped
                     .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version))
                     .map(|error| Damage { error, last_good_seq: bound });
+                self.damaged.store(scouting.damage.is_some(), Ordering::Release);
             }
         }
         self.bound.store(bound, Ordering::Release);
