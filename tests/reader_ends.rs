@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
-use twal::disk::sim::SimDisk;
+use twal::disk::sim::{CallKind, SimDisk};
 use twal::{Code, CompactOptions, Entry, How, Iter, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
@@ -189,4 +189,28 @@ fn damage_up_to_the_last_number_wanted_ends_a_reader_that_skips_it() {
     assert_eq!(of(7), ((vec![1, 2, 3, 4, 7], Ok(true)), (1, 2)));
     // It may be wanted later than it is there.
     assert_eq!(of(8), ((vec![1, 2, 3, 4, 7], Ok(false)), (1, 2)));
+}
+
+/// The next segment cannot be opened for want of a descriptor.
+#[test]
+fn what_the_machine_lacks_is_told_and_does_not_stay() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=2);
+    let reader = machine.open(true);
+    let mut iter = reader.iter(0).unwrap();
+    assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(1));
+    log.roll().unwrap();
+    append(&log, 3..=4);
+    machine.disk.fail_from(Some(CallKind::Open), 0, libc::EMFILE);
+    let lacks = |error: Option<twal::Error>| assert_eq!(error.map(|error| error.code), Some(Code::NoMem));
+    assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(2));
+    for _ in 0..2 {
+        lacks(iter.next_record().err());
+        lacks(iter.wait_record(None).err());
+        lacks(reader.read(3, |_| ()).err());
+        lacks(reader.iter_with(IterOptions { snapshot: true, ..IterOptions::default() }).err());
+    }
+    machine.disk.clear_faults();
+    assert_eq!(read(&mut iter), (vec![3], Ok(false)));
 }

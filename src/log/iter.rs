@@ -7,7 +7,6 @@ use super::report::Record;
 use super::{closed, Inner, Log, Side};
 use crate::base::{Code, Error, Result};
 use crate::read::{skip, Cursor, Filter, Hidden, Skipped, Way};
-use crate::recover::examine::Damage;
 use crate::segment::retain;
 
 /// A reader of one log, for one thread at a time.
@@ -113,10 +112,12 @@ impl Log {
         let until_seq = if options.until_seq == 0 { u64::MAX } else { options.until_seq };
         cursor.end_at(until_seq);
         if options.snapshot {
-            let (bound, damage) = self.inner.look_on();
-            // Damage is no end: who comes there is told of it.
-            if damage.is_none() {
-                cursor.end_at(bound.min(until_seq));
+            let (bound, stopped) = self.inner.look_on();
+            match stopped {
+                None => cursor.end_at(bound.min(until_seq)),
+                // Damage is no end: who comes there is told of it.
+                Some(_) if self.inner.is_damaged() => {}
+                Some(error) => return Err(error),
             }
             if let Side::Reader(_) = &self.inner.side {
                 // The writer's own list is right without a look, for which a roll would have to wait.
@@ -173,12 +174,17 @@ impl Inner {
         skip::bound_behind_damage(&self.directory, &self.log_id)
     }
 
-    /// How far can be read now, and what ends it if it is damage.
-    pub(super) fn look_on(&self) -> (u64, Option<Damage>) {
+    /// How far can be read now, and why no further if that is not just the end.
+    pub(super) fn look_on(&self) -> (u64, Option<Error>) {
         match &self.side {
             Side::Writer(commit) => (commit.durable_seq(), None),
             Side::Reader(reader) => reader.look_on(),
         }
+    }
+
+    /// A log that is open for reading only, and damage is known.
+    fn is_damaged(&self) -> bool {
+        matches!(&self.side, Side::Reader(reader) if reader.is_damaged())
     }
 }
 
@@ -254,13 +260,13 @@ impl Iter {
         if self.cursor.is_ended() {
             return Ok(false);
         }
-        let (bound, damage) = reader.look_on();
+        let (bound, stopped) = reader.look_on();
         if self.cursor.advance(bound)? {
             return Ok(true);
         }
-        let Some(damage) = damage.filter(|_| !self.cursor.is_ended()) else { return Ok(false) };
-        if self.cursor.skipped().is_none() || !skip::is_damage(&damage.error) {
-            return Err(damage.error);
+        let Some(error) = stopped.filter(|_| !self.cursor.is_ended()) else { return Ok(false) };
+        if self.cursor.skipped().is_none() || !skip::is_damage(&error) {
+            return Err(error);
         }
         let behind = match self.behind_damage {
             Some(behind) => behind,

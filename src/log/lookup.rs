@@ -21,12 +21,12 @@ impl Log {
             return Err(closed());
         }
         let no_such = |text: String| Error::new(Code::NotFound, text).about_seq(seq);
-        let (mut bound, mut damage) = (inner.bound(), None);
+        let (mut bound, mut stopped) = (inner.bound(), None);
         if seq > bound {
-            (bound, damage) = inner.look_on();
+            (bound, stopped) = inner.look_on();
         }
         if seq == 0 || seq > bound {
-            return Err(damage.map_or_else(|| no_such(format!("record {seq} is not durable")), |damage| damage.error));
+            return Err(stopped.unwrap_or_else(|| no_such(format!("record {seq} is not durable"))));
         }
         let first_seq = self.first_seq();
         if seq < first_seq {

@@ -55,23 +55,24 @@ impl Reader {
         self.damaged.load(Ordering::Acquire)
     }
 
-    /// How far can be read now, and what ends it if it is damage.
-    pub(super) fn look_on(&self) -> (u64, Option<Damage>) {
+    /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
+    pub(super) fn look_on(&self) -> (u64, Option<Error>) {
         let mut scouting = self.lock();
         let mut bound = self.bound.load(Ordering::Acquire);
-        if scouting.damage.is_none() {
-            if let Some(scout) = &mut scouting.scout {
-                let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
-                bound = bound.max(seen);
-                // Memory and descriptors come back; what the device says of the log stays.
-                scouting.damage = stopped
-                    .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version))
-                    .map(|error| Damage { error, last_good_seq: bound });
-                self.damaged.store(scouting.damage.is_some(), Ordering::Release);
-            }
+        if let Some(damage) = &scouting.damage {
+            return (bound, Some(damage.error.clone()));
         }
+        let Some(scout) = &mut scouting.scout else { return (bound, None) };
+        let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
+        bound = bound.max(seen);
         self.bound.store(bound, Ordering::Release);
-        (bound, scouting.damage.clone())
+        // Memory and descriptors come back; what the device says of the log stays.
+        let damage = stopped.clone().filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version));
+        if let Some(error) = damage {
+            scouting.damage = Some(Damage { error, last_good_seq: bound });
+            self.damaged.store(true, Ordering::Release);
+        }
+        (bound, stopped)
     }
 }
 

@@ -167,13 +167,13 @@ impl Reader {
     /// The thread.
     fn run_watch(&self, clock: &Clock, mut pause: Pause, mut seen: u64) {
         while !self.watch.ended.load(Ordering::Acquire) {
-            let (bound, damage) = self.look_on();
+            let (bound, _) = self.look_on();
             if bound > seen {
                 seen = bound;
                 pause.reset();
                 self.watch.signal();
             }
-            if damage.is_some() {
+            if self.is_damaged() {
                 // Whoever reads is told; nothing comes any more.
                 self.watch.signal();
                 return;
