@@ -382,14 +382,15 @@ impl Cursor {
                     .at(walker.index(), walker.offset())
                     .about_seq(self.chain.last_seq + 1));
             }
-            if record.flags & FLAG_REQUIRED != 0 && !is_known_kind(record.kind) {
-                let text =
-                    format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
-                return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));
-            }
             if record.seq > self.until_seq {
                 self.ended = true;
                 return Ok(false);
+            }
+            let unwanted = self.way.one && record.seq < self.from_seq;
+            if record.flags & FLAG_REQUIRED != 0 && !is_known_kind(record.kind) && !unwanted {
+                let text =
+                    format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
+                return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));
             }
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
