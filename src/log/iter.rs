@@ -207,18 +207,22 @@ impl Iter {
     /// # Errors
     /// As `twal_iter_wait`.
     pub fn wait_record(&mut self, timeout_ns: Option<u64>) -> Result<Option<Record<'_>>> {
-        let inner = Arc::clone(&self.inner);
-        let until_ns = timeout_ns.map(|timeout_ns| inner.clock.now_ns().saturating_add(timeout_ns));
-        let mut pause = inner.pause();
+        let mut seen = self.inner.bound();
+        // Who finds a record has nothing to wait for, nor to prepare.
+        let mut waiting = None;
         loop {
-            let seen = inner.bound();
             if self.advance()? {
                 return Ok(Some(self.record()));
             }
             if self.is_ended() {
                 return Ok(None);
             }
-            inner.wait_for_more(seen, until_ns, &mut pause)?;
+            let inner = &self.inner;
+            let (until_ns, pause) = waiting.get_or_insert_with(|| {
+                (timeout_ns.map(|timeout_ns| inner.clock.now_ns().saturating_add(timeout_ns)), inner.pause())
+            });
+            inner.wait_for_more(seen, *until_ns, pause)?;
+            seen = inner.bound();
         }
     }
 
