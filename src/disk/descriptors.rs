@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
 
+use super::cancel::Uncancelled;
+
 /// Most descriptors that are noted; what is above stays open in a child until it ends or execs.
 const SLOTS: usize = 256;
 const FREE: RawFd = -1;
@@ -81,6 +83,8 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let ours = self.slot.is_none_or(|slot| self.all.0[slot].swap(FREE, Ordering::Relaxed) == self.fd);
         if ours {
+            // Dropped by whatever call of the host's: close() would unwind out of it.
+            let _uncancelled = Uncancelled::begin();
             // SAFETY: it was an OwnedFd's; its slot, if it has one, still held it, so nobody has closed it.
             drop(unsafe { OwnedFd::from_raw_fd(self.fd) });
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::base::thread;
+use crate::disk::cancel::Uncancelled;
 use crate::disk::File;
 use crate::mem::fork::ForkGuard;
 use crate::mem::AlignedBuf;
@@ -125,6 +126,8 @@ impl Drop for ReadAhead {
             std::mem::forget((thread, Arc::clone(&self.shared)));
             return;
         }
+        // Dropped by whatever call of the host's: the join would unwind out of it.
+        let _uncancelled = Uncancelled::begin();
         *self.shared.lock() = State::Stop;
         self.shared.changed.notify_one();
         // It has nothing to tell.
