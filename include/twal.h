@@ -1237,7 +1237,9 @@ typedef struct twal_iter_options {
      */
     uint32_t reserved;
     /**
-     * The last number wanted, that one included; 0: there is none.
+     * The last number wanted, that one included; 0: there is none.  A batch
+     * that goes on behind it is cut: its last record that is delivered has
+     * TWAL_RECORD_BATCH_CONTINUES as if more followed.
      */
     uint64_t until_seq;
     /**
@@ -1245,7 +1247,8 @@ typedef struct twal_iter_options {
      */
     uint64_t from_segment;
     /**
-     * Most records wanted; 0: all.  See twal_iter_next_seq().
+     * Most records wanted; 0: all.  See twal_iter_next_seq().  It may cut a
+     * batch, as until_seq does.
      */
     uint64_t limit;
     /**
@@ -3251,8 +3254,9 @@ int twal_cancel(twal_log *log,
  * nothing.
  *
  * On a log that is open for reading only, a thread of twal's looks whether the
- * log testifies to more, as often as twal_iter_wait() does; the eventfd also
- * becomes readable when it finds the log damaged.
+ * log testifies to more, as often as twal_iter_wait() does, and until the log
+ * is closed or damaged, whoever closed the eventfd; the eventfd also becomes
+ * readable when the log is found damaged, or was so before this call.
  *
  * Read it, wait on it, and do nothing else to it: never clear its O_NONBLOCK,
  * never write to it.  twal writes to the same open file when the mark rises.

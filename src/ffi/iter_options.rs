@@ -44,11 +44,14 @@ pub struct twal_iter_options {
     pub flags: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// The last number wanted, that one included; 0: there is none.
+    /// The last number wanted, that one included; 0: there is none.  A batch
+    /// that goes on behind it is cut: its last record that is delivered has
+    /// TWAL_RECORD_BATCH_CONTINUES as if more followed.
     pub until_seq: u64,
     /// Index of the segment to begin with, instead of from_seq.
     pub from_segment: u64,
-    /// Most records wanted; 0: all.  See twal_iter_next_seq().
+    /// Most records wanted; 0: all.  See twal_iter_next_seq().  It may cut a
+    /// batch, as until_seq does.
     pub limit: u64,
     /// The streams wanted; NULL: all.  Of a batch, the last record that is
     /// delivered ends it.

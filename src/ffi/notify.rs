@@ -21,8 +21,9 @@ use crate::log::{Done, Log};
 /// nothing.
 ///
 /// On a log that is open for reading only, a thread of twal's looks whether the
-/// log testifies to more, as often as twal_iter_wait() does; the eventfd also
-/// becomes readable when it finds the log damaged.
+/// log testifies to more, as often as twal_iter_wait() does, and until the log
+/// is closed or damaged, whoever closed the eventfd; the eventfd also becomes
+/// readable when the log is found damaged, or was so before this call.
 ///
 /// Read it, wait on it, and do nothing else to it: never clear its O_NONBLOCK,
 /// never write to it.  twal writes to the same open file when the mark rises.
