@@ -3,7 +3,8 @@
  * the process lives, the log goes on, and what the call did is done, no more and
  * no less.
  * Method: threads append and sync in a loop with no cancellation point of their
- * own but one behind each call; each is cancelled at a random moment.
+ * own but one behind each call; each is cancelled at a random moment.  One that
+ * is cancelled already reads it all.
  */
 #include "helpers.h"
 
@@ -39,6 +40,23 @@ static void *append(void *arg)
     return NULL;
 }
 
+/* Reads all, cancelled from before the first call on; the segments are many. */
+static void *read_all(void *arg)
+{
+    uint64_t *count = arg;
+    twal_iter *iter = NULL;
+    twal_record record;
+    t_check(pthread_cancel(pthread_self()) == 0);
+    t_ok(twal_recover_iter(log_, 0, &iter));
+    while (twal_iter_next(iter, &record) == 1)
+        *count += 1;
+    twal_iter_close(iter);
+    /* The last of it: who is cancelled in front of this has left a call in the middle. */
+    *count += 1;
+    pthread_testcancel();
+    return NULL;
+}
+
 int main(void)
 {
     t_begin();
@@ -61,6 +79,13 @@ int main(void)
     t_append_many(log_, 1, LEN);
     t_equal(twal_durable_seq(log_), last + 1);
     t_expect_many(log_, 1, last + 1, LEN);
+    uint64_t count = 0;
+    pthread_t reader;
+    void *result = NULL;
+    t_check(pthread_create(&reader, NULL, read_all, &count) == 0);
+    t_check(pthread_join(reader, &result) == 0);
+    t_check(result == PTHREAD_CANCELED);
+    t_equal(count, last + 2);
     t_close(log_);
     t_expect_log(t_path("log"), 1, last + 1, LEN);
     return t_end();
