@@ -132,6 +132,8 @@ impl Log {
             return Ok(());
         }
         let held = self.inner.directory.hold_nothing(&self.inner.clock)?;
+        // The trim that failed for the lost holds asked too: the first one that is set anew must not do it.
+        self.inner.kept.ask_for_nothing();
         let none = Holds { number: held.holds().number + 1, all: Vec::new() };
         commit.rewrite_holds(held, none)
     }

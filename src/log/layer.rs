@@ -43,6 +43,11 @@ impl Kept {
         self.asked_seq.fetch_max(seq, Ordering::AcqRel);
     }
 
+    /// Nothing is released later any more: what was in the way is gone, and was not let go.
+    pub(super) fn ask_for_nothing(&self) {
+        self.asked_seq.store(0, Ordering::Release);
+    }
+
     pub(super) fn asked_seq(&self) -> u64 {
         self.asked_seq.load(Ordering::Acquire)
     }
