@@ -22,7 +22,7 @@ pub type Hint = Arc<dyn Fn(u64, u64) + Send + Sync>;
 /// Who is told.
 #[derive(Default)]
 pub(super) struct Hints {
-    told: Mutex<Option<Hint>>,
+    told: Arc<Mutex<Option<Hint>>>,
     /// One is on its way.
     waiting: Arc<AtomicBool>,
 }
@@ -60,15 +60,21 @@ impl Commit {
     }
 
     fn tell_hint(&self, size: u64, size_max: u64) {
-        let Some(hint) = self.hints.told.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        if self.hints.told.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return;
+        }
         if self.hints.waiting.swap(true, Ordering::AcqRel) {
             return;
         }
-        let waiting = Arc::clone(&self.hints.waiting);
+        let (waiting, told) = (Arc::clone(&self.hints.waiting), Arc::clone(&self.hints.told));
         let call = Done::new(move |_, _| {
             // What comes up while it is called is told again.
             waiting.store(false, Ordering::Release);
-            hint(size, size_max);
+            // As it is now: whoever took his hint back may have given up what it was to be called with.
+            let hint = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(hint) = hint {
+                hint(size, size_max);
+            }
         });
         if !self.call_soon(call) {
             self.hints.waiting.store(false, Ordering::Release);
