@@ -14,10 +14,11 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use twal::base::clock::Clock;
+use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
 use twal::segment::{Directory, SegmentName, State};
-use twal::Code;
+use twal::{Code, Entry, How, Log, Options};
 
 /// What becomes of a listing before it is handed on.
 type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
@@ -179,4 +180,42 @@ fn a_segment_that_is_missing_is_not_looked_for_for_ever() {
     let (_writer, reader) = reader_that_overlooks(1..1001);
     let error = reader.open_segment(2, Access::Read).map(drop).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
+}
+
+/// A reader decides by a segment's neighbours: one that a listing left out would be given away with the one before it.
+#[test]
+fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_size: 64 << 10, ..Options::default() };
+    let open = |disk: &dyn Disk, read_only| {
+        let options = Options { read_only, ..options.clone() };
+        Log::open_on(disk, Path::new("/log"), &options, Clock::simulated(), Threads::None).unwrap()
+    };
+    let writer = open(disk.as_ref(), false);
+    writer.hold_set("archive", 0).unwrap();
+    for _ in 0..4 {
+        let entry = Entry { data: b"one", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        writer.append(&entry, How::default()).unwrap();
+        writer.roll().unwrap();
+    }
+    let overlooked = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&overlooked);
+    let tamper = Arc::new(move |mut names: Vec<String>| {
+        let some = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        names.retain(|name| !some || !name.starts_with("twal-0000000000000003-"));
+        names
+    });
+    let reader = open(&TamperedDisk { disk, tamper }, true);
+
+    overlooked.store(3, Ordering::Relaxed);
+    assert_eq!(reader.archive_next(1).unwrap().map(|next| (next.index, next.last_seq)), Some((2, 1)));
+    overlooked.store(3, Ordering::Relaxed);
+    let second = reader.segments().unwrap()[1].clone();
+    assert_eq!((second.index, second.first_seq, second.last_seq), (2, 1, 1));
+    overlooked.store(3, Ordering::Relaxed);
+    reader.archive_done(2).unwrap();
+    assert_eq!(reader.archive_next(0).unwrap().map(|next| next.index), Some(3));
+    overlooked.store(u32::MAX, Ordering::Relaxed);
+    assert_eq!(reader.archive_done(4).unwrap_err().code, Code::Busy);
+    assert_eq!(reader.segments().unwrap().len(), 5, "of the six");
 }

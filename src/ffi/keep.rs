@@ -79,7 +79,9 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 ///   TWAL_E_STATE      the hold is further already, the detail's seq tells
 ///                     where; or the log is open for reading only and has no
 ///                     holds yet
-///   TWAL_E_BUSY       there are 64 holds already
+///   TWAL_E_BUSY       there are 64 holds already; or the log is open for
+///                     reading only, and its segments changed too fast to be
+///                     listed or are damaged
 ///   TWAL_E_CORRUPT    twal-holds is damaged or was lost
 ///   TWAL_E_VERSION    it is a later release's
 ///   TWAL_E_LOCKED     another process was changing it for 2 seconds
@@ -227,6 +229,7 @@ fn hold_of(hold: &HoldInfo) -> twal_hold {
 ///   TWAL_E_CLOSED    twal_close() has begun
 ///   TWAL_E_NOTFOUND  there is none now
 ///   TWAL_E_STATE     there is no hold "archive"
+///   TWAL_E_BUSY      as twal_hold_set(), not for the number of holds
 ///   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
 ///                    as twal_holds()
 ///   TWAL_E_PANIC     a bug in twal was caught

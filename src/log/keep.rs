@@ -191,7 +191,11 @@ impl Log {
     /// As `twal_segments`.
     pub fn segments(&self) -> Result<Vec<Segment>> {
         self.check_not_closed()?;
-        let names = self.segment_names()?;
+        let names = match self.segment_names() {
+            // Of a damaged log, those that are there.
+            Err(error) if error.code == Code::Busy => self.inner.directory.segments(),
+            names => names?,
+        };
         let holds = self.inner.directory.holds().ok();
         let all: Result<Vec<_>> = (0..names.len()).map(|at| self.segment_at(&names, at, holds.as_ref())).collect();
         Ok(all?.into_iter().flatten().collect())
@@ -302,7 +306,7 @@ impl Log {
     fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
-            Side::Reader(_) => Ok(self.inner.directory.scan()?.segments),
+            Side::Reader(_) => self.inner.directory.scan_whole(),
         }
     }
 }

@@ -136,6 +136,20 @@ impl Directory {
         Ok(listing)
     }
 
+    /// The segments as they are now, none left out: a listing may lack a name that changes meanwhile, and what is
+    /// decided by its neighbours then would be decided about it.  Busy: no listing is that of a whole log.
+    pub fn scan_whole(&self) -> Result<Vec<SegmentName>> {
+        let mut wrong = String::new();
+        for _ in 0..LOOKS {
+            let segments = self.scan()?.segments;
+            match retain::check(&segments) {
+                Ok(()) => return Ok(segments),
+                Err((_, text)) => wrong = text,
+            }
+        }
+        Err(Error::new(Code::Busy, format!("the segments change too fast, or are damaged: {wrong}")))
+    }
+
     /// Bytes of all segments' and spares' files.
     pub fn size(&self) -> Result<u64> {
         for _ in 0..LOOKS {
