@@ -446,6 +446,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     report.frames_rewritten = opened.frames_rewritten;
     let log_id = found.log_id;
     keep::look(&directory, &mut report, (log_id, true), opened.keeps_holds);
+    keep::end_at(&directory, found.end.last_seq, &found.newest.name, clock)?;
     let config = opened.config.clone();
     if opened.created {
         counters.segments_created.one();

@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use machine::*;
-use twal::{Code, Done, SizePolicy};
+use twal::disk::sim::Keep;
+use twal::{Code, Done, Durability, Repair, SizePolicy};
 
 #[path = "holds/machine.rs"]
 #[allow(dead_code, reason = "the other test of holds needs the rest")]
@@ -37,6 +39,75 @@ fn a_reset_forgets_what_was_asked_for() {
         assert_eq!(holds(&log), BTreeMap::from([("archive".to_owned(), 1), ("follower".to_owned(), 13)]));
         assert_eq!(log.first_seq(), 1);
     }
+}
+
+// ---- a log that has become shorter
+
+fn repair(machine: &Machine) -> Repair {
+    let disk = Box::new((*machine.disk).clone());
+    Repair::plan_on(disk, Path::new(DIR), &machine.options, machine.clock.clone()).unwrap()
+}
+
+/// Damages the segment `index` behind its first record and has the log repaired.
+fn cut_at(machine: &Machine, index: u64, first_seq: u64) {
+    let name = format!("twal-{index:016}-{first_seq:020}.sealed");
+    assert!(machine.disk.content(&name).is_some(), "{name} of {:?}", machine.disk.names());
+    machine.disk.flip_bit(&name, 8192 + 60, 3);
+    repair(machine).apply(Path::new("/backup"), true).unwrap();
+}
+
+/// The archive would leave out the new segments, and a trim would take them.
+#[test]
+fn a_repaired_log_keeps_what_comes_behind_its_new_end() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    log.hold_set("archive", 0).unwrap();
+    log.hold_set("follower", 0).unwrap();
+    fill(&log, 9).unwrap();
+    log.archive_done(8).unwrap();
+    log.hold_set("follower", 25).unwrap();
+    log.close().unwrap();
+    cut_at(&machine, 4, 7);
+    let log = machine.open().unwrap();
+    let end = log.last_seq();
+    assert!((6..9).contains(&end), "{end}");
+    assert_eq!(log.hold_set("follower", end + 1).map_err(|error| error.text), Ok(()));
+    fill(&log, 5).unwrap();
+    log.trim(log.last_seq() + 1).unwrap();
+    assert!(log.first_seq() <= end + 1, "{} of {end}", log.first_seq());
+    let mut after = 0;
+    let mut next = 0;
+    while let Some(segment) = log.archive_next(after).unwrap() {
+        assert!(next == 0 || segment.first_seq == next, "{segment:?}");
+        (after, next) = (segment.index, segment.last_seq + 1);
+    }
+    assert_eq!(next, log.last_seq() + 1, "all of it is there to be archived");
+    log.archive_done(after).unwrap();
+    log.hold_set("follower", next).unwrap();
+    assert_eq!(log.first_seq(), next);
+    log.close().unwrap();
+    assert_eq!(machine.verify(), []);
+}
+
+/// What it is set at has to be there after a power cut.
+#[test]
+fn a_hold_makes_durable_what_is_before_it() {
+    let mut machine = Machine::new(1);
+    machine.options.durability = Durability::Async;
+    let log = machine.open().unwrap();
+    log.hold_set("follower", 0).unwrap();
+    fill(&log, 2).unwrap();
+    append(&log).unwrap();
+    append(&log).unwrap();
+    assert!(log.durable_seq() < 8);
+    log.hold_set("follower", 8).unwrap();
+    assert!(log.durable_seq() >= 7, "{}", log.durable_seq());
+    machine.disk.set_keep(Keep::Nothing);
+    machine.disk.power_cut();
+    drop(log);
+    let log = machine.open().unwrap();
+    assert!(log.last_seq() >= 7, "{}", log.last_seq());
+    assert_eq!(holds(&log), BTreeMap::from([("follower".to_owned(), 8)]));
 }
 
 // ---- the limit

@@ -70,6 +70,27 @@ pub(super) fn look(
     }
 }
 
+/// Moves back to the log's end what holds keep beyond it, before anything is written there: the log was cut by a
+/// repair, or lost what was not durable.  What comes next would lie below such a hold, and go for all it says.
+pub(super) fn end_at(directory: &Directory, last_seq: u64, newest: &SegmentName, clock: &Clock) -> Result<()> {
+    let fitting = |hold: &Hold| match hold.index {
+        0 => Hold { seq: hold.seq.min(last_seq + 1), ..*hold },
+        index if index > newest.index || hold.seq > last_seq + 1 => {
+            Hold { seq: hold.seq.min(newest.first_seq), index: index.min(newest.index), ..*hold }
+        }
+        _ => *hold,
+    };
+    // Where they cannot be read they keep everything.
+    let fits = |holds: &Holds| holds.all.iter().all(|hold| fitting(hold) == *hold);
+    if directory.holds().map_or(true, |holds| fits(&holds)) {
+        return Ok(());
+    }
+    let mut held = directory.hold_still(clock)?;
+    let all = held.holds().all.iter().map(fitting).collect();
+    let number = held.holds().number + 1;
+    held.rewrite(Holds { number, all })
+}
+
 fn name_of(name: &str) -> Result<HoldName> {
     HoldName::new(name)
         .ok_or_else(|| Error::new(Code::Inval, "a hold's name has 1 to 39 characters, visible ASCII without spaces"))
@@ -89,6 +110,13 @@ impl Log {
         if seq > last_seq + 1 {
             let text = format!("a hold at {seq}: the last record is {last_seq}");
             return Err(Error::new(Code::Inval, text).about_seq(seq));
+        }
+        if let (Side::Writer(_), Some(before)) = (&self.inner.side, seq.checked_sub(1)) {
+            // A power cut must not leave a hold behind the log's end.
+            let commit = self.unpoisoned_writer()?;
+            if before > commit.durable_seq() {
+                commit.sync(before)?;
+            }
         }
         self.change_holds(&|holds, segments| {
             let first_seq = segments.get(retain::first_live(segments)).map_or(1, |segment| segment.first_seq);
