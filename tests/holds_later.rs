@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use machine::*;
-use twal::disk::sim::Keep;
+use twal::disk::sim::{CallKind, Keep};
 use twal::{Code, Done, Durability, Repair, SizePolicy};
 
 #[path = "holds/machine.rs"]
@@ -39,6 +39,39 @@ fn a_reset_forgets_what_was_asked_for() {
         assert_eq!(holds(&log), BTreeMap::from([("archive".to_owned(), 1), ("follower".to_owned(), 13)]));
         assert_eq!(log.first_seq(), 1);
     }
+}
+
+/// The hold is set, and a name of what it let go could not be changed: called again, it goes.
+#[test]
+fn a_hold_that_is_set_again_releases_what_it_could_not() {
+    let mut failures = 0;
+    for k in 0..4 {
+        let machine = Machine::new(1);
+        let log = machine.open().unwrap();
+        fill(&log, 6).unwrap();
+        log.hold_set("a", 8).unwrap();
+        log.trim(19).unwrap();
+        machine.disk.fail_kind(CallKind::Rename, k, libc::EACCES);
+        let set = log.hold_set("a", 14);
+        failures += u64::from(set.is_err());
+        machine.disk.clear_faults();
+        log.hold_set("a", 14).unwrap();
+        assert_eq!(log.first_seq(), 13, "rename {k}: {set:?}");
+    }
+    assert!(failures >= 3, "{failures}");
+}
+
+/// Not every failure to read them is damage.
+#[test]
+fn what_cannot_be_read_now_is_not_reported_as_damage() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    log.hold_set("a", 0).unwrap();
+    log.close().unwrap();
+    machine.disk.fail_reads(HOLDS, 0..512, 1, libc::EIO);
+    assert!(!machine.open_to_read().report().holds_damaged);
+    machine.disk.flip_bit(HOLDS, 9, 3);
+    assert!(machine.open_to_read().report().holds_damaged);
 }
 
 // ---- a log that has become shorter

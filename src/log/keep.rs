@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{closed, Log, RecoveryReport, Side};
 use crate::base::bytes::len_u64;
+use crate::base::clock::Clock;
 use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Hint};
 use crate::disk::{Access, LockByte};
@@ -66,7 +67,8 @@ pub(super) fn look(
     directory.belongs_to(log_id, writer, keeps_holds);
     match directory.holds() {
         Ok(holds) => report.holds = len_u64(holds.all.len()),
-        Err(_) => report.holds_damaged = true,
+        // What cannot be read just now is no damage.
+        Err(error) => report.holds_damaged = matches!(error.code, Code::Corrupt | Code::Version),
     }
 }
 
@@ -196,14 +198,17 @@ impl Log {
             if index < hold.index {
                 return Ok(holds.clone());
             }
+            if segments.last().is_some_and(|newest| newest.index == index) {
+                return Err(not_sealed(index));
+            }
             let found = segments.windows(2).find(|pair| pair[0].index == index);
             let Some([segment, next]) = found else {
                 let gone = segments.first().is_some_and(|oldest| index < oldest.index);
                 let code = if gone { Code::Trimmed } else { Code::NotFound };
-                return Err(Error::new(code, format!("segment {index} is not sealed, or gone")).in_segment(index));
+                return Err(Error::new(code, format!("there is no segment {index}")).in_segment(index));
             };
             if segment.state == State::Active {
-                return Err(Error::new(Code::State, format!("segment {index} is not sealed yet")).in_segment(index));
+                return Err(not_sealed(index));
             }
             if !retain::keeps(hold, segment, next.first_seq) {
                 // The hold was set behind it.
@@ -308,10 +313,11 @@ impl Log {
         };
         if same {
             drop(held);
-            // An earlier call may have come no further than to write them.
-            return commit.remember_holds();
+            // An earlier call may have come no further than to write them, or not released what they let go.
+            commit.remember_holds()?;
+        } else {
+            commit.rewrite_holds(held, changed)?;
         }
-        commit.rewrite_holds(held, changed)?;
         match inner.kept.asked_seq() {
             0 => Ok(()),
             asked_seq => self.release(commit, asked_seq),
@@ -337,6 +343,10 @@ impl Log {
             Side::Reader(_) => self.inner.directory.scan_whole(),
         }
     }
+}
+
+fn not_sealed(index: u64) -> Error {
+    Error::new(Code::State, format!("segment {index} is not sealed yet")).in_segment(index)
 }
 
 fn no_archive() -> Error {
