@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use machine::*;
 use twal::disk::sim::{CallKind, Keep};
-use twal::{Code, Done, Durability, Repair, SizePolicy};
+use twal::{Code, Done, Durability, FindingKind, Repair, SizePolicy};
 
 #[path = "holds/machine.rs"]
 #[allow(dead_code, reason = "the other test of holds needs the rest")]
@@ -74,6 +74,41 @@ fn what_cannot_be_read_now_is_not_reported_as_damage() {
     assert!(machine.open_to_read().report().holds_damaged);
 }
 
+/// It poisons nothing, is told, and a repair moves it away.
+#[test]
+fn what_is_no_file_in_the_place_of_the_holds_is_moved_away() {
+    for name in [HOLDS, "twal-holds-new"] {
+        let machine = Machine::new(1);
+        let log = machine.open().unwrap();
+        fill(&log, 3).unwrap();
+        log.hold_set("a", 1).unwrap();
+        if name == HOLDS {
+            machine.disk.remove_file(HOLDS);
+        }
+        machine.disk.put_what_is_no_file(name);
+        assert_eq!(code(log.hold_set("a", 4)), Some(Code::Corrupt), "{name}");
+        assert_eq!(code(log.hold_reset()), Some(Code::Corrupt), "{name}");
+        append(&log).unwrap();
+        log.close().unwrap();
+        let told = if name == HOLDS { FindingKind::Holds } else { FindingKind::Name };
+        assert_eq!(machine.verify(), [told], "{name}");
+        let mut repair = repair(&machine);
+        assert_eq!(repair.steps().iter().map(|step| step.file.as_str()).collect::<Vec<_>>(), [name]);
+        repair.apply(Path::new("/backup"), true).unwrap();
+        drop(repair);
+        let log = machine.open().unwrap();
+        if name == HOLDS {
+            assert_eq!(code(log.hold_set("a", 4)), Some(Code::Corrupt), "they are lost");
+            log.hold_reset().unwrap();
+        }
+        log.hold_set("a", 4).unwrap();
+        log.trim(10).unwrap();
+        assert_eq!((log.first_seq(), log.last_seq()), (4, 10));
+        log.close().unwrap();
+        assert_eq!(machine.verify(), []);
+    }
+}
+
 // ---- a log that has become shorter
 
 fn repair(machine: &Machine) -> Repair {
@@ -126,7 +161,7 @@ fn a_repaired_log_keeps_what_comes_behind_its_new_end() {
 #[test]
 fn a_hold_makes_durable_what_is_before_it() {
     let mut machine = Machine::new(1);
-    machine.options.durability = Durability::Async;
+    machine.options.durability = Some(Durability::Async);
     let log = machine.open().unwrap();
     log.hold_set("follower", 0).unwrap();
     fill(&log, 2).unwrap();

@@ -82,7 +82,8 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 ///   TWAL_E_BUSY       there are 64 holds already; or the log is open for
 ///                     reading only, and its segments changed too fast to be
 ///                     listed or are damaged
-///   TWAL_E_CORRUPT    twal-holds is damaged or was lost
+///   TWAL_E_CORRUPT    twal-holds is damaged or was lost; or twal-holds-new is
+///                     not a file: a repair moves it away
 ///   TWAL_E_VERSION    it is a later release's
 ///   TWAL_E_LOCKED     another process was changing it for 2 seconds
 ///   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
@@ -147,6 +148,8 @@ pub unsafe extern "C" fn twal_hold_drop(log: *mut twal_log, name: *const c_char)
 ///   TWAL_E_CLOSED     twal_close() has begun
 ///   TWAL_E_READ_ONLY  the log is open for reading only
 ///   TWAL_E_POISONED   an earlier write or flush failed
+///   TWAL_E_CORRUPT    twal-holds, or twal-holds-new beside it, is not a file
+///                     (but a directory, say): a repair moves it away
 ///   TWAL_E_LOCKED, TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO,
 ///   TWAL_E_PANIC      as twal_hold_set()
 ///

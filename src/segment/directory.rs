@@ -318,11 +318,7 @@ impl Directory {
                 spares.push(Spare { name: spare, file, salt });
                 wanted -= 1;
             } else {
-                self.dir.remove(&file_name).map_err(|error| match error.raw_os_error() {
-                    // Not the device's failure: what was put there is no file.
-                    Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)).in_segment(name.index),
-                    _ => Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index),
-                })?;
+                self.dir.remove(&file_name).map_err(|error| cannot_remove(name, &error).in_segment(name.index))?;
                 removed += 1;
             }
             lock(&self.segments).retain(|segment| segment.index != name.index);
@@ -471,6 +467,14 @@ fn cannot_open(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
     match is_no_file(error) {
         true => Error { os_errno: libc::ELOOP, ..Error::new(Code::Corrupt, not_a_file(name)) },
         false => Error::os(format_args!("cannot open {name}"), error),
+    }
+}
+
+fn cannot_remove(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        // Not the device's failure: what was put there is no file.
+        Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)),
+        _ => Error::os(format_args!("cannot remove {name}"), error),
     }
 }
 

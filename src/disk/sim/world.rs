@@ -518,6 +518,9 @@ impl World {
     pub(super) fn remove(&mut self, dir: u64, name: &str) -> io::Result<()> {
         self.in_dir(dir, CallKind::Remove, name, |world| {
             let Some(ino) = world.names(dir).visible.get(name).copied() else { return errno(libc::ENOENT) };
+            if world.inode(ino).is_no_file {
+                return errno(libc::EISDIR);
+            }
             let stamp = world.fresh();
             world.change_names(dir, stamp, NameOp::Remove { name: name.to_owned(), ino });
             Ok(())

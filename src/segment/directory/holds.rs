@@ -149,10 +149,8 @@ impl Directory {
 
     fn remove_if_there(&self, name: &str) -> Result<()> {
         match self.dir.remove(name) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                Err(Error::os(format_args!("cannot remove {name}"), &error))
-            }
-            _ => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            removed => removed.map_err(|error| super::cannot_remove(&name, &error)),
         }
     }
 
