@@ -122,6 +122,10 @@ impl Commit {
 
     /// Between the pieces of a file that nobody waits for: appends may need zeros where they are.
     fn zero_if_due(&self) -> Result<()> {
+        if let Some(first) = self.latch.first() {
+            // Nothing is written after a failure.
+            return Err(Error::poisoned_by(&first));
+        }
         let Some(chore) = zero_chore(&self.lock()) else { return Ok(()) };
         // Unlike what is wrong with a spare, this is the log's failure, whatever the system calls it.
         self.keep(chore).map_err(|error| Error { code: Code::Io, ..error })?;
