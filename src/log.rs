@@ -40,6 +40,7 @@ pub use crate::segment::retain::HeldBy;
 pub use crate::segment::State as SegmentState;
 pub use compact::{Candidate, CompactOptions};
 pub use iter::{Iter, IterOptions};
+pub(crate) use keep::name_of;
 pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;

@@ -9,7 +9,8 @@ use super::log::twal_log;
 use super::segments::{segment_of, twal_segment};
 use super::sized::{self, put_text, Grows};
 use crate::base::{Code, Error, Result};
-use crate::log::{HoldInfo, Log};
+use crate::format::HoldName;
+use crate::log::{name_of, HoldInfo, Log};
 use crate::Hint;
 
 /// A hold, as twal_holds() tells of it.
@@ -36,14 +37,14 @@ const _: () = assert!(size_of::<twal_hold>() == 56);
 ///
 /// # Safety
 ///
-/// `name` is NULL or a C string that nobody changes during `'a`.
-unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
+/// `name` is NULL or a C string that nobody changes meanwhile.
+unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
     if name.is_null() {
         return Err(Error::new(Code::Inval, "the name is NULL"));
     }
     // SAFETY: not NULL; the rest is the contract.
     let name = unsafe { CStr::from_ptr(name) };
-    name.to_str().map_err(|_| Error::new(Code::Inval, "a hold's name is visible ASCII"))
+    name_of(name.to_str().unwrap_or_default())
 }
 
 /// Keeps every record from a number on, until this hold has moved on or was
@@ -102,10 +103,10 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, seq: u64) -> c_int {
     guard_uncancelled(|| {
-        // SAFETY: NULL or a C string (C contract).
-        let name = unsafe { name_at(name) };
+        // First, as every argument.  SAFETY: NULL or a C string (C contract).
+        let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
-        unsafe { call(log, Purpose::Change, always, |log| log.hold_set(name?, seq)) }
+        unsafe { call(log, Purpose::Change, always, |log| log.hold_set(name.as_str(), seq)) }
     })
 }
 
@@ -126,10 +127,10 @@ pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, 
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_drop(log: *mut twal_log, name: *const c_char) -> c_int {
     guard_uncancelled(|| {
-        // SAFETY: NULL or a C string (C contract).
-        let name = unsafe { name_at(name) };
+        // First, as every argument.  SAFETY: NULL or a C string (C contract).
+        let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
-        unsafe { call(log, Purpose::Change, always, |log| log.hold_drop(name?)) }
+        unsafe { call(log, Purpose::Change, always, |log| log.hold_drop(name.as_str())) }
     })
 }
 

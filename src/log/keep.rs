@@ -93,7 +93,8 @@ pub(super) fn end_at(directory: &Directory, last_seq: u64, newest: &SegmentName,
     held.rewrite(Holds { number, all })
 }
 
-fn name_of(name: &str) -> Result<HoldName> {
+/// A hold's name, if it can be one.
+pub fn name_of(name: &str) -> Result<HoldName> {
     HoldName::new(name)
         .ok_or_else(|| Error::new(Code::Inval, "a hold's name has 1 to 39 characters, visible ASCII without spaces"))
 }
