@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use machine::*;
 use twal::disk::sim::{CallKind, Keep};
-use twal::{Code, Done, Durability, FindingKind, Repair, SizePolicy};
+use twal::{Code, Done, Durability, Entry, FindingKind, How, Log, Repair, SegmentState, SizePolicy};
 
 #[path = "holds/machine.rs"]
 #[allow(dead_code, reason = "the other test of holds needs the rest")]
@@ -209,4 +209,44 @@ fn a_hint_that_was_taken_back_is_not_called_late() {
         assert_eq!(calls.load(Ordering::Relaxed) == 0, taken_back);
         log.close().unwrap();
     }
+}
+
+fn full(log: &Log) -> u64 {
+    loop {
+        let data = [1; 8000];
+        match log
+            .append(&Entry { data: &data, stream: 0, timestamp: None, kind: 0x0100, required: false }, How::default())
+        {
+            Ok(seq) => assert!(seq < 10_000),
+            Err(error) if error.code == Code::NoSpc => return log.last_seq(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Whatever retention asks for, what was trimmed makes room: at the least limit, and with the default retention.
+#[test]
+fn a_trim_of_a_full_log_makes_room() {
+    for (retained, limit) in [(1, 3), (0, 3), (0, 6), (2, 4)] {
+        let mut machine = Machine::new(1);
+        machine.options.max_retained_segments = retained;
+        machine.options.log_size_max = limit * (64 << 10);
+        let log = machine.open().unwrap();
+        let mut last = full(&log);
+        for round in 0..20 {
+            log.trim(last + 1).unwrap();
+            let next = full(&log);
+            assert!(next > last, "{retained} retained, limit {limit}, round {round}");
+            last = next;
+            let segments = log.segments().unwrap();
+            assert!(segments.iter().filter(|one| one.state == SegmentState::Archived).count() >= 1);
+            let files = machine.disk.names().iter().filter(|name| *name != "twal-lock").count();
+            assert!(files as u64 <= limit, "{:?}", machine.disk.names());
+        }
+        log.close().unwrap();
+        assert_eq!(machine.verify(), []);
+    }
+    let mut machine = Machine::new(1);
+    machine.options.log_size_max = 3 * (64 << 10) - 1;
+    assert_eq!(code(machine.open()), Some(Code::Inval));
 }

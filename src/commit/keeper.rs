@@ -169,6 +169,7 @@ impl Commit {
                 self.directory.remove_spare(spare)?;
             }
         }
+        let removed = removed + self.make_fit(held)?;
         self.directory.keep_room();
         if removed > 0 {
             self.has_room_again();
@@ -215,7 +216,7 @@ impl Commit {
     }
 
     /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
-    fn poison_if_names_are_lost(&self, error: &Error) {
+    pub(super) fn poison_if_names_are_lost(&self, error: &Error) {
         if error.code == Code::Io {
             self.poison_by(error.clone());
         }

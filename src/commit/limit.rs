@@ -5,7 +5,8 @@
 //! that is a full disk: whoever needs the spare is refused before a number is
 //! given, what is there already has room for its marks and seals, and a trim or a
 //! compaction that gives files back ends it.  A file that is used again adds
-//! nothing and is never refused.  Under the other policy the spare is made, and
+//! nothing and is never refused.  Before anything is refused, released segments
+//! that are only kept by retention go.  Under the other policy the spare is made, and
 //! whoever asked for hints is told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::notify::Done;
 use super::Commit;
+use crate::base::bytes::len_u64;
 use crate::base::options::SizePolicy;
 use crate::base::{Code, Error, Result};
+use crate::segment::{HeldDirectory, State};
 
 /// What is told: the bytes that the log's files take with the next one, and the limit.
 pub type Hint = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -40,16 +43,17 @@ impl Commit {
 
     /// Whether one more file may be made; if not, why.
     pub(super) fn check_limit(&self) -> Result<()> {
-        let Some(size_max) = self.config.log_size_max else { return Ok(()) };
-        let taken = self.directory.size().map_err(|error| {
-            // Nothing of the log was touched, and it may be asked again.
-            Error::new(Code::NoSpc, format!("how large the log is cannot be told: {error}"))
-        })?;
-        let size = taken.saturating_add(self.config.segment_size);
-        if size <= size_max {
+        if self.beyond_limit()?.is_none() {
             return Ok(());
         }
-        self.tell_hint(size, size_max);
+        let fits = self
+            .directory
+            .hold_still(&self.clock)
+            .and_then(|held| self.make_fit(&held).inspect_err(|error| self.poison_if_names_are_lost(error)));
+        // Why nothing could be given back is told by the next trim.
+        drop(fits);
+        let Some((taken, size_max)) = self.beyond_limit()? else { return Ok(()) };
+        self.tell_hint(taken.saturating_add(self.config.segment_size), size_max);
         match self.config.log_size_policy {
             SizePolicy::Hint => Ok(()),
             SizePolicy::Refuse => {
@@ -57,6 +61,33 @@ impl Commit {
                 Err(Error::new(Code::NoSpc, text))
             }
         }
+    }
+
+    /// The bytes that the files take and the limit, if one more file would be beyond it.
+    fn beyond_limit(&self) -> Result<Option<(u64, u64)>> {
+        let Some(size_max) = self.config.log_size_max else { return Ok(None) };
+        let taken = self.directory.size().map_err(|error| {
+            // Nothing of the log was touched, and it may be asked again.
+            Error::new(Code::NoSpc, format!("how large the log is cannot be told: {error}"))
+        })?;
+        Ok((taken.saturating_add(self.config.segment_size) > size_max).then_some((taken, size_max)))
+    }
+
+    /// Beyond the limit fewer released segments are kept than retention asks for: the oldest go, until one more file
+    /// fits or one is left, which always stays.  How many went.
+    pub(super) fn make_fit(&self, held: &HeldDirectory<'_>) -> Result<u64> {
+        let mut removed = 0;
+        while self.beyond_limit()?.is_some() {
+            let segments = self.directory.segments();
+            let archived = segments.iter().filter(|segment| segment.state == State::Archived).count();
+            if archived < 2 {
+                break;
+            }
+            let (_, gone) = held.take_out(len_u64(archived) - 1, 0)?;
+            self.counters.segments_removed.add(gone);
+            removed += gone;
+        }
+        Ok(removed)
     }
 
     fn tell_hint(&self, size: u64, size_max: u64) {
