@@ -18,7 +18,7 @@ use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
 use twal::segment::{Directory, SegmentName, State};
-use twal::{Code, Entry, How, Log, Options};
+use twal::{Code, Entry, How, Log, Options, SizePolicy};
 
 /// What becomes of a listing before it is handed on.
 type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
@@ -182,6 +182,15 @@ fn a_segment_that_is_missing_is_not_looked_for_for_ever() {
     assert_eq!(error.code, Code::NotFound);
 }
 
+/// Segments of one record.
+fn append_and_roll(log: &Log, segments: u32) {
+    for _ in 0..segments {
+        let entry = Entry { data: b"one", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        log.append(&entry, How::default()).unwrap();
+        log.roll().unwrap();
+    }
+}
+
 /// A reader decides by a segment's neighbours: one that a listing left out would be given away with the one before it.
 #[test]
 fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
@@ -193,11 +202,7 @@ fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
     };
     let writer = open(disk.as_ref(), false);
     writer.hold_set("archive", 0).unwrap();
-    for _ in 0..4 {
-        let entry = Entry { data: b"one", stream: 0, timestamp: None, kind: 0x0100, required: false };
-        writer.append(&entry, How::default()).unwrap();
-        writer.roll().unwrap();
-    }
+    append_and_roll(&writer, 4);
     let overlooked = Arc::new(AtomicU32::new(0));
     let left = Arc::clone(&overlooked);
     let tamper = Arc::new(move |mut names: Vec<String>| {
@@ -218,4 +223,44 @@ fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
     overlooked.store(u32::MAX, Ordering::Relaxed);
     assert_eq!(reader.archive_done(4).unwrap_err().code, Code::Busy);
     assert_eq!(reader.segments().unwrap().len(), 5, "of the six");
+}
+
+/// A trim that another thread is in the middle of: when close returns the directory may be another writer's.
+#[test]
+fn no_name_changes_after_close() {
+    let disk = SimDisk::new(1);
+    let (listed, when_listed) = mpsc::channel();
+    let (changed, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    let trimming = Arc::new(AtomicU32::new(0));
+    let paused = Arc::clone(&trimming);
+    let tamper = Arc::new(move |names| {
+        if paused.swap(0, Ordering::Relaxed) == 1 {
+            listed.send(()).unwrap();
+            // Until the log is closed; or not, if that waits for the trim.
+            let _ = go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        }
+        names
+    });
+    let tampered = TamperedDisk { disk: Arc::clone(&disk), tamper };
+    let options = Options {
+        segment_size: 64 << 10,
+        log_size_max: 3 * (64 << 10),
+        log_size_policy: Some(SizePolicy::Hint),
+        ..Options::default()
+    };
+    let log = Log::open_on(&tampered, Path::new("/log"), &options, Clock::simulated(), Threads::None).unwrap();
+    append_and_roll(&log, 5);
+    trimming.store(1, Ordering::Relaxed);
+
+    std::thread::scope(|scope| {
+        let trim = scope.spawn(|| log.trim(6));
+        when_listed.recv().unwrap();
+        log.close().unwrap();
+        let names = disk.names();
+        let _ = changed.send(());
+        trim.join().unwrap().unwrap();
+        assert_eq!(disk.names(), names);
+        assert!(names.iter().filter(|name| name.ends_with("archived")).count() < 5, "{names:?}");
+    });
 }

@@ -496,6 +496,8 @@ impl Commit {
 
     /// Gives every file and lock back.  Nothing is written any more.
     fn release(&self) -> Result<()> {
+        // First: a trim that is still waiting for the holds must not change names that are another writer's.
+        self.directory.end_changes();
         let mut queue = self.lock();
         queue.ready.clear();
         queue.planned.clear();

@@ -32,8 +32,9 @@ use crate::segment::{retain, SegmentName, Spare};
 #[derive(Default)]
 pub(super) struct Holding {
     /// Held by the thread that has the file locked, or has seen that there is none: then it is also the only one
-    /// that makes it.  Taken before `names`.
-    turn: Mutex<()>,
+    /// that makes it.  Taken before `names`.  True: no more turns, the
+    /// directory may be another writer's.
+    turn: Mutex<bool>,
     /// Whose holds these are, and whether this handle is the log's writer.
     owner: OnceLock<(Id, bool)>,
     /// There is a file, or it was lost.  Set once; the release publishes nothing.
@@ -43,7 +44,7 @@ pub(super) struct Holding {
 /// A directory whose holds stay as they are, for as long as this is there.
 pub struct HeldDirectory<'directory> {
     directory: &'directory Directory,
-    _turn: MutexGuard<'directory, ()>,
+    _turn: MutexGuard<'directory, bool>,
     /// Locked.  None: there is no file.
     file: Option<Arc<dyn File>>,
     holds: Holds,
@@ -73,7 +74,7 @@ impl Directory {
 
     /// Locks the holds.  Locked: another process has them and does not let go.
     pub fn hold_still(&self, clock: &Clock) -> Result<HeldDirectory<'_>> {
-        let turn = lock(&self.holding.turn);
+        let turn = self.take_turn()?;
         let file = self.lock_file(clock)?;
         let holds = file.as_ref().map_or(Ok(Holds::default()), |file| self.read_holds(file.as_ref()))?;
         Ok(HeldDirectory { directory: self, _turn: turn, file, holds })
@@ -81,7 +82,7 @@ impl Directory {
 
     /// The same of holds that cannot be read: none are left.
     pub fn hold_nothing(&self, clock: &Clock) -> Result<HeldDirectory<'_>> {
-        let turn = lock(&self.holding.turn);
+        let turn = self.take_turn()?;
         let file = match self.lock_file(clock) {
             Err(error) if error.code == Code::Corrupt && error.os_errno == 0 => None,
             file => file?,
@@ -89,6 +90,19 @@ impl Directory {
         // Above whatever was there, if that can still be told.
         let number = file.as_ref().and_then(|file| self.read_holds(file.as_ref()).ok()).map_or(0, |holds| holds.number);
         Ok(HeldDirectory { directory: self, _turn: turn, file, holds: Holds { number, all: Vec::new() } })
+    }
+
+    fn take_turn(&self) -> Result<MutexGuard<'_, bool>> {
+        let turn = lock(&self.holding.turn);
+        match *turn {
+            true => Err(Error::new(Code::Closed, "the log is closed")),
+            false => Ok(turn),
+        }
+    }
+
+    /// Waits for whoever changes holds, or names by them; nobody does from then on: the directory is to be given back.
+    pub fn end_changes(&self) {
+        *lock(&self.holding.turn) = true;
     }
 
     /// The file; None: there is none, and need be none.
