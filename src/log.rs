@@ -467,6 +467,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     };
     let commit =
         Commit::start(Arc::clone(&directory), config.clone(), clock.clone(), Arc::clone(&counters), threads, from)?;
+    keep::remember(&directory, &commit)?;
     Ok(Inner {
         directory,
         log_id,

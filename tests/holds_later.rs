@@ -74,6 +74,32 @@ fn what_cannot_be_read_now_is_not_reported_as_damage() {
     assert!(machine.open_to_read().report().holds_damaged);
 }
 
+/// A crash came between the file of holds and the header that speaks of it: nothing is told to be kept by the file alone.
+#[test]
+fn holds_that_no_header_speaks_of_are_the_writers_to_mend() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    fill(&log, 3).unwrap();
+    log.close().unwrap();
+    let later = Machine { disk: machine.disk.fork(2), options: machine.options.clone(), clock: machine.clock.clone() };
+    let log = later.open().unwrap();
+    log.hold_set("a", 1).unwrap();
+    log.close().unwrap();
+    machine.disk.put_file(HOLDS, &later.disk.content(HOLDS).unwrap());
+
+    let reader = machine.open_to_read();
+    assert_eq!(code(reader.hold_set("follower", 4)), Some(Code::State));
+    let log = machine.open().unwrap();
+    reader.hold_set("follower", 4).unwrap();
+    machine.disk.set_keep(Keep::Nothing);
+    machine.disk.power_cut();
+    drop((log, reader));
+    machine.disk.remove_file(HOLDS);
+    let log = machine.open().unwrap();
+    assert_eq!(code(log.trim(10)), Some(Code::Corrupt));
+    assert_eq!(log.first_seq(), 1);
+}
+
 /// It poisons nothing, is told, and a repair moves it away.
 #[test]
 fn what_is_no_file_in_the_place_of_the_holds_is_moved_away() {

@@ -93,6 +93,22 @@ pub(super) fn end_at(directory: &Directory, last_seq: u64, newest: &SegmentName,
     held.rewrite(Holds { number, all })
 }
 
+/// A crash may have left holds that no header speaks of: lost, nobody would miss them.  What only lacks room for a new
+/// segment may come later; until then no reader sets one.
+pub(super) fn remember(directory: &Directory, commit: &Commit) -> Result<()> {
+    if !directory.keeps_holds() {
+        return Ok(());
+    }
+    match commit.remember_holds() {
+        Err(error) if commit.poison().is_some() => {
+            // The failure to report is the first one.
+            let _ = commit.close();
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A hold's name, if it can be one.
 pub fn name_of(name: &str) -> Result<HoldName> {
     HoldName::new(name)
@@ -303,11 +319,17 @@ impl Log {
             Side::Reader(_) => None,
         };
         let mut held = inner.directory.hold_still(&inner.clock)?;
-        if commit.is_none() && !held.is_there() {
+        // After the lock: nothing is released while it is held.
+        let segments = self.segment_names()?;
+        let remembered = || -> Result<bool> {
+            let Some(newest) = segments.last() else { return Ok(false) };
+            Ok(peek(&inner.directory, newest.index)?.keeps_holds)
+        };
+        // If no header speaks of them and they are lost, a writer releases what was told to be kept.
+        if commit.is_none() && !(held.is_there() && remembered()?) {
             return Err(Error::new(Code::State, "the log keeps no holds yet: its writer sets the first one"));
         }
-        // After the lock: nothing is released while it is held.
-        let changed = change(held.holds(), &self.segment_names()?)?;
+        let changed = change(held.holds(), &segments)?;
         let same = changed.all == held.holds().all && held.is_there();
         let Some(commit) = commit else {
             return if same { Ok(()) } else { held.rewrite(changed) };
