@@ -183,6 +183,44 @@ fn a_repaired_log_keeps_what_comes_behind_its_new_end() {
     assert_eq!(machine.verify(), []);
 }
 
+/// The segment that is begun anew stands behind one that was there before the first hold.
+#[test]
+fn a_repaired_log_remembers_its_holds() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    fill(&log, 3).unwrap();
+    log.hold_set("a", 1).unwrap();
+    fill(&log, 2).unwrap();
+    log.close().unwrap();
+    let second = machine.disk.names().into_iter().find(|name| name.starts_with("twal-0000000000000002-")).unwrap();
+    machine.disk.flip_bit(&second, 8, 3);
+    repair(&machine).apply(Path::new("/backup"), true).unwrap();
+    machine.disk.remove_file(HOLDS);
+    let log = machine.open().unwrap();
+    assert_eq!(log.last_seq(), 3);
+    fill(&log, 1).unwrap();
+    assert_eq!(code(log.trim(4)), Some(Code::Corrupt));
+}
+
+/// What came out before it is used, and no file is left that nobody knows of.
+#[test]
+fn a_trim_that_is_stopped_keeps_the_spares_it_made() {
+    let mut machine = Machine::new(1);
+    machine.options.max_retained_segments = 64;
+    let log = machine.open().unwrap();
+    fill(&log, 6).unwrap();
+    log.trim(19).unwrap();
+    log.close().unwrap();
+    machine.options.max_retained_segments = 1;
+    let log = machine.open().unwrap();
+    let third = machine.disk.names().into_iter().find(|name| name.starts_with("twal-0000000000000003-")).unwrap();
+    machine.disk.put_what_is_no_file(&third);
+    assert_eq!(code(log.trim(19)), Some(Code::Corrupt));
+    assert_eq!(log.stats().segments_recycled, 1);
+    assert_eq!(log.segments().unwrap_err().segment, 3);
+    append(&log).unwrap();
+}
+
 /// What it is set at has to be there after a power cut.
 #[test]
 fn a_hold_makes_durable_what_is_before_it() {

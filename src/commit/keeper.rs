@@ -10,7 +10,7 @@ use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::Holds;
-use crate::segment::{spare, HeldDirectory, SegmentName, Spare};
+use crate::segment::{spare, HeldDirectory, SegmentName, Spare, TakenOut};
 
 /// How far ahead of the tail the first segment's file is kept zeroed, bytes.
 const ZERO_AHEAD: u64 = 8 << 20;
@@ -159,7 +159,7 @@ impl Commit {
                 0
             }
         };
-        let (spares, removed) = held.take_out(self.config.max_retained_segments, wanted)?;
+        let TakenOut { spares, removed, failed } = held.take_out(self.config.max_retained_segments, wanted)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
@@ -169,14 +169,15 @@ impl Commit {
                 self.directory.remove_spare(spare)?;
             }
         }
-        let removed = removed + self.make_fit(held)?;
+        let made_fit = failed.map_or_else(|| self.make_fit(held), Err);
+        let removed = removed + made_fit.as_ref().copied().unwrap_or(0);
         self.directory.keep_room();
         if removed > 0 {
             self.has_room_again();
         }
         self.room.open();
         self.chores.open();
-        Ok(())
+        made_fit.map(drop)
     }
 
     /// There is room on the device again: an append that was refused may try.

@@ -83,9 +83,12 @@ impl Commit {
             if archived < 2 {
                 break;
             }
-            let (_, gone) = held.take_out(len_u64(archived) - 1, 0)?;
-            self.counters.segments_removed.add(gone);
-            removed += gone;
+            let gone = held.take_out(len_u64(archived) - 1, 0)?;
+            self.counters.segments_removed.add(gone.removed);
+            removed += gone.removed;
+            if let Some(error) = gone.failed {
+                return Err(error);
+            }
         }
         Ok(removed)
     }

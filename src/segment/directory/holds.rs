@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use super::{lock, retry, Directory};
+use super::{lock, retry, Directory, TakenOut};
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::BLOCK_SIZE_MAX;
@@ -26,7 +26,7 @@ use crate::format::holds::HOLDS_FILE_LEN;
 use crate::format::{Holds, Id};
 use crate::mem::AlignedBuf;
 use crate::segment::name::{HOLDS, HOLDS_NEW};
-use crate::segment::{retain, SegmentName, Spare};
+use crate::segment::{retain, SegmentName};
 
 /// What a directory knows of its holds.
 #[derive(Default)]
@@ -230,7 +230,7 @@ impl HeldDirectory<'_> {
     }
 
     /// See `Directory::take_out`.
-    pub fn take_out(&self, retained: u64, wanted: u64) -> Result<(Vec<Spare>, u64)> {
+    pub fn take_out(&self, retained: u64, wanted: u64) -> Result<TakenOut> {
         self.directory.take_out(retained, wanted)
     }
 
