@@ -15,27 +15,41 @@ use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
+use twal::disk::real::RealDisk;
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
+use twal::format::Holds;
 use twal::segment::{Directory, SegmentName, State};
-use twal::{Code, Entry, How, Log, Options, SizePolicy};
+use twal::{Code, Entry, How, IoEngine, Log, Options, SizePolicy};
 
 /// What becomes of a listing before it is handed on.
 type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
 
+/// What happens right behind the opening of a file.
+type Opened = Arc<dyn Fn(&str) + Send + Sync>;
+
 struct TamperedDisk {
-    disk: Arc<SimDisk>,
+    disk: Arc<dyn Disk>,
     tamper: Tamper,
+    opened: Opened,
+}
+
+impl TamperedDisk {
+    fn listing(disk: Arc<dyn Disk>, tamper: Tamper) -> TamperedDisk {
+        TamperedDisk { disk, tamper, opened: Arc::new(|_| ()) }
+    }
 }
 
 struct TamperedDir {
     dir: Arc<dyn Dir>,
     tamper: Tamper,
+    opened: Opened,
 }
 
 impl Disk for TamperedDisk {
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
-        Ok(Arc::new(TamperedDir { dir: self.disk.open_dir(path, create)?, tamper: Arc::clone(&self.tamper) }))
+        let dir = self.disk.open_dir(path, create)?;
+        Ok(Arc::new(TamperedDir { dir, tamper: Arc::clone(&self.tamper), opened: Arc::clone(&self.opened) }))
     }
 }
 
@@ -49,7 +63,7 @@ impl Dir for TamperedDir {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        self.dir.open(name, access)
+        self.dir.open(name, access).inspect(|_| (self.opened)(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -116,7 +130,7 @@ fn a_look_at_the_names_does_not_undo_a_rollover() {
         let _ = go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
         names
     });
-    let disk = TamperedDisk { disk: SimDisk::new(1), tamper };
+    let disk = TamperedDisk::listing(SimDisk::new(1), tamper);
     let directory = Directory::open(&disk, Path::new("/log"), true).unwrap();
     directory.publish(&directory.create_spare().unwrap(), name(1, 1, State::Active)).unwrap();
 
@@ -151,7 +165,7 @@ fn reader_that_overlooks(left_out: Range<u32>) -> (Directory, Directory) {
         }
         names
     });
-    let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
+    let reader = Directory::open(&TamperedDisk::listing(disk, tamper), Path::new("/log"), false).unwrap();
     reader.scan().unwrap();
     writer.hold_still(&Clock::simulated()).unwrap().archive(21).unwrap();
     (writer, reader)
@@ -210,7 +224,7 @@ fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
         names.retain(|name| !some || !name.starts_with("twal-0000000000000003-"));
         names
     });
-    let reader = open(&TamperedDisk { disk, tamper }, true);
+    let reader = open(&TamperedDisk::listing(disk, tamper), true);
 
     overlooked.store(3, Ordering::Relaxed);
     assert_eq!(reader.archive_next(1).unwrap().map(|next| (next.index, next.last_seq)), Some((2, 1)));
@@ -242,7 +256,7 @@ fn no_name_changes_after_close() {
         }
         names
     });
-    let tampered = TamperedDisk { disk: Arc::clone(&disk), tamper };
+    let tampered = TamperedDisk::listing(Arc::<SimDisk>::clone(&disk), tamper);
     let options = Options {
         segment_size: 64 << 10,
         log_size_max: 3 * (64 << 10),
@@ -263,4 +277,33 @@ fn no_name_changes_after_close() {
         assert_eq!(disk.names(), names);
         assert!(names.iter().filter(|name| name.ends_with("archived")).count() < 5, "{names:?}");
     });
+}
+
+/// A backup of hard links gives the file of holds that was replaced a name: who waited for its lock believed it.
+#[test]
+fn holds_that_were_replaced_meanwhile_are_read_anew() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("directory-holds");
+    let _ = std::fs::remove_dir_all(&path);
+    let (clock, disk) = (Clock::real(), Arc::new(RealDisk::new(IoEngine::Blocking, true, true)));
+    let other = Directory::open(disk.as_ref(), &path, true).unwrap();
+    other.belongs_to([1; 16], false, false);
+    let turns = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&turns);
+    let (clock_there, linked) = (clock.clone(), path.join("backup"));
+    let replace = Arc::new(move |name: &str| {
+        if name == "twal-holds" && left.swap(0, Ordering::Relaxed) == 1 {
+            assert!(linked.exists());
+            other.hold_still(&clock_there).unwrap().rewrite(Holds { number: 2, all: Vec::new() }).unwrap();
+        }
+    });
+    let tampered = TamperedDisk { disk, tamper: Arc::new(|names| names), opened: replace };
+    let writer = Directory::open(&tampered, &path, false).unwrap();
+    writer.belongs_to([1; 16], true, false);
+    writer.hold_still(&clock).unwrap().rewrite(Holds { number: 1, all: Vec::new() }).unwrap();
+    std::fs::hard_link(path.join("twal-holds"), path.join("backup")).unwrap();
+
+    turns.store(1, Ordering::Relaxed);
+    assert_eq!(writer.hold_still(&clock).unwrap().holds().number, 2);
+    drop(writer);
+    std::fs::remove_dir_all(&path).unwrap();
 }

@@ -562,6 +562,11 @@ impl World {
         })
     }
 
+    pub(super) fn identity(&mut self, file: u64) -> io::Result<(u64, u64)> {
+        let name = self.label(file);
+        self.call(CallKind::Stat, self.files.contains_key(&file), &name, |world| Ok((1, world.files[&file].ino)))
+    }
+
     pub(super) fn count_names(&mut self, file: u64) -> io::Result<u64> {
         let name = self.label(file);
         self.call(CallKind::Stat, self.files.contains_key(&file), &name, |world| {

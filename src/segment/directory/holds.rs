@@ -2,8 +2,8 @@
 //!
 //! Whoever gives segments back, and whoever changes a hold, in this process or
 //! in another, has the file locked meanwhile (OFD lock, byte 0).  The file is
-//! replaced by rename, so a lock may turn out to be on the one before: that has
-//! no name any more, and the lock is taken again.
+//! replaced by rename, so a lock may turn out to be on the one before: then the
+//! name is another file's, and the lock is taken again.
 //!
 //! Only the log's writer makes the first one: else it could give away, with
 //! nothing to lock, what a hold in the making is for.
@@ -138,10 +138,12 @@ impl Directory {
             if !file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed)? {
                 return Ok(false);
             }
-            // Without a name it is the one that was replaced while this one waited for its lock.
-            let named = file.names().map_err(failed)? > 0;
-            locked = named.then_some(file);
-            Ok(named)
+            // Another one may have replaced it while this one waited for its lock.  That it has a name says nothing: a
+            // backup may have linked it.
+            let Some(named) = self.open_holds(Access::Read)? else { return Ok(false) };
+            let same = named.identity().map_err(failed)? == file.identity().map_err(failed)?;
+            locked = same.then_some(file);
+            Ok(same)
         })?;
         if !done {
             return Err(Error::new(Code::Locked, format!("another process is changing {HOLDS}")));
@@ -216,7 +218,7 @@ impl HeldDirectory<'_> {
             directory.rename(HOLDS_NEW, HOLDS)?;
         }
         directory.holding.expected.store(true, Ordering::Release);
-        // The one before is unlocked with this: who waits for it finds it without a name.
+        // The one before is unlocked with this: who waits for it finds its name taken.
         self.file = Some(file);
         self.holds = holds;
         directory.sync()?;
