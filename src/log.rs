@@ -468,6 +468,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     let commit =
         Commit::start(Arc::clone(&directory), config.clone(), clock.clone(), Arc::clone(&counters), threads, from)?;
     keep::remember(&directory, &commit)?;
+    let kept = Kept::of_writer(Arc::clone(commit.asked()));
     Ok(Inner {
         directory,
         log_id,
@@ -477,7 +478,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
-        kept: Kept::default(),
+        kept,
         compacting: Mutex::new(()),
     })
 }

@@ -216,7 +216,7 @@ fn a_trim_that_is_stopped_keeps_the_spares_it_made() {
     let third = machine.disk.names().into_iter().find(|name| name.starts_with("twal-0000000000000003-")).unwrap();
     machine.disk.put_what_is_no_file(&third);
     assert_eq!(code(log.trim(19)), Some(Code::Corrupt));
-    assert_eq!(log.stats().segments_recycled, 1);
+    assert_eq!(log.stats().segments_recycled, 2);
     assert_eq!(log.segments().unwrap_err().segment, 3);
     append(&log).unwrap();
 }
@@ -313,4 +313,22 @@ fn a_trim_of_a_full_log_makes_room() {
     let mut machine = Machine::new(1);
     machine.options.log_size_max = 3 * (64 << 10) - 1;
     assert_eq!(code(machine.open()), Some(Code::Inval));
+}
+
+/// The program has trimmed once; the follower, in another process, moves on while the log is full.
+#[test]
+fn a_hold_that_a_reader_moves_on_makes_room() {
+    let mut machine = Machine::new(1);
+    machine.options.log_size_max = 5 * (64 << 10);
+    let log = machine.open().unwrap();
+    log.hold_set("follower", 1).unwrap();
+    let last = full(&log);
+    log.trim(last + 1).unwrap();
+    assert_eq!(full(&log), last, "it is all held");
+    let reader = machine.open_to_read();
+    reader.hold_set("follower", last).unwrap();
+    assert!(full(&log) > last);
+    assert!(log.first_seq() <= last);
+    log.close().unwrap();
+    assert_eq!(machine.verify(), []);
 }

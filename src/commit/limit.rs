@@ -5,8 +5,9 @@
 //! that is a full disk: whoever needs the spare is refused before a number is
 //! given, what is there already has room for its marks and seals, and a trim or a
 //! compaction that gives files back ends it.  A file that is used again adds
-//! nothing and is never refused.  Before anything is refused, released segments
-//! that are only kept by retention go.  Under the other policy the spare is made, and
+//! nothing and is never refused.  Before anything is refused, what a hold
+//! has let go meanwhile is released, and released segments that are only kept by
+//! retention go.  Under the other policy the spare is made, and
 //! whoever asked for hints is told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,10 +47,16 @@ impl Commit {
         if self.beyond_limit()?.is_none() {
             return Ok(());
         }
-        let fits = self
-            .directory
-            .hold_still(&self.clock)
-            .and_then(|held| self.make_fit(&held).inspect_err(|error| self.poison_if_names_are_lost(error)));
+        let fits = self.directory.hold_still(&self.clock).and_then(|held| {
+            // A hold that another process has moved on since lets go what was asked for then.
+            let below_seq = self.asked.asked_seq().min(self.asked.hold_seq());
+            let archived = if below_seq > 0 { held.archive(below_seq) } else { Ok(0) };
+            let fits = archived.and_then(|archived| {
+                self.counters.segments_archived.add(archived);
+                self.make_fit(&held)
+            });
+            fits.inspect_err(|error| self.poison_if_names_are_lost(error))
+        });
         // Why nothing could be given back is told by the next trim.
         drop(fits);
         let Some((taken, size_max)) = self.beyond_limit()? else { return Ok(()) };

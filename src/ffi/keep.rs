@@ -53,8 +53,11 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 /// A hold has a name: who needs the records, or what for, such as "snapshot",
 /// "follower/2", "archive".  It only moves forward.  Whole segments are
 /// released, so a hold inside a segment keeps all of that segment.  What was
-/// trimmed and a hold was in the way of is released as soon as the hold moves
-/// on, without another trim; a hold by itself releases nothing.
+/// trimmed and a hold was in the way of is released without another trim: as
+/// soon as the hold moves on, if that is done by the handle that is open for
+/// writing; else by its next trim that reaches so far or move of a hold, or
+/// before it refuses an append at log_size_max.  A writer that is opened anew has to trim again.  A
+/// hold by itself releases nothing.
 ///
 /// A hold is durable when this returns TWAL_OK.  The first one that a log ever
 /// has, its writer sets (it begins a new segment for it, whose header says that
@@ -290,8 +293,8 @@ pub unsafe extern "C" fn twal_archive_done(log: *mut twal_log, index: u64) -> c_
 /// Says who is told when the log would grow beyond options.log_size_max.
 ///
 /// Each time that one more file would take the log beyond the limit, hint is
-/// called, before the file is made or, with TWAL_SIZE_REFUSE, refused: that is
-/// the moment for a checkpoint and a trim.  It is called on the thread of
+/// called, about when the file is made or, with TWAL_SIZE_REFUSE, refused: that
+/// is the moment for a checkpoint and a trim.  It is called on the thread of
 /// twal's that makes the calls of twal_sync_async(), one call at a time, under
 /// no lock: it may call every function of twal, and wait in it, but not close
 /// this log, and must not throw, longjmp() or end its thread.  While one call

@@ -180,7 +180,7 @@ impl Log {
         }
         let held = self.inner.directory.hold_nothing(&self.inner.clock)?;
         // The trim that failed for the lost holds asked too: the first one that is set anew must not do it.
-        self.inner.kept.ask_for_nothing();
+        self.inner.kept.asked.ask_for_nothing();
         let none = Holds { number: held.holds().number + 1, all: Vec::new() };
         commit.rewrite_holds(held, none)
     }
@@ -261,7 +261,7 @@ impl Log {
         let failed = |error| Error::os(format_args!("cannot look at {name_now}"), &error).in_segment(name.index);
         let retained = inner.config.max_retained_segments;
         let all = holds.map_or(&[][..], |holds| &holds.all);
-        let held_by = match retain::held_by(names, at, retained, inner.kept.hold_seq(), all) {
+        let held_by = match retain::held_by(names, at, retained, inner.kept.asked.hold_seq(), all) {
             HeldBy::Nobody if name.state == State::Archived && file.is_locked(LockByte::Reader).map_err(failed)? => {
                 HeldBy::Reader
             }
@@ -297,12 +297,12 @@ impl Log {
 
     /// Releases what lies below `below_seq` and nothing holds; what a hold is in the way of, later.
     pub(super) fn release(&self, commit: &Arc<Commit>, below_seq: u64) -> Result<()> {
-        let kept = &self.inner.kept;
+        let asked = &self.inner.kept.asked;
         if self.inner.directory.keeps_holds() {
             // First: a hold that moves on meanwhile finds it, or this finds the hold moved.
-            kept.ask_for(below_seq);
+            asked.ask_for(below_seq);
         }
-        commit.trim(below_seq.min(kept.hold_seq()))
+        commit.trim(below_seq.min(asked.hold_seq()))
     }
 
     /// From this number on a hold keeps everything.
@@ -341,7 +341,7 @@ impl Log {
         } else {
             commit.rewrite_holds(held, changed)?;
         }
-        match inner.kept.asked_seq() {
+        match inner.kept.asked.asked_seq() {
             0 => Ok(()),
             asked_seq => self.release(commit, asked_seq),
         }
