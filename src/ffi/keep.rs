@@ -106,7 +106,7 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, seq: u64) -> c_int {
     guard_uncancelled(|| {
-        // First, as every argument.  SAFETY: NULL or a C string (C contract).
+        // SAFETY: NULL or a C string (C contract).  First, as every argument is.
         let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
         unsafe { call(log, Purpose::Change, always, |log| log.hold_set(name.as_str(), seq)) }
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, 
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_drop(log: *mut twal_log, name: *const c_char) -> c_int {
     guard_uncancelled(|| {
-        // First, as every argument.  SAFETY: NULL or a C string (C contract).
+        // SAFETY: NULL or a C string (C contract).  First, as every argument is.
         let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
         unsafe { call(log, Purpose::Change, always, |log| log.hold_drop(name.as_str())) }
