@@ -41,7 +41,7 @@ static void refuses(const char *dir)
 {
     twal_options options = t_options_small();
     options.max_retained_segments = 1;
-    options.log_size_max = 2 * 64 * T_KIB - 1;
+    options.log_size_max = 3 * 64 * T_KIB - 1;
     twal_log *log = NULL;
     t_code(twal_open(dir, &options, &log), TWAL_E_INVAL);
     options.log_size_max = LIMIT;

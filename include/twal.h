@@ -1136,8 +1136,9 @@ typedef struct twal_options {
     uint64_t spares;
     /**
      * Bytes that the log's files may take, segments (archived ones too) and
-     * prepared files together; at least two segments.  Looked at where a file
-     * would be made, never by an append.  0: without limit.
+     * prepared files together; at least three segments.  Looked at where a file
+     * would be made, never by an append.  At the limit fewer archived segments
+     * are kept than max_retained_segments, down to one.  0: without limit.
      */
     uint64_t log_size_max;
     /**
@@ -3621,8 +3622,11 @@ int twal_read(twal_log *log,
  * A hold has a name: who needs the records, or what for, such as "snapshot",
  * "follower/2", "archive".  It only moves forward.  Whole segments are
  * released, so a hold inside a segment keeps all of that segment.  What was
- * trimmed and a hold was in the way of is released as soon as the hold moves
- * on, without another trim; a hold by itself releases nothing.
+ * trimmed and a hold was in the way of is released without another trim: as
+ * soon as the hold moves on, if that is done by the handle that is open for
+ * writing; else by its next trim that reaches so far or move of a hold, or
+ * before it refuses an append at log_size_max.  A writer that is opened anew has to trim again.  A
+ * hold by itself releases nothing.
  *
  * A hold is durable when this returns TWAL_OK.  The first one that a log ever
  * has, its writer sets (it begins a new segment for it, whose header says that
@@ -3648,8 +3652,11 @@ int twal_read(twal_log *log,
  *   TWAL_E_STATE      the hold is further already, the detail's seq tells
  *                     where; or the log is open for reading only and has no
  *                     holds yet
- *   TWAL_E_BUSY       there are 64 holds already
- *   TWAL_E_CORRUPT    twal-holds is damaged or was lost
+ *   TWAL_E_BUSY       there are 64 holds already; or the log is open for
+ *                     reading only, and its segments changed too fast to be
+ *                     listed or are damaged
+ *   TWAL_E_CORRUPT    twal-holds is damaged or was lost; or twal-holds-new is
+ *                     not a file: a repair moves it away
  *   TWAL_E_VERSION    it is a later release's
  *   TWAL_E_LOCKED     another process was changing it for 2 seconds
  *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
@@ -3705,6 +3712,8 @@ int twal_hold_drop(twal_log *log,
  *   TWAL_E_CLOSED     twal_close() has begun
  *   TWAL_E_READ_ONLY  the log is open for reading only
  *   TWAL_E_POISONED   an earlier write or flush failed
+ *   TWAL_E_CORRUPT    twal-holds, or twal-holds-new beside it, is not a file
+ *                     (but a directory, say): a repair moves it away
  *   TWAL_E_LOCKED, TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO,
  *   TWAL_E_PANIC      as twal_hold_set()
  *
@@ -3775,6 +3784,7 @@ int twal_holds(const twal_log *log,
  *   TWAL_E_CLOSED    twal_close() has begun
  *   TWAL_E_NOTFOUND  there is none now
  *   TWAL_E_STATE     there is no hold "archive"
+ *   TWAL_E_BUSY      as twal_hold_set(), not for the number of holds
  *   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
  *                    as twal_holds()
  *   TWAL_E_PANIC     a bug in twal was caught
@@ -3816,8 +3826,8 @@ int twal_archive_done(twal_log *log,
  * Says who is told when the log would grow beyond options.log_size_max.
  *
  * Each time that one more file would take the log beyond the limit, hint is
- * called, before the file is made or, with TWAL_SIZE_REFUSE, refused: that is
- * the moment for a checkpoint and a trim.  It is called on the thread of
+ * called, about when the file is made or, with TWAL_SIZE_REFUSE, refused: that
+ * is the moment for a checkpoint and a trim.  It is called on the thread of
  * twal's that makes the calls of twal_sync_async(), one call at a time, under
  * no lock: it may call every function of twal, and wait in it, but not close
  * this log, and must not throw, longjmp() or end its thread.  While one call

@@ -40,6 +40,7 @@ pub use crate::segment::retain::HeldBy;
 pub use crate::segment::State as SegmentState;
 pub use compact::{Candidate, CompactOptions};
 pub use iter::{Iter, IterOptions};
+pub(crate) use keep::name_of;
 pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;
@@ -446,6 +447,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     report.frames_rewritten = opened.frames_rewritten;
     let log_id = found.log_id;
     keep::look(&directory, &mut report, (log_id, true), opened.keeps_holds);
+    keep::end_at(&directory, found.end.last_seq, &found.newest.name, clock)?;
     let config = opened.config.clone();
     if opened.created {
         counters.segments_created.one();
@@ -465,6 +467,8 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
     };
     let commit =
         Commit::start(Arc::clone(&directory), config.clone(), clock.clone(), Arc::clone(&counters), threads, from)?;
+    keep::remember(&directory, &commit)?;
+    let kept = Kept::of_writer(Arc::clone(commit.asked()));
     Ok(Inner {
         directory,
         log_id,
@@ -474,7 +478,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         report,
         side: Side::Writer(commit),
         closed: AtomicBool::new(false),
-        kept: Kept::default(),
+        kept,
         compacting: Mutex::new(()),
     })
 }

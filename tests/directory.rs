@@ -14,27 +14,42 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use twal::base::clock::Clock;
+use twal::commit::Threads;
+use twal::disk::real::RealDisk;
 use twal::disk::sim::SimDisk;
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
+use twal::format::Holds;
 use twal::segment::{Directory, SegmentName, State};
-use twal::Code;
+use twal::{Code, Entry, How, IoEngine, Log, Options, SizePolicy};
 
 /// What becomes of a listing before it is handed on.
 type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
 
+/// What happens right behind the opening of a file.
+type Opened = Arc<dyn Fn(&str) + Send + Sync>;
+
 struct TamperedDisk {
-    disk: Arc<SimDisk>,
+    disk: Arc<dyn Disk>,
     tamper: Tamper,
+    opened: Opened,
+}
+
+impl TamperedDisk {
+    fn listing(disk: Arc<dyn Disk>, tamper: Tamper) -> TamperedDisk {
+        TamperedDisk { disk, tamper, opened: Arc::new(|_| ()) }
+    }
 }
 
 struct TamperedDir {
     dir: Arc<dyn Dir>,
     tamper: Tamper,
+    opened: Opened,
 }
 
 impl Disk for TamperedDisk {
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
-        Ok(Arc::new(TamperedDir { dir: self.disk.open_dir(path, create)?, tamper: Arc::clone(&self.tamper) }))
+        let dir = self.disk.open_dir(path, create)?;
+        Ok(Arc::new(TamperedDir { dir, tamper: Arc::clone(&self.tamper), opened: Arc::clone(&self.opened) }))
     }
 }
 
@@ -48,7 +63,7 @@ impl Dir for TamperedDir {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        self.dir.open(name, access)
+        self.dir.open(name, access).inspect(|_| (self.opened)(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -115,7 +130,7 @@ fn a_look_at_the_names_does_not_undo_a_rollover() {
         let _ = go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
         names
     });
-    let disk = TamperedDisk { disk: SimDisk::new(1), tamper };
+    let disk = TamperedDisk::listing(SimDisk::new(1), tamper);
     let directory = Directory::open(&disk, Path::new("/log"), true).unwrap();
     directory.publish(&directory.create_spare().unwrap(), name(1, 1, State::Active)).unwrap();
 
@@ -150,7 +165,7 @@ fn reader_that_overlooks(left_out: Range<u32>) -> (Directory, Directory) {
         }
         names
     });
-    let reader = Directory::open(&TamperedDisk { disk, tamper }, Path::new("/log"), false).unwrap();
+    let reader = Directory::open(&TamperedDisk::listing(disk, tamper), Path::new("/log"), false).unwrap();
     reader.scan().unwrap();
     writer.hold_still(&Clock::simulated()).unwrap().archive(21).unwrap();
     (writer, reader)
@@ -179,4 +194,116 @@ fn a_segment_that_is_missing_is_not_looked_for_for_ever() {
     let (_writer, reader) = reader_that_overlooks(1..1001);
     let error = reader.open_segment(2, Access::Read).map(drop).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
+}
+
+/// Segments of one record.
+fn append_and_roll(log: &Log, segments: u32) {
+    for _ in 0..segments {
+        let entry = Entry { data: b"one", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        log.append(&entry, How::default()).unwrap();
+        log.roll().unwrap();
+    }
+}
+
+/// A reader decides by a segment's neighbours: one that a listing left out would be given away with the one before it.
+#[test]
+fn a_reader_moves_no_hold_past_a_name_that_was_left_out() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_size: 64 << 10, ..Options::default() };
+    let open = |disk: &dyn Disk, read_only| {
+        let options = Options { read_only, ..options.clone() };
+        Log::open_on(disk, Path::new("/log"), &options, Clock::simulated(), Threads::None).unwrap()
+    };
+    let writer = open(disk.as_ref(), false);
+    writer.hold_set("archive", 0).unwrap();
+    append_and_roll(&writer, 4);
+    let overlooked = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&overlooked);
+    let tamper = Arc::new(move |mut names: Vec<String>| {
+        let some = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        names.retain(|name| !some || !name.starts_with("twal-0000000000000003-"));
+        names
+    });
+    let reader = open(&TamperedDisk::listing(disk, tamper), true);
+
+    overlooked.store(3, Ordering::Relaxed);
+    assert_eq!(reader.archive_next(1).unwrap().map(|next| (next.index, next.last_seq)), Some((2, 1)));
+    overlooked.store(3, Ordering::Relaxed);
+    let second = reader.segments().unwrap()[1].clone();
+    assert_eq!((second.index, second.first_seq, second.last_seq), (2, 1, 1));
+    overlooked.store(3, Ordering::Relaxed);
+    reader.archive_done(2).unwrap();
+    assert_eq!(reader.archive_next(0).unwrap().map(|next| next.index), Some(3));
+    overlooked.store(u32::MAX, Ordering::Relaxed);
+    assert_eq!(reader.archive_done(4).unwrap_err().code, Code::Busy);
+    assert_eq!(reader.segments().unwrap().len(), 5, "of the six");
+}
+
+/// A trim that another thread is in the middle of: when close returns the directory may be another writer's.
+#[test]
+fn no_name_changes_after_close() {
+    let disk = SimDisk::new(1);
+    let (listed, when_listed) = mpsc::channel();
+    let (changed, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    let trimming = Arc::new(AtomicU32::new(0));
+    let paused = Arc::clone(&trimming);
+    let tamper = Arc::new(move |names| {
+        if paused.swap(0, Ordering::Relaxed) == 1 {
+            listed.send(()).unwrap();
+            // Until the log is closed; or not, if that waits for the trim.
+            let _ = go_on.lock().unwrap().recv_timeout(Duration::from_millis(200));
+        }
+        names
+    });
+    let tampered = TamperedDisk::listing(Arc::<SimDisk>::clone(&disk), tamper);
+    let options = Options {
+        segment_size: 64 << 10,
+        log_size_max: 3 * (64 << 10),
+        log_size_policy: Some(SizePolicy::Hint),
+        ..Options::default()
+    };
+    let log = Log::open_on(&tampered, Path::new("/log"), &options, Clock::simulated(), Threads::None).unwrap();
+    append_and_roll(&log, 5);
+    trimming.store(1, Ordering::Relaxed);
+
+    std::thread::scope(|scope| {
+        let trim = scope.spawn(|| log.trim(6));
+        when_listed.recv().unwrap();
+        log.close().unwrap();
+        let names = disk.names();
+        let _ = changed.send(());
+        trim.join().unwrap().unwrap();
+        assert_eq!(disk.names(), names);
+        assert!(names.iter().filter(|name| name.ends_with("archived")).count() < 5, "{names:?}");
+    });
+}
+
+/// A backup of hard links gives the file of holds that was replaced a name: who waited for its lock believed it.
+#[test]
+fn holds_that_were_replaced_meanwhile_are_read_anew() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("directory-holds");
+    let _ = std::fs::remove_dir_all(&path);
+    let (clock, disk) = (Clock::real(), Arc::new(RealDisk::new(IoEngine::Blocking, true, true)));
+    let other = Directory::open(disk.as_ref(), &path, true).unwrap();
+    other.belongs_to([1; 16], false, false);
+    let turns = Arc::new(AtomicU32::new(0));
+    let left = Arc::clone(&turns);
+    let (clock_there, linked) = (clock.clone(), path.join("backup"));
+    let replace = Arc::new(move |name: &str| {
+        if name == "twal-holds" && left.swap(0, Ordering::Relaxed) == 1 {
+            assert!(linked.exists());
+            other.hold_still(&clock_there).unwrap().rewrite(Holds { number: 2, all: Vec::new() }).unwrap();
+        }
+    });
+    let tampered = TamperedDisk { disk, tamper: Arc::new(|names| names), opened: replace };
+    let writer = Directory::open(&tampered, &path, false).unwrap();
+    writer.belongs_to([1; 16], true, false);
+    writer.hold_still(&clock).unwrap().rewrite(Holds { number: 1, all: Vec::new() }).unwrap();
+    std::fs::hard_link(path.join("twal-holds"), path.join("backup")).unwrap();
+
+    turns.store(1, Ordering::Relaxed);
+    assert_eq!(writer.hold_still(&clock).unwrap().holds().number, 2);
+    drop(writer);
+    std::fs::remove_dir_all(&path).unwrap();
 }

@@ -153,6 +153,9 @@ impl File for NotingFile {
     fn names(&self) -> Result<u64> {
         self.0.names()
     }
+    fn identity(&self) -> Result<(u64, u64)> {
+        self.0.identity()
+    }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.0.read_at(buf, offset)
     }

@@ -463,3 +463,33 @@ fn a_move_that_fails_is_undone() {
     // The moves of all four, and an exchange in front of two of them.
     assert_eq!((undone, unfinished), (6, 0));
 }
+
+/// From some rename on every one fails, so nothing is put back either: the log is refused until it was repaired again.
+#[test]
+fn a_move_that_cannot_be_undone_leaves_the_log_refused() {
+    let three = (0..400).map(Past::live).find(|past| past.files.len() == 3 && past.files[1].0.ends_with("sealed"));
+    let past = three.expect("there is such a past");
+    let odd = ["twal-stray", past.newest(), "twal-spare-900"];
+    let mut refused = 0;
+    for k in 0.. {
+        let machine = past.machine.fork(k);
+        odd.iter().for_each(|name| machine.disk.put_what_is_no_file(name));
+        let before = machine.disk.names();
+        machine.disk.fail_from(Some(CallKind::Rename), k, libc::EIO);
+        let failed = repairs::plan(&machine).and_then(|mut repair| repair.apply(Path::new("backup"), true));
+        machine.disk.clear_faults();
+        if failed.is_ok() {
+            break;
+        }
+        let sign = machine.disk.names().iter().any(|name| name == "twal-repair-unfinished");
+        assert!(sign || machine.disk.names() == before, "rename {k}: {:?}", machine.disk.names());
+        assert!(machine.open().is_err(), "rename {k}");
+        refused += u64::from(sign);
+        let left = |dir| machine.disk.count_what_is_no_file(Path::new(dir));
+        assert_eq!(left("log") + left("backup"), odd.len(), "rename {k}");
+        repairs::plan(&machine).and_then(|mut repair| repair.apply(Path::new("backup"), true)).unwrap();
+        assert_eq!(left("backup"), odd.len(), "rename {k}");
+        machine.open().unwrap_or_else(|error| panic!("rename {k}: after the repair: {error}")).close().unwrap();
+    }
+    assert!(refused >= 3, "{refused}");
+}

@@ -211,9 +211,9 @@ impl Config {
                 "segment_size {size} is not a multiple of {block} from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"
             )));
         }
-        // The active segment, and the one that follows it.
-        if let Some(max) = self.log_size_max.filter(|max| *max < 2 * size) {
-            return Err(inval(format!("log_size_max {max} is less than two segments of {size} bytes")));
+        // The newest released segment, the active one, and the one that follows it.
+        if let Some(max) = self.log_size_max.filter(|max| *max < 3 * size) {
+            return Err(inval(format!("log_size_max {max} is less than three segments of {size} bytes")));
         }
         let holds = record_room(size, block).ok_or_else(|| {
             inval(format!(
@@ -275,8 +275,8 @@ mod tests {
         assert_eq!(code(Options { block_size: 65536, segment_size: 65536, ..Options::default() }), Some(Code::Inval));
         assert_eq!(code(Options { ring_size: u64::MAX, ..Options::default() }), Some(Code::Inval));
         assert_eq!(code(Options { record_size_max: 64 << 20, ..Options::default() }), Some(Code::Inval));
-        assert_eq!(code(Options { log_size_max: (128 << 20) - 1, ..Options::default() }), Some(Code::Inval));
-        assert_eq!(code(Options { log_size_max: 128 << 20, ..Options::default() }), None);
+        assert_eq!(code(Options { log_size_max: (192 << 20) - 1, ..Options::default() }), Some(Code::Inval));
+        assert_eq!(code(Options { log_size_max: 192 << 20, ..Options::default() }), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::base::limits::ZERO_PIECE;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::Holds;
-use crate::segment::{spare, HeldDirectory, SegmentName, Spare};
+use crate::segment::{spare, HeldDirectory, SegmentName, Spare, TakenOut};
 
 /// How far ahead of the tail the first segment's file is kept zeroed, bytes.
 const ZERO_AHEAD: u64 = 8 << 20;
@@ -122,6 +122,10 @@ impl Commit {
 
     /// Between the pieces of a file that nobody waits for: appends may need zeros where they are.
     fn zero_if_due(&self) -> Result<()> {
+        if let Some(first) = self.latch.first() {
+            // Nothing is written after a failure.
+            return Err(Error::poisoned_by(&first));
+        }
         let Some(chore) = zero_chore(&self.lock()) else { return Ok(()) };
         // Unlike what is wrong with a spare, this is the log's failure, whatever the system calls it.
         self.keep(chore).map_err(|error| Error { code: Code::Io, ..error })?;
@@ -155,7 +159,7 @@ impl Commit {
                 0
             }
         };
-        let (spares, removed) = held.take_out(self.config.max_retained_segments, wanted)?;
+        let TakenOut { spares, removed, failed } = held.take_out(self.config.max_retained_segments, wanted)?;
         self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
@@ -165,13 +169,15 @@ impl Commit {
                 self.directory.remove_spare(spare)?;
             }
         }
+        let made_fit = failed.map_or_else(|| self.make_fit(held), Err);
+        let removed = removed + made_fit.as_ref().copied().unwrap_or(0);
         self.directory.keep_room();
         if removed > 0 {
             self.has_room_again();
         }
         self.room.open();
         self.chores.open();
-        Ok(())
+        made_fit.map(drop)
     }
 
     /// There is room on the device again: an append that was refused may try.
@@ -211,7 +217,7 @@ impl Commit {
     }
 
     /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
-    fn poison_if_names_are_lost(&self, error: &Error) {
+    pub(super) fn poison_if_names_are_lost(&self, error: &Error) {
         if error.code == Code::Io {
             self.poison_by(error.clone());
         }

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod asked;
 mod composer;
 mod gather;
 mod keeper;
@@ -50,6 +51,7 @@ use crate::mem::{AlignedBuf, Gate};
 use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
+pub use asked::Asked;
 use composer::Composer;
 pub use limit::Hint;
 use limit::Hints;
@@ -102,6 +104,7 @@ pub struct Commit {
     notify: Notify,
     /// Whoever is told that the log grows too large.
     hints: Hints,
+    asked: Arc<Asked>,
 }
 
 /// What every append changes, from the start of a cache line on: two producers hand these from one CPU to the other.
@@ -122,6 +125,11 @@ impl Commit {
     /// The directory of the log.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// What is to be released.
+    pub fn asked(&self) -> &Arc<Asked> {
+        &self.asked
     }
 
     /// Config with the log's own values.
@@ -496,6 +504,8 @@ impl Commit {
 
     /// Gives every file and lock back.  Nothing is written any more.
     fn release(&self) -> Result<()> {
+        // First: a trim that is still waiting for the holds must not change names that are another writer's.
+        self.directory.end_changes();
         let mut queue = self.lock();
         queue.ready.clear();
         queue.planned.clear();

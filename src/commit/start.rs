@@ -110,6 +110,7 @@ impl Commit {
             chores: Gate::default(),
             notify: Notify::default(),
             hints: Hints::default(),
+            asked: Arc::default(),
         });
         commit.write_first_frame()?;
         if threads == Threads::Own {

@@ -157,6 +157,9 @@ pub trait File: Send + Sync {
     /// Names that the file has: a backup may have linked it.
     fn names(&self) -> io::Result<u64>;
 
+    /// Which file it is: the same for every descriptor of it, and for no other file meanwhile.
+    fn identity(&self) -> io::Result<(u64, u64)>;
+
     /// Reads at `offset`; fewer bytes than asked only where the file ends.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 

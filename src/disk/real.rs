@@ -488,6 +488,11 @@ impl File for RealFile {
         Ok(nix::sys::stat::fstat(&self.fd)?.st_nlink)
     }
 
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        let about = nix::sys::stat::fstat(&self.fd)?;
+        Ok((about.st_dev, about.st_ino))
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let _uncancelled = Uncancelled::begin();
         let mut done = 0;

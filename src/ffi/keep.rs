@@ -9,7 +9,8 @@ use super::log::twal_log;
 use super::segments::{segment_of, twal_segment};
 use super::sized::{self, put_text, Grows};
 use crate::base::{Code, Error, Result};
-use crate::log::{HoldInfo, Log};
+use crate::format::HoldName;
+use crate::log::{name_of, HoldInfo, Log};
 use crate::Hint;
 
 /// A hold, as twal_holds() tells of it.
@@ -36,14 +37,14 @@ const _: () = assert!(size_of::<twal_hold>() == 56);
 ///
 /// # Safety
 ///
-/// `name` is NULL or a C string that nobody changes during `'a`.
-unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
+/// `name` is NULL or a C string that nobody changes meanwhile.
+unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
     if name.is_null() {
         return Err(Error::new(Code::Inval, "the name is NULL"));
     }
     // SAFETY: not NULL; the rest is the contract.
     let name = unsafe { CStr::from_ptr(name) };
-    name.to_str().map_err(|_| Error::new(Code::Inval, "a hold's name is visible ASCII"))
+    name_of(name.to_str().unwrap_or_default())
 }
 
 /// Keeps every record from a number on, until this hold has moved on or was
@@ -52,8 +53,11 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 /// A hold has a name: who needs the records, or what for, such as "snapshot",
 /// "follower/2", "archive".  It only moves forward.  Whole segments are
 /// released, so a hold inside a segment keeps all of that segment.  What was
-/// trimmed and a hold was in the way of is released as soon as the hold moves
-/// on, without another trim; a hold by itself releases nothing.
+/// trimmed and a hold was in the way of is released without another trim: as
+/// soon as the hold moves on, if that is done by the handle that is open for
+/// writing; else by its next trim that reaches so far or move of a hold, or
+/// before it refuses an append at log_size_max.  A writer that is opened anew has to trim again.  A
+/// hold by itself releases nothing.
 ///
 /// A hold is durable when this returns TWAL_OK.  The first one that a log ever
 /// has, its writer sets (it begins a new segment for it, whose header says that
@@ -79,8 +83,11 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 ///   TWAL_E_STATE      the hold is further already, the detail's seq tells
 ///                     where; or the log is open for reading only and has no
 ///                     holds yet
-///   TWAL_E_BUSY       there are 64 holds already
-///   TWAL_E_CORRUPT    twal-holds is damaged or was lost
+///   TWAL_E_BUSY       there are 64 holds already; or the log is open for
+///                     reading only, and its segments changed too fast to be
+///                     listed or are damaged
+///   TWAL_E_CORRUPT    twal-holds is damaged or was lost; or twal-holds-new is
+///                     not a file: a repair moves it away
 ///   TWAL_E_VERSION    it is a later release's
 ///   TWAL_E_LOCKED     another process was changing it for 2 seconds
 ///   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
@@ -99,10 +106,10 @@ unsafe fn name_at<'a>(name: *const c_char) -> Result<&'a str> {
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, seq: u64) -> c_int {
     guard_uncancelled(|| {
-        // SAFETY: NULL or a C string (C contract).
-        let name = unsafe { name_at(name) };
+        // SAFETY: NULL or a C string (C contract).  First, as every argument is.
+        let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
-        unsafe { call(log, Purpose::Change, always, |log| log.hold_set(name?, seq)) }
+        unsafe { call(log, Purpose::Change, always, |log| log.hold_set(name.as_str(), seq)) }
     })
 }
 
@@ -123,10 +130,10 @@ pub unsafe extern "C" fn twal_hold_set(log: *mut twal_log, name: *const c_char, 
 #[no_mangle]
 pub unsafe extern "C" fn twal_hold_drop(log: *mut twal_log, name: *const c_char) -> c_int {
     guard_uncancelled(|| {
-        // SAFETY: NULL or a C string (C contract).
-        let name = unsafe { name_at(name) };
+        // SAFETY: NULL or a C string (C contract).  First, as every argument is.
+        let name = unsafe { name_at(name)? };
         // SAFETY: NULL or an open log (C contract).
-        unsafe { call(log, Purpose::Change, always, |log| log.hold_drop(name?)) }
+        unsafe { call(log, Purpose::Change, always, |log| log.hold_drop(name.as_str())) }
     })
 }
 
@@ -145,6 +152,8 @@ pub unsafe extern "C" fn twal_hold_drop(log: *mut twal_log, name: *const c_char)
 ///   TWAL_E_CLOSED     twal_close() has begun
 ///   TWAL_E_READ_ONLY  the log is open for reading only
 ///   TWAL_E_POISONED   an earlier write or flush failed
+///   TWAL_E_CORRUPT    twal-holds, or twal-holds-new beside it, is not a file
+///                     (but a directory, say): a repair moves it away
 ///   TWAL_E_LOCKED, TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO,
 ///   TWAL_E_PANIC      as twal_hold_set()
 ///
@@ -227,6 +236,7 @@ fn hold_of(hold: &HoldInfo) -> twal_hold {
 ///   TWAL_E_CLOSED    twal_close() has begun
 ///   TWAL_E_NOTFOUND  there is none now
 ///   TWAL_E_STATE     there is no hold "archive"
+///   TWAL_E_BUSY      as twal_hold_set(), not for the number of holds
 ///   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
 ///                    as twal_holds()
 ///   TWAL_E_PANIC     a bug in twal was caught
@@ -283,8 +293,8 @@ pub unsafe extern "C" fn twal_archive_done(log: *mut twal_log, index: u64) -> c_
 /// Says who is told when the log would grow beyond options.log_size_max.
 ///
 /// Each time that one more file would take the log beyond the limit, hint is
-/// called, before the file is made or, with TWAL_SIZE_REFUSE, refused: that is
-/// the moment for a checkpoint and a trim.  It is called on the thread of
+/// called, about when the file is made or, with TWAL_SIZE_REFUSE, refused: that
+/// is the moment for a checkpoint and a trim.  It is called on the thread of
 /// twal's that makes the calls of twal_sync_async(), one call at a time, under
 /// no lock: it may call every function of twal, and wait in it, but not close
 /// this log, and must not throw, longjmp() or end its thread.  While one call

@@ -112,8 +112,9 @@ pub struct twal_options {
     /// Segment files prepared ahead of need, at most 1024.  0: 1.
     pub spares: u64,
     /// Bytes that the log's files may take, segments (archived ones too) and
-    /// prepared files together; at least two segments.  Looked at where a file
-    /// would be made, never by an append.  0: without limit.
+    /// prepared files together; at least three segments.  Looked at where a file
+    /// would be made, never by an append.  At the limit fewer archived segments
+    /// are kept than max_retained_segments, down to one.  0: without limit.
     pub log_size_max: u64,
     /// One of twal_size_policy.
     pub log_size_policy: u64,

@@ -49,7 +49,7 @@ impl Log {
     /// compacting this log.  Corrupt, Io, Locked also: the holds cannot be read.  Closed, ReadOnly, Poisoned.
     pub fn compact(&self, options: &CompactOptions, keep: &mut dyn FnMut(&Candidate<'_>) -> bool) -> Result<Compacted> {
         // As a trim: what the layer above holds, it alone lets go.
-        let below_seq = options.below_seq.min(self.inner.kept.hold_seq());
+        let below_seq = options.below_seq.min(self.inner.kept.asked.hold_seq());
         let mut chooser = |asked: &compact::Candidate<'_>| {
             keep(&Candidate {
                 record: Record::of(asked.header, asked.payload),

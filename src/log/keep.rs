@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{closed, Log, RecoveryReport, Side};
 use crate::base::bytes::len_u64;
+use crate::base::clock::Clock;
 use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Hint};
 use crate::disk::{Access, LockByte};
@@ -66,11 +67,50 @@ pub(super) fn look(
     directory.belongs_to(log_id, writer, keeps_holds);
     match directory.holds() {
         Ok(holds) => report.holds = len_u64(holds.all.len()),
-        Err(_) => report.holds_damaged = true,
+        // What cannot be read just now is no damage.
+        Err(error) => report.holds_damaged = matches!(error.code, Code::Corrupt | Code::Version),
     }
 }
 
-fn name_of(name: &str) -> Result<HoldName> {
+/// Moves back to the log's end what holds keep beyond it, before anything is written there: the log was cut by a
+/// repair, or lost what was not durable.  What comes next would lie below such a hold, and go for all it says.
+pub(super) fn end_at(directory: &Directory, last_seq: u64, newest: &SegmentName, clock: &Clock) -> Result<()> {
+    let fitting = |hold: &Hold| match hold.index {
+        0 => Hold { seq: hold.seq.min(last_seq + 1), ..*hold },
+        index if index > newest.index || hold.seq > last_seq + 1 => {
+            Hold { seq: hold.seq.min(newest.first_seq), index: index.min(newest.index), ..*hold }
+        }
+        _ => *hold,
+    };
+    // Where they cannot be read they keep everything.
+    let fits = |holds: &Holds| holds.all.iter().all(|hold| fitting(hold) == *hold);
+    if directory.holds().map_or(true, |holds| fits(&holds)) {
+        return Ok(());
+    }
+    let mut held = directory.hold_still(clock)?;
+    let all = held.holds().all.iter().map(fitting).collect();
+    let number = held.holds().number + 1;
+    held.rewrite(Holds { number, all })
+}
+
+/// A crash may have left holds that no header speaks of: lost, nobody would miss them.  What only lacks room for a new
+/// segment may come later; until then no reader sets one.
+pub(super) fn remember(directory: &Directory, commit: &Commit) -> Result<()> {
+    if !directory.keeps_holds() {
+        return Ok(());
+    }
+    match commit.remember_holds() {
+        Err(error) if commit.poison().is_some() => {
+            // The failure to report is the first one.
+            let _ = commit.close();
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A hold's name, if it can be one.
+pub fn name_of(name: &str) -> Result<HoldName> {
     HoldName::new(name)
         .ok_or_else(|| Error::new(Code::Inval, "a hold's name has 1 to 39 characters, visible ASCII without spaces"))
 }
@@ -89,6 +129,13 @@ impl Log {
         if seq > last_seq + 1 {
             let text = format!("a hold at {seq}: the last record is {last_seq}");
             return Err(Error::new(Code::Inval, text).about_seq(seq));
+        }
+        if let (Side::Writer(_), Some(before)) = (&self.inner.side, seq.checked_sub(1)) {
+            // A power cut must not leave a hold behind the log's end.
+            let commit = self.unpoisoned_writer()?;
+            if before > commit.durable_seq() {
+                commit.sync(before)?;
+            }
         }
         self.change_holds(&|holds, segments| {
             let first_seq = segments.get(retain::first_live(segments)).map_or(1, |segment| segment.first_seq);
@@ -132,6 +179,8 @@ impl Log {
             return Ok(());
         }
         let held = self.inner.directory.hold_nothing(&self.inner.clock)?;
+        // The trim that failed for the lost holds asked too: the first one that is set anew must not do it.
+        self.inner.kept.asked.ask_for_nothing();
         let none = Holds { number: held.holds().number + 1, all: Vec::new() };
         commit.rewrite_holds(held, none)
     }
@@ -166,14 +215,17 @@ impl Log {
             if index < hold.index {
                 return Ok(holds.clone());
             }
+            if segments.last().is_some_and(|newest| newest.index == index) {
+                return Err(not_sealed(index));
+            }
             let found = segments.windows(2).find(|pair| pair[0].index == index);
             let Some([segment, next]) = found else {
                 let gone = segments.first().is_some_and(|oldest| index < oldest.index);
                 let code = if gone { Code::Trimmed } else { Code::NotFound };
-                return Err(Error::new(code, format!("segment {index} is not sealed, or gone")).in_segment(index));
+                return Err(Error::new(code, format!("there is no segment {index}")).in_segment(index));
             };
             if segment.state == State::Active {
-                return Err(Error::new(Code::State, format!("segment {index} is not sealed yet")).in_segment(index));
+                return Err(not_sealed(index));
             }
             if !retain::keeps(hold, segment, next.first_seq) {
                 // The hold was set behind it.
@@ -189,7 +241,11 @@ impl Log {
     /// As `twal_segments`.
     pub fn segments(&self) -> Result<Vec<Segment>> {
         self.check_not_closed()?;
-        let names = self.segment_names()?;
+        let names = match self.segment_names() {
+            // Of a damaged log, those that are there.
+            Err(error) if error.code == Code::Busy => self.inner.directory.segments(),
+            names => names?,
+        };
         let holds = self.inner.directory.holds().ok();
         let all: Result<Vec<_>> = (0..names.len()).map(|at| self.segment_at(&names, at, holds.as_ref())).collect();
         Ok(all?.into_iter().flatten().collect())
@@ -205,7 +261,7 @@ impl Log {
         let failed = |error| Error::os(format_args!("cannot look at {name_now}"), &error).in_segment(name.index);
         let retained = inner.config.max_retained_segments;
         let all = holds.map_or(&[][..], |holds| &holds.all);
-        let held_by = match retain::held_by(names, at, retained, inner.kept.hold_seq(), all) {
+        let held_by = match retain::held_by(names, at, retained, inner.kept.asked.hold_seq(), all) {
             HeldBy::Nobody if name.state == State::Archived && file.is_locked(LockByte::Reader).map_err(failed)? => {
                 HeldBy::Reader
             }
@@ -241,12 +297,12 @@ impl Log {
 
     /// Releases what lies below `below_seq` and nothing holds; what a hold is in the way of, later.
     pub(super) fn release(&self, commit: &Arc<Commit>, below_seq: u64) -> Result<()> {
-        let kept = &self.inner.kept;
+        let asked = &self.inner.kept.asked;
         if self.inner.directory.keeps_holds() {
             // First: a hold that moves on meanwhile finds it, or this finds the hold moved.
-            kept.ask_for(below_seq);
+            asked.ask_for(below_seq);
         }
-        commit.trim(below_seq.min(kept.hold_seq()))
+        commit.trim(below_seq.min(asked.hold_seq()))
     }
 
     /// From this number on a hold keeps everything.
@@ -263,22 +319,29 @@ impl Log {
             Side::Reader(_) => None,
         };
         let mut held = inner.directory.hold_still(&inner.clock)?;
-        if commit.is_none() && !held.is_there() {
+        // After the lock: nothing is released while it is held.
+        let segments = self.segment_names()?;
+        let remembered = || -> Result<bool> {
+            let Some(newest) = segments.last() else { return Ok(false) };
+            Ok(peek(&inner.directory, newest.index)?.keeps_holds)
+        };
+        // If no header speaks of them and they are lost, a writer releases what was told to be kept.
+        if commit.is_none() && !(held.is_there() && remembered()?) {
             return Err(Error::new(Code::State, "the log keeps no holds yet: its writer sets the first one"));
         }
-        // After the lock: nothing is released while it is held.
-        let changed = change(held.holds(), &self.segment_names()?)?;
+        let changed = change(held.holds(), &segments)?;
         let same = changed.all == held.holds().all && held.is_there();
         let Some(commit) = commit else {
             return if same { Ok(()) } else { held.rewrite(changed) };
         };
         if same {
             drop(held);
-            // An earlier call may have come no further than to write them.
-            return commit.remember_holds();
+            // An earlier call may have come no further than to write them, or not released what they let go.
+            commit.remember_holds()?;
+        } else {
+            commit.rewrite_holds(held, changed)?;
         }
-        commit.rewrite_holds(held, changed)?;
-        match inner.kept.asked_seq() {
+        match inner.kept.asked.asked_seq() {
             0 => Ok(()),
             asked_seq => self.release(commit, asked_seq),
         }
@@ -300,9 +363,13 @@ impl Log {
     fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
-            Side::Reader(_) => Ok(self.inner.directory.scan()?.segments),
+            Side::Reader(_) => self.inner.directory.scan_whole(),
         }
     }
+}
+
+fn not_sealed(index: u64) -> Error {
+    Error::new(Code::State, format!("segment {index} is not sealed yet")).in_segment(index)
 }
 
 fn no_archive() -> Error {

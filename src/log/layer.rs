@@ -1,50 +1,29 @@
 //! What the transaction layer needs of a log, and nobody else: records of twal's own types, appended under a lock of
 //! that layer; a hold that no trim passes; places to begin reading at; and that there is one manager at a time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use super::Log;
 use crate::base::clock::Clock;
 use crate::base::counters::Counter;
 use crate::base::{Code, Error, Result};
-use crate::commit::{Entry, Turn};
+use crate::commit::{Asked, Entry, Turn};
 use crate::segment::retain;
 
 /// What the layer above has asked of this log.
+#[derive(Default)]
 pub(super) struct Kept {
-    /// No record from this number on is released; `u64::MAX`: nobody holds any.  It publishes nothing.
-    hold_seq: AtomicU64,
     /// A manager is there.
     managed: AtomicBool,
     recoveries: Counter,
-    /// The highest number that a release went below and a hold was in the way of: done when the hold moves on.
-    /// It publishes nothing.
-    asked_seq: AtomicU64,
-}
-
-impl Default for Kept {
-    fn default() -> Kept {
-        Kept {
-            hold_seq: AtomicU64::new(u64::MAX),
-            managed: AtomicBool::new(false),
-            recoveries: Counter::default(),
-            asked_seq: AtomicU64::new(0),
-        }
-    }
+    /// What is to be released, and what not; a writer's keeper knows it too.
+    pub(super) asked: Arc<Asked>,
 }
 
 impl Kept {
-    pub(super) fn hold_seq(&self) -> u64 {
-        self.hold_seq.load(Ordering::Acquire)
-    }
-
-    /// A release below `seq` could not be done as a whole.
-    pub(super) fn ask_for(&self, seq: u64) {
-        self.asked_seq.fetch_max(seq, Ordering::AcqRel);
-    }
-
-    pub(super) fn asked_seq(&self) -> u64 {
-        self.asked_seq.load(Ordering::Acquire)
+    pub(super) fn of_writer(asked: Arc<Asked>) -> Kept {
+        Kept { asked, ..Kept::default() }
     }
 }
 
@@ -81,7 +60,7 @@ impl Log {
 
     /// Nothing from `seq` on is released from now on.
     pub(crate) fn hold(&self, seq: u64) {
-        self.inner.kept.hold_seq.store(seq, Ordering::Release);
+        self.inner.kept.asked.hold(seq);
     }
 
     /// As `Commit::append_or_wait`, for records of twal's own types.

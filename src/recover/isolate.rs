@@ -6,10 +6,10 @@
 //!    a log's is                                                  a frame in it says that one of its records was durable
 //! B  what is no file (a directory, a link,   it is moved         unknown: nobody looks inside
 //!    a FIFO) and is named so, or as a
-//!    spare, as a second file of a segment,
-//!    as one that was released before the
-//!    newest of these, or as an unfinished
-//!    repair
+//!    spare, as the holds, as a second file
+//!    of a segment, as one that was released
+//!    before the newest of these, or as an
+//!    unfinished repair
 //! ```
 //!
 //! What is no file and is named as a segment of which there is no other file is that segment, damaged as a whole.
@@ -22,7 +22,7 @@ use crate::disk::Access;
 use crate::format::SegmentHeader;
 use crate::read::segment;
 use crate::segment::directory::{not_a_file, Listing};
-use crate::segment::name::spare_name;
+use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW};
 use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
 
 /// What is to go, and why: its name and what is wrong with it.
@@ -40,7 +40,8 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
             odd.push((step, unknown_name(name)));
         }
     }
-    for name in listing.spares.iter().map(|n| spare_name(*n)) {
+    let holds = [HOLDS, HOLDS_NEW].map(str::to_owned);
+    for name in listing.spares.iter().map(|n| spare_name(*n)).chain(holds) {
         if !directory.is_file(&name)? {
             odd.push((unknown(&name), not_a_file(&name)));
         }

@@ -4,7 +4,7 @@
 //! because the one in front of it would pass for the newest.  There a file is put in its place first, in one step, and
 //! what is moved has a spare's name by then.
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::segment::{Directory, Spare, UNFINISHED_REPAIR};
 
 /// One thing that was moved, or is on its way.
@@ -24,6 +24,15 @@ impl Moved {
     }
 }
 
+/// Why not all was moved.
+pub struct NotMoved {
+    /// What failed.
+    pub error: Error,
+    /// All is where it was.  Else a log without one of its files, or with the segment to be begun in the place of one,
+    /// could open; and a spare's name may be that of what was to be moved.
+    pub put_back: bool,
+}
+
 /// What was moved so far.
 pub struct Moves<'a> {
     directory: &'a Directory,
@@ -33,16 +42,16 @@ pub struct Moves<'a> {
 
 impl<'a> Moves<'a> {
     /// Moves `names` to `backup`, durably.  The segment that is `begun` gets its name here, if one of them has it.
-    /// On failure all is where it was.
+    /// On failure all is where it was, if [`NotMoved::put_back`] says so.
     pub fn make(
         directory: &'a Directory,
         names: &[String],
         begun: Option<(&Spare, &str)>,
         backup: &'a Directory,
-    ) -> Result<()> {
+    ) -> Result<(), NotMoved> {
         let mut moves = Moves { directory, backup, done: Vec::new() };
-        let made = moves.make_all(names, begun);
-        made.or_else(|error| moves.put_back().and(Err(error)))
+        // What failed first is the failure to report.
+        moves.make_all(names, begun).map_err(|error| NotMoved { error, put_back: moves.put_back().is_ok() })
     }
 
     fn make_all(&mut self, names: &[String], begun: Option<(&Spare, &str)>) -> Result<()> {

@@ -442,6 +442,10 @@ fn begun(
     config: &Config,
 ) -> Result<SegmentHeader> {
     let salt = crate::base::random::id()?;
+    let known = || names.iter().filter_map(|name| segment::peek(directory, name.index).ok());
+    // Also of those that go: the holds may be lost, and nobody would miss them.  A header that nobody can read said it
+    // perhaps, and the holds were lost with it: the file itself is left.
+    let keeps_holds = known().any(|header| header.keeps_holds);
     if let Some(before) = before {
         let index = before.header.index + 1;
         let before_offset = seal_offset(before, &chain)?;
@@ -453,15 +457,13 @@ fn begun(
             before_offset,
             generation: 0,
             segment_size: size_of_new(&before.header, config)?,
+            keeps_holds: keeps_holds || before.header.keeps_holds,
             ..before.header
         });
     }
     // The same log, if any header still says which.
-    let known = names.iter().find_map(|name| segment::peek(directory, name.index).ok());
     let fresh = crate::base::random::id()?;
-    // A header that nobody can read said it perhaps, and the holds were lost with it: the file itself is left.
-    let keeps_holds = known.is_some_and(|header| header.keeps_holds);
-    let (log_id, history_id, block_size, segment_size) = match known {
+    let (log_id, history_id, block_size, segment_size) = match known().next() {
         Some(header) => (header.log_id, header.history_id, header.block_size, size_of_new(&header, config)?),
         None => {
             let block = match config.block_size_asked {

@@ -7,7 +7,8 @@
 //!      not open until this repair is done or another one has been.  Without it a
 //!      log of which only the newest files were removed would look whole.
 //!      Then what is no file is moved to the copies.  Where that cannot be, it is
-//!      all put back, and nothing was changed.
+//!      all put back, and nothing was changed; where that cannot be either, the
+//!      sign stays, and another repair goes on from there.
 //!   3. What is restored; zeros over blocks behind the cut that cannot be read,
 //!      and the cut mark; a segment to be begun gets its header and the mark
 //!      while it is still a spare, and takes a damaged file's name in one step.
@@ -20,7 +21,7 @@
 
 use std::sync::Arc;
 
-use super::moves::Moves;
+use super::moves::{Moves, NotMoved};
 use super::plan::{End, Newest, Plan, Step, StepKind};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
@@ -62,9 +63,9 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     let kept = keep(directory, plan, begun.as_ref().map(|(spare, _)| spare).zip(begun_file.as_deref()), backup);
     let (copied, moved) = match kept {
         Ok(kept) => kept,
-        Err(error) => {
+        Err(NotMoved { error, put_back }) => {
             // Made for nothing.  The first failure is the one to report.
-            let _ = begun.map(|(spare, _)| directory.remove_spare(spare));
+            let _ = begun.filter(|_| put_back).map(|(spare, _)| directory.remove_spare(spare));
             return Err(error);
         }
     };
@@ -101,26 +102,28 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
 }
 
 /// Steps 1 and 2: copies, the sign of an unfinished repair, and the moves; which files were moved.  On failure nothing
-/// was changed.
+/// was changed; or the sign stays.
 fn keep(
     directory: &Directory,
     plan: &Plan,
     begun: Option<(&Spare, &str)>,
     backup: &Directory,
-) -> Result<(Backup, Vec<String>)> {
+) -> Result<(Backup, Vec<String>), NotMoved> {
+    let unchanged = |error| NotMoved { error, put_back: true };
     let mut moved = Vec::new();
     for step in plan.going() {
-        if !directory.is_file(&step.file)? {
+        if !directory.is_file(&step.file).map_err(unchanged)? {
             moved.push(step.file.clone());
         }
     }
-    let copied = copy_all(directory, plan.steps.iter().filter(|step| !moved.contains(&step.file)), backup)?;
-    directory.begin_repair()?;
-    if let Err(error) = Moves::make(directory, &moved, begun, backup) {
-        if !plan.unfinished {
-            directory.end_repair()?;
+    let files = plan.steps.iter().filter(|step| !moved.contains(&step.file));
+    let copied = copy_all(directory, files, backup).map_err(unchanged)?;
+    directory.begin_repair().map_err(unchanged)?;
+    if let Err(failed) = Moves::make(directory, &moved, begun, backup) {
+        if failed.put_back && !plan.unfinished {
+            directory.end_repair().map_err(unchanged)?;
         }
-        return Err(error);
+        return Err(failed);
     }
     Ok((copied, moved))
 }

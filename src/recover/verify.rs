@@ -24,7 +24,7 @@ use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
 use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::directory::{not_a_file, Listing};
-use crate::segment::name::{spare_name, HOLDS};
+use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW};
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What was read, and how much of it is damaged.
@@ -194,11 +194,12 @@ impl Verifier<'_, '_> {
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
             self.good = false;
         }
-        // Opening takes spares over.  One that goes meanwhile is none.
+        // Opening takes spares over, and new holds are written where the last ones were.  What goes meanwhile is none.
         let no_files = listing
             .spares
             .iter()
             .map(|n| spare_name(*n))
+            .chain([HOLDS_NEW.to_owned()])
             .filter(|spare| matches!(self.directory.is_file(spare), Ok(false)));
         for spare in no_files.collect::<Vec<_>>() {
             let text = not_a_file(&spare);

@@ -35,6 +35,16 @@ pub struct Directory {
 
 struct NextSpare(u64);
 
+/// What came out of the log, durably.
+pub struct TakenOut {
+    /// To be used again.
+    pub spares: Vec<Spare>,
+    /// How many others.
+    pub removed: u64,
+    /// What stopped it.
+    pub failed: Option<Error>,
+}
+
 /// Its presence says that a repair was begun and not finished.  As a name it is
 /// nothing that a log has, so every release refuses the log until then.
 pub const UNFINISHED_REPAIR: &str = "twal-repair-unfinished";
@@ -134,6 +144,20 @@ impl Directory {
         }
         lock(&self.segments).clone_from(&listing.segments);
         Ok(listing)
+    }
+
+    /// The segments as they are now, none left out: a listing may lack a name that changes meanwhile, and what is
+    /// decided by its neighbours then would be decided about it.  Busy: no listing is that of a whole log.
+    pub fn scan_whole(&self) -> Result<Vec<SegmentName>> {
+        let mut wrong = String::new();
+        for _ in 0..LOOKS {
+            let segments = self.scan()?.segments;
+            match retain::check(&segments) {
+                Ok(()) => return Ok(segments),
+                Err((_, text)) => wrong = text,
+            }
+        }
+        Err(Error::new(Code::Busy, format!("the segments change too fast, or are damaged: {wrong}")))
     }
 
     /// Bytes of all segments' and spares' files.
@@ -284,8 +308,8 @@ impl Directory {
     /// Takes the archived segments beyond the `retained` newest out of the log,
     /// oldest first.  One that nobody reads becomes a spare while `wanted` says
     /// so; every other one is unlinked, and lives on for those who read it.
-    /// The spares are returned with their writer's lock held; removed ones are counted.
-    fn take_out(&self, retained: u64, mut wanted: u64) -> Result<(Vec<Spare>, u64)> {
+    /// The spares are returned with their writer's lock held.
+    fn take_out(&self, retained: u64, mut wanted: u64) -> Result<TakenOut> {
         let mut next = lock(&self.names);
         let removable = retain::removable(&self.segments(), retained);
         if !removable.is_empty() {
@@ -295,21 +319,19 @@ impl Directory {
         }
         let (mut spares, mut removed) = (Vec::new(), 0);
         for name in &removable {
-            let file_name = name.to_string();
-            let recycled = if wanted > 0 { self.lock_unread(&file_name)? } else { None };
-            if let Some(file) = recycled {
-                let (spare, salt) = (super::name::spare_name(next.0), random::id()?);
-                next.0 += 1;
-                self.rename(&file_name, &spare)?;
-                spares.push(Spare { name: spare, file, salt });
-                wanted -= 1;
-            } else {
-                self.dir.remove(&file_name).map_err(|error| match error.raw_os_error() {
-                    // Not the device's failure: what was put there is no file.
-                    Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)).in_segment(name.index),
-                    _ => Error::os(format_args!("cannot remove {name}"), &error).in_segment(name.index),
-                })?;
-                removed += 1;
+            match self.take_one_out(name, &mut next, wanted > 0) {
+                Ok(Some(spare)) => {
+                    spares.push(spare);
+                    wanted -= 1;
+                }
+                Ok(None) => removed += 1,
+                // What came out before it is out, and of use.
+                Err(error) => {
+                    if !spares.is_empty() || removed > 0 {
+                        self.sync()?;
+                    }
+                    return Ok(TakenOut { spares, removed, failed: Some(error) });
+                }
             }
             lock(&self.segments).retain(|segment| segment.index != name.index);
         }
@@ -317,7 +339,21 @@ impl Directory {
             // Before the first byte of a recycled file changes, its old name is durably gone.
             self.sync()?;
         }
-        Ok((spares, removed))
+        Ok(TakenOut { spares, removed, failed: None })
+    }
+
+    /// None: it was removed.
+    fn take_one_out(&self, name: &SegmentName, next: &mut NextSpare, wanted: bool) -> Result<Option<Spare>> {
+        let file_name = name.to_string();
+        let recycled = if wanted { self.lock_unread(&file_name)? } else { None };
+        let Some(file) = recycled else {
+            self.dir.remove(&file_name).map_err(|error| cannot_remove(name, &error).in_segment(name.index))?;
+            return Ok(None);
+        };
+        let (spare, salt) = (super::name::spare_name(next.0), random::id()?);
+        next.0 += 1;
+        self.rename(&file_name, &spare)?;
+        Ok(Some(Spare { name: spare, file, salt }))
     }
 
     /// The file, locked as ours to overwrite; None: somebody reads it, or it has another name, a backup's say.
@@ -457,6 +493,14 @@ fn cannot_open(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
     match is_no_file(error) {
         true => Error { os_errno: libc::ELOOP, ..Error::new(Code::Corrupt, not_a_file(name)) },
         false => Error::os(format_args!("cannot open {name}"), error),
+    }
+}
+
+fn cannot_remove(name: &dyn std::fmt::Display, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        // Not the device's failure: what was put there is no file.
+        Some(libc::EISDIR) => Error::new(Code::Corrupt, not_a_file(name)),
+        _ => Error::os(format_args!("cannot remove {name}"), error),
     }
 }
 

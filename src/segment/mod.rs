@@ -6,6 +6,6 @@ pub mod name;
 pub mod retain;
 pub mod spare;
 
-pub use directory::{Directory, HeldDirectory, UNFINISHED_REPAIR};
+pub use directory::{Directory, HeldDirectory, TakenOut, UNFINISHED_REPAIR};
 pub use name::{SegmentName, State};
 pub use spare::Spare;

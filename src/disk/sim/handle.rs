@@ -167,6 +167,10 @@ impl File for SimFile {
         self.shared.world().count_names(self.id)
     }
 
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        self.shared.world().identity(self.id)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.shared.world().read(self.id, buf, offset)
     }

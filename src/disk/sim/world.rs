@@ -518,6 +518,9 @@ impl World {
     pub(super) fn remove(&mut self, dir: u64, name: &str) -> io::Result<()> {
         self.in_dir(dir, CallKind::Remove, name, |world| {
             let Some(ino) = world.names(dir).visible.get(name).copied() else { return errno(libc::ENOENT) };
+            if world.inode(ino).is_no_file {
+                return errno(libc::EISDIR);
+            }
             let stamp = world.fresh();
             world.change_names(dir, stamp, NameOp::Remove { name: name.to_owned(), ino });
             Ok(())
@@ -557,6 +560,11 @@ impl World {
             let ino = world.files[&file].ino;
             Ok(answer(world.inode(ino)))
         })
+    }
+
+    pub(super) fn identity(&mut self, file: u64) -> io::Result<(u64, u64)> {
+        let name = self.label(file);
+        self.call(CallKind::Stat, self.files.contains_key(&file), &name, |world| Ok((1, world.files[&file].ino)))
     }
 
     pub(super) fn count_names(&mut self, file: u64) -> io::Result<u64> {

@@ -2,8 +2,8 @@
 //!
 //! Whoever gives segments back, and whoever changes a hold, in this process or
 //! in another, has the file locked meanwhile (OFD lock, byte 0).  The file is
-//! replaced by rename, so a lock may turn out to be on the one before: that has
-//! no name any more, and the lock is taken again.
+//! replaced by rename, so a lock may turn out to be on the one before: then the
+//! name is another file's, and the lock is taken again.
 //!
 //! Only the log's writer makes the first one: else it could give away, with
 //! nothing to lock, what a hold in the making is for.
@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use super::{lock, retry, Directory};
+use super::{lock, retry, Directory, TakenOut};
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::BLOCK_SIZE_MAX;
@@ -26,14 +26,15 @@ use crate::format::holds::HOLDS_FILE_LEN;
 use crate::format::{Holds, Id};
 use crate::mem::AlignedBuf;
 use crate::segment::name::{HOLDS, HOLDS_NEW};
-use crate::segment::{retain, SegmentName, Spare};
+use crate::segment::{retain, SegmentName};
 
 /// What a directory knows of its holds.
 #[derive(Default)]
 pub(super) struct Holding {
     /// Held by the thread that has the file locked, or has seen that there is none: then it is also the only one
-    /// that makes it.  Taken before `names`.
-    turn: Mutex<()>,
+    /// that makes it.  Taken before `names`.  True: no more turns, the
+    /// directory may be another writer's.
+    turn: Mutex<bool>,
     /// Whose holds these are, and whether this handle is the log's writer.
     owner: OnceLock<(Id, bool)>,
     /// There is a file, or it was lost.  Set once; the release publishes nothing.
@@ -43,7 +44,7 @@ pub(super) struct Holding {
 /// A directory whose holds stay as they are, for as long as this is there.
 pub struct HeldDirectory<'directory> {
     directory: &'directory Directory,
-    _turn: MutexGuard<'directory, ()>,
+    _turn: MutexGuard<'directory, bool>,
     /// Locked.  None: there is no file.
     file: Option<Arc<dyn File>>,
     holds: Holds,
@@ -73,7 +74,7 @@ impl Directory {
 
     /// Locks the holds.  Locked: another process has them and does not let go.
     pub fn hold_still(&self, clock: &Clock) -> Result<HeldDirectory<'_>> {
-        let turn = lock(&self.holding.turn);
+        let turn = self.take_turn()?;
         let file = self.lock_file(clock)?;
         let holds = file.as_ref().map_or(Ok(Holds::default()), |file| self.read_holds(file.as_ref()))?;
         Ok(HeldDirectory { directory: self, _turn: turn, file, holds })
@@ -81,7 +82,7 @@ impl Directory {
 
     /// The same of holds that cannot be read: none are left.
     pub fn hold_nothing(&self, clock: &Clock) -> Result<HeldDirectory<'_>> {
-        let turn = lock(&self.holding.turn);
+        let turn = self.take_turn()?;
         let file = match self.lock_file(clock) {
             Err(error) if error.code == Code::Corrupt && error.os_errno == 0 => None,
             file => file?,
@@ -89,6 +90,19 @@ impl Directory {
         // Above whatever was there, if that can still be told.
         let number = file.as_ref().and_then(|file| self.read_holds(file.as_ref()).ok()).map_or(0, |holds| holds.number);
         Ok(HeldDirectory { directory: self, _turn: turn, file, holds: Holds { number, all: Vec::new() } })
+    }
+
+    fn take_turn(&self) -> Result<MutexGuard<'_, bool>> {
+        let turn = lock(&self.holding.turn);
+        match *turn {
+            true => Err(Error::new(Code::Closed, "the log is closed")),
+            false => Ok(turn),
+        }
+    }
+
+    /// Waits for whoever changes holds, or names by them; nobody does from then on: the directory is to be given back.
+    pub fn end_changes(&self) {
+        *lock(&self.holding.turn) = true;
     }
 
     /// The file; None: there is none, and need be none.
@@ -124,10 +138,12 @@ impl Directory {
             if !file.try_lock(LockByte::Writer, LockKind::Exclusive).map_err(failed)? {
                 return Ok(false);
             }
-            // Without a name it is the one that was replaced while this one waited for its lock.
-            let named = file.names().map_err(failed)? > 0;
-            locked = named.then_some(file);
-            Ok(named)
+            // Another one may have replaced it while this one waited for its lock.  That it has a name says nothing: a
+            // backup may have linked it.
+            let Some(named) = self.open_holds(Access::Read)? else { return Ok(false) };
+            let same = named.identity().map_err(failed)? == file.identity().map_err(failed)?;
+            locked = same.then_some(file);
+            Ok(same)
         })?;
         if !done {
             return Err(Error::new(Code::Locked, format!("another process is changing {HOLDS}")));
@@ -149,10 +165,8 @@ impl Directory {
 
     fn remove_if_there(&self, name: &str) -> Result<()> {
         match self.dir.remove(name) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                Err(Error::os(format_args!("cannot remove {name}"), &error))
-            }
-            _ => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            removed => removed.map_err(|error| super::cannot_remove(&name, &error)),
         }
     }
 
@@ -204,7 +218,7 @@ impl HeldDirectory<'_> {
             directory.rename(HOLDS_NEW, HOLDS)?;
         }
         directory.holding.expected.store(true, Ordering::Release);
-        // The one before is unlocked with this: who waits for it finds it without a name.
+        // The one before is unlocked with this: who waits for it finds its name taken.
         self.file = Some(file);
         self.holds = holds;
         directory.sync()?;
@@ -218,7 +232,7 @@ impl HeldDirectory<'_> {
     }
 
     /// See `Directory::take_out`.
-    pub fn take_out(&self, retained: u64, wanted: u64) -> Result<(Vec<Spare>, u64)> {
+    pub fn take_out(&self, retained: u64, wanted: u64) -> Result<TakenOut> {
         self.directory.take_out(retained, wanted)
     }
 
