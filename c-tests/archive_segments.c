@@ -46,7 +46,8 @@ static void begin(void *arg)
     t_code(twal_archive_next(log, 3, &segment), TWAL_E_NOTFOUND);
     t_ok(twal_trim(log, twal_last_seq(log) + 1));
     t_equal(twal_first_seq(log), 1);
-    t_code(twal_archive_done(log, 4), TWAL_E_NOTFOUND);
+    t_code(twal_archive_done(log, 4), TWAL_E_STATE);
+    t_code(twal_archive_done(log, 5), TWAL_E_NOTFOUND);
     t_ok(twal_archive_done(log, 1));
     t_ok(twal_archive_done(log, 1));
     t_equal(twal_first_seq(log), 4);
