@@ -18,6 +18,7 @@
 //! | `recover`, `commit`, `compact` | verdict and open; group commit; sealed segments without what is no longer needed |
 //! | `log` | [`Log`]: open = recover + commit |
 //! | `interchange` | files of the v2.6 layout, as records to read and to write |
+//! | `ship` | a log's bytes from one directory to another |
 //! | `txn` | sagas and two-phase commits: pure machines, their table, the recovery's plan |
 //! | `ffi` | the C ABI: check, call, answer |
 #![warn(rustdoc::all)]
@@ -34,6 +35,7 @@ pub mod mem;
 pub mod read;
 pub mod recover;
 pub mod segment;
+pub mod ship;
 pub mod txn;
 
 pub use base::options::{Durability, IoEngine, Options, SizePolicy};
@@ -46,3 +48,4 @@ pub use log::{
     Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
 };
 pub use log::{HeldBy, HoldInfo, Segment, SegmentState, StreamCount};
+pub use ship::{Piece, Position, Sink, SinkOptions, Source};

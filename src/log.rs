@@ -1,5 +1,6 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod bytes;
 mod compact;
 mod iter;
 mod keep;

@@ -46,6 +46,13 @@ impl Reader {
         self.lock().scout.as_ref().map_or((0, 0), Scout::place)
     }
 
+    /// As [`Reader::place`], but only what is durable; and why no further, as [`Reader::look_on`].
+    pub(super) fn durable_bytes(&self) -> ((u64, u64), Option<Error>) {
+        let (_, stopped) = self.look_on();
+        let place = self.lock().scout.as_ref().map_or((0, 0), Scout::durable_place);
+        (place, stopped)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Scouting> {
         self.scout.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,6 +154,7 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
     loop {
         tries -= 1;
         let listing = directory.scan()?;
+        listing.check_no_follower()?;
         if listing.segments.is_empty() {
             if tries > 0 && !alone {
                 continue;

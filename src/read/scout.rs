@@ -42,6 +42,8 @@ pub struct Scout {
     sealed: bool,
     witnessed: Witnessed,
     looked_behind_ns: u64,
+    /// Index of the segment, and the end of what was found durable in it, at the last look.
+    durable: (u64, u64),
 }
 
 impl Scout {
@@ -56,6 +58,7 @@ impl Scout {
         Ok(Scout {
             walker: walker(&file, &header, witnessed.end)?,
             looked_behind_ns: clock.now_ns(),
+            durable: (header.index, witnessed.end),
             log_id: header.log_id,
             directory,
             clock,
@@ -83,6 +86,7 @@ impl Scout {
             stopped = self.begin_anew().and_then(|()| self.walk()).err().filter(|error| error.code != Code::Trimmed);
         }
         if !alone {
+            self.durable = (self.header.index, self.witnessed.end);
             return Ok((self.witnessed.seq, stopped));
         }
         if self.flushed != self.chain {
@@ -91,6 +95,7 @@ impl Scout {
             self.directory.sync()?;
             self.flushed = self.chain;
         }
+        self.durable = self.place();
         Ok((self.chain.last_seq, stopped))
     }
 
@@ -139,6 +144,11 @@ impl Scout {
         Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
             .at(index, offset)
             .about_seq(last.last_seq + 1))
+    }
+
+    /// Index of the segment, and the end of what is durable in it, as of the last look.
+    pub fn durable_place(&self) -> (u64, u64) {
+        self.durable
     }
 
     /// Index of the segment, and the offset in it up to which frames were seen.
