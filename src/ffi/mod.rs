@@ -49,8 +49,15 @@ pub mod verify;
 
 pub mod repair;
 
+pub mod ship;
+
+pub mod source;
+
+pub mod sink;
+
 pub mod txn;
 
 mod callers;
 mod guard;
+mod single;
 mod sized;

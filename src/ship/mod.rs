@@ -18,6 +18,7 @@ mod track;
 pub use sink::{Sink, SinkOptions};
 pub use source::Source;
 
+use crate::base::crc::crc32c_append;
 use crate::format::Id;
 
 /// A place in a log's bytes, from which shipping goes on.
@@ -68,8 +69,19 @@ pub struct Piece<'a> {
     pub last_seq: u64,
     /// Index of the newest segment that the source has released; 0: none.
     pub archived: u64,
-    /// CRC-32C of `data`.
+    /// As [`Piece::checksum`] of what left the source.
     pub crc: u32,
     /// The bytes.
     pub data: &'a [u8],
+}
+
+impl Piece<'_> {
+    /// CRC-32C of where the bytes belong and of the bytes: behind a seal, and in the padding of frames, there is no
+    /// other.
+    pub fn checksum(&self) -> u32 {
+        let numbers =
+            [self.index, self.generation, self.offset, self.zeros, self.first_seq, self.last_seq, self.archived];
+        let place = numbers.iter().fold(0, |crc, number| crc32c_append(crc, &number.to_le_bytes()));
+        crc32c_append(place, self.data)
+    }
 }

@@ -23,7 +23,6 @@ use super::track::Track;
 use super::{reopen, Piece, Position};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
-use crate::base::crc::crc32c;
 use crate::base::limits::BLOCK_SIZE_MAX;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
@@ -209,7 +208,7 @@ impl Sink {
     pub fn write(&mut self, piece: &Piece<'_>) -> Result<()> {
         self.check_usable()?;
         self.check_identity(piece)?;
-        if crc32c(piece.data) != piece.crc {
+        if piece.checksum() != piece.crc {
             let text = "the piece was damaged on its way: its checksum does not fit";
             return Err(Error::new(Code::Corrupt, text).at(piece.index, piece.offset));
         }

@@ -10,7 +10,6 @@ use super::sink::hex;
 use super::track::{read_exactly, Track};
 use super::{Piece, Position};
 use crate::base::bytes::usize_of;
-use crate::base::crc::crc32c;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::{Id, SegmentHeader};
@@ -170,7 +169,7 @@ impl Source {
         let data = &self.buf[..cut.len];
         let segments = self.log.directory().segments();
         let archived = segments.iter().rfind(|name| name.state == State::Archived).map_or(0, |name| name.index);
-        Ok(Some(Piece {
+        let piece = Piece {
             log_id: cut.header.log_id,
             history_id: self.history_id,
             salt: cut.header.salt,
@@ -181,9 +180,10 @@ impl Source {
             first_seq: cut.header.first_seq,
             last_seq: cut.last_seq,
             archived,
-            crc: crc32c(data),
+            crc: 0,
             data,
-        }))
+        };
+        Ok(Some(Piece { crc: piece.checksum(), ..piece }))
     }
 
     /// A piece, if there is one now.
