@@ -2901,6 +2901,8 @@ int twal_last_error(twal_error *error_out);
  *   TWAL_E_LOCKED       another process, or another handle of this one, has
  *                       the log open for writing; or a killed process' last
  *                       write was still in flight after 2 seconds
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_promote() makes
+ *                       it a log
  *   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
  *                       and NO_CREATE or READ_ONLY was set
  *   TWAL_E_PERM         the operating system refuses access
@@ -4190,6 +4192,8 @@ int twal_recovery_get(const twal_log *log,
  *                       that this one cannot read
  *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
  *                       out of its range, or a struct_size is none
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+ *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_IO           the directory could not be read, or an active file not
@@ -4251,6 +4255,8 @@ int twal_verify(const char *dir,
  *   TWAL_E_INVAL        dir or repair_out is NULL, dir is empty or not a
  *                       directory, or an option is out of its range
  *   TWAL_E_LOCKED       the log is open for writing
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+ *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
  *                       damaged, but the newest archived segment is, and what

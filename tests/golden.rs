@@ -29,6 +29,7 @@ use twal::format::frame::{
 use twal::format::holds::{HOLDS_HEADER_LEN, HOLD_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use twal::format::segment_header::FEATURE_COMPACTED;
+use twal::format::sink::SINK_LEN;
 use twal::format::{
     Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, SinkSlot, FRAME_HEADER_LEN,
     RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,

@@ -83,15 +83,16 @@ fn a_compacted_log_is_shipped_as_it_is() {
 fn compacted_in_the_middle() {
     let (source, copy) = (Machine::new(1), Machine::new(2));
     let log = source.open().unwrap();
-    append_many(&log, 300);
+    append_many(&log, 20);
     let mut sink = copy.sink().unwrap();
     let mut shipping = Source::open(&log, None).unwrap();
-    for _ in 0..2 {
-        sink.write(&shipping.next_piece(Some(0)).unwrap().unwrap()).unwrap();
+    while let Some(piece) = shipping.next_piece(Some(0)).unwrap() {
+        sink.write(&piece).unwrap();
     }
     sink.sync().unwrap();
     let middle = sink.position();
-    assert!(middle.index == 1 && !middle.complete && middle.last_seq > 0);
+    assert!(middle.index == 1 && !middle.complete && middle.last_seq == 20);
+    append_many(&log, 280);
     assert!(compact(&log) > 0);
     let back = Source::open(&log, Some(&middle)).err().unwrap();
     assert_eq!((back.code, back.segment, back.offset), (Code::Trimmed, 1, middle.offset));
@@ -199,17 +200,19 @@ fn story() -> Story {
     let log = source.open().unwrap();
     append_many(&log, 100);
     log.trim(log.last_seq() + 1).unwrap();
-    append_many(&log, 100);
-    log.roll().unwrap();
-    append_many(&log, 10);
+    append_many(&log, 40);
     let mut all = Vec::new();
     let mut shipping = Source::open(&log, None).unwrap();
-    for _ in 0..2 {
+    for turn in 0..10 {
         while let Some(piece) = shipping.next_piece(Some(0)).unwrap() {
             all.push(Kept::of(&piece));
         }
-        append_many(&log, 20);
-        log.trim(log.last_seq()).unwrap();
+        append_many(&log, 12);
+        match turn {
+            4 => log.roll().unwrap(),
+            6 | 9 => log.trim(log.last_seq()).unwrap(),
+            _ => {}
+        }
     }
     drop(shipping);
     (source, log, all)

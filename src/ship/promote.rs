@@ -76,6 +76,7 @@ impl Sink {
 fn write_seal(file: &dyn File, track: &Track, epoch_id: crate::format::Id) -> Result<Chain> {
     let (header, offset) = (&track.header, track.offset);
     let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
+    let Some(epoch) = track.chain.epoch.checked_add(1) else { return Err(track.damaged("there is no higher epoch")) };
     if offset + len_u64(block.len()) > header.segment_size {
         return Err(track.damaged("the segment has no room for a seal"));
     }
@@ -92,7 +93,7 @@ fn write_seal(file: &dyn File, track: &Track, epoch_id: crate::format::Id) -> Re
         flags: FLAG_SEAL,
         durable_seq: track.chain.last_seq,
         durable_end: offset,
-        epoch: track.chain.epoch + 1,
+        epoch,
         epoch_id,
         frame_number: 1,
         chain: track.chain.identity,

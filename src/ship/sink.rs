@@ -34,6 +34,9 @@ use crate::format::{Chain, Id, SegmentHeader, SinkSlot};
 use crate::mem::AlignedBuf;
 use crate::segment::{spare, Directory, SegmentName, State};
 
+/// Names have 16 digits for an index, and a promotion wants one more.
+const INDEX_MAX: u64 = 9_999_999_999_999_999;
+
 /// How a follower's directory is opened.  In every field 0 (or false) means the default.
 #[derive(Debug, Clone, Default)]
 pub struct SinkOptions {
@@ -331,6 +334,9 @@ impl Sink {
         }
         if piece.data.len() != usize_of(u64::from(header.block_size)) || piece.zeros != 0 {
             return wrong("a segment's first piece is its header's block");
+        }
+        if header.index >= INDEX_MAX {
+            return wrong("the segment's index has no room in a name");
         }
         let first = self.segment.is_none();
         if first && header.index == 1 && header.before != Chain::default() {

@@ -73,7 +73,7 @@ impl Source {
             Some(from) => At::Before(from.index, None),
         };
         let mut source = Source { log: log.clone(), history_id, at, buf };
-        if let Some(from) = from.filter(|from| from.log_id != Id::default()) {
+        if let Some(from) = from.filter(|from| from.index != 0 || from.log_id != Id::default()) {
             source.check_origin(from)?;
         }
         if let Some(from) = from.filter(|from| from.index != 0) {
