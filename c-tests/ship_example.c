@@ -1,5 +1,6 @@
 /*
  * t:timeout 120
+ * t:valgrind no, it starts itself anew, which valgrind's own program in /proc/self/exe is not
  *
  * Goal: a follower that is killed at random while its source appends at full
  * speed has, promoted, every record that it ever acknowledged, equal; and a host

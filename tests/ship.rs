@@ -334,9 +334,20 @@ fn the_position_survives_rot_and_is_never_guessed() {
     let all = story().2;
     let copy = Machine::new(2);
     let mut sink = copy.sink().unwrap();
+    let place = |position: &Position| (position.index, position.offset);
     for (count, piece) in all.iter().enumerate() {
+        let before = sink.position();
         sink.write(&piece.piece()).unwrap();
         sink.sync().unwrap();
+        // A write that was torn in the worst way leaves nothing of its slot: the other one is what was told before it.
+        let torn = [0, 2].map(|first| {
+            let copy = copy.crashed(count as u64, Stop::PowerCut, Keep::Nothing);
+            copy.disk.overwrite("twal-sink", first * 4096, &[0xa5; 2 * 4096]);
+            place(&copy.sink().unwrap().position())
+        });
+        let [older, newer] = if torn[0] < torn[1] { torn } else { [torn[1], torn[0]] };
+        assert_eq!(newer, place(&sink.position()), "piece {count}");
+        assert!((place(&before)..newer).contains(&older), "piece {count}: {older:?}");
         for block in 0..4 {
             let copy = copy.crashed(count as u64, Stop::PowerCut, Keep::Nothing);
             copy.disk.flip_bit("twal-sink", block * 4096 + 60, 2);

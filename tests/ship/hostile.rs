@@ -220,3 +220,50 @@ fn positions_that_do_not_fit_are_refused() {
     let old = old.open().unwrap();
     assert_eq!(code(Source::open(&old, Some(&sink.position()))), Some(Code::State));
 }
+
+/// Two logs that were one: the same ids and files, other records from some frame on.  What a backup that was put back
+/// and written on would ship.
+#[test]
+fn a_sibling_s_pieces_do_not_continue() {
+    let one = Machine::new(1);
+    append_many(&one.open().unwrap(), 20);
+    let other = one.crashed(2, Stop::PowerCut, Keep::Everything);
+    one.disk.power_cut();
+    let [mine, theirs] = [&one, &other].map(|machine| {
+        let log = machine.open().unwrap();
+        let mut source = Source::open(&log, None).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            append_many(&log, 5);
+            while let Some(piece) = source.next_piece(Some(0)).unwrap() {
+                all.push(Kept::of(&piece));
+            }
+        }
+        all
+    });
+    let copy = Machine::new(3);
+    let mut sink = copy.sink().unwrap();
+    let (mut frames, mut headers) = (0, 0);
+    for (at, (mine, theirs)) in mine.iter().zip(&theirs).enumerate() {
+        assert_eq!((mine.head.index, mine.head.offset), (theirs.head.index, theirs.head.offset));
+        // What both have in common they may both ship; and behind a seal nobody knows whose bytes it are.
+        let differs = at > 1 && mine.head.zeros == 0;
+        if differs {
+            let before = content(&copy);
+            let expected =
+                if mine.head.salt == theirs.head.salt || mine.head.offset == 0 { Code::Corrupt } else { Code::State };
+            assert_eq!(code(sink.write(&theirs.piece())), Some(expected), "piece {at}");
+            assert!(content(&copy) == before);
+            (frames, headers) = match (mine.head.offset, expected) {
+                (0, _) => (frames, headers + 1),
+                (_, Code::Corrupt) => (frames + 1, headers),
+                _ => (frames, headers),
+            };
+        }
+        sink.write(&mine.piece()).unwrap();
+    }
+    assert!(frames > 5 && headers > 0, "{frames} and {headers}");
+    sink.sync().unwrap();
+    let there = other.open_to_read().unwrap();
+    assert_eq!(code(Source::open(&there, Some(&sink.position()))), Some(Code::State));
+}
