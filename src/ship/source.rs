@@ -31,7 +31,7 @@ enum At {
     /// In front of this segment; behind this one, if one was shipped or the follower has it.
     Before(u64, Option<Behind>),
     /// In this one; at offset 0 until its header's block was shipped.
-    In(Arc<dyn File>, Track),
+    In(Arc<dyn File>, Box<Track>),
 }
 
 /// What the next segment has to continue.
@@ -143,7 +143,7 @@ impl Source {
         if (track.offset, track.chain.identity) != (from.offset, from.identity) {
             return Err(ahead());
         }
-        self.at = At::In(file, track);
+        self.at = At::In(file, Box::new(track));
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Source {
                         opened => opened?,
                     };
                     let track = Track { offset: 0, ..Track::begin(opened.header) };
-                    self.at = At::In(opened.file, track);
+                    self.at = At::In(opened.file, Box::new(track));
                 }
                 At::In(_, track) if track.is_complete() => {
                     let behind = Behind { identity: track.chain.identity, last_seq: track.chain.last_seq };
@@ -208,7 +208,7 @@ impl Source {
                 At::In(file, track) => {
                     let header = track.header;
                     let end = if header.index < active { header.segment_size } else { durable_end };
-                    let mut next = *track;
+                    let mut next = **track;
                     let (zeros, len) = if track.offset == 0 {
                         next = Track::begin(header);
                         read_exactly(file.as_ref(), &mut self.buf, header.index, 0, next.offset)?;
@@ -222,7 +222,7 @@ impl Source {
                         break;
                     }
                     let offset = track.offset;
-                    *track = next;
+                    **track = next;
                     return Ok(Some(Cut { header, offset, zeros, len, last_seq: next.chain.last_seq }));
                 }
             }
