@@ -26,6 +26,7 @@ use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
 use crate::format::Id;
+use crate::read::{Published, Reach};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
@@ -276,6 +277,12 @@ impl Log {
         self.inner.bound()
     }
 
+    /// Up to where the log's files are durable: what lies in front of it has its last content.  At least everything up
+    /// to a [`Log::durable_seq`] that was asked for before.  One load, no lock.
+    pub fn reach(&self) -> Reach {
+        self.inner.reach().get()
+    }
+
     /// Releases whole segments below `below_seq`; never what a transaction manager needs.
     ///
     /// # Errors
@@ -433,6 +440,14 @@ impl Inner {
         match &self.side {
             Side::Writer(commit) => commit.durable_seq(),
             Side::Reader(reader) => reader.bound.load(Ordering::Acquire),
+        }
+    }
+
+    /// Up to where the files are durable: at least everything up to [`Inner::bound`], if that was asked before.
+    fn reach(&self) -> &Arc<Published> {
+        match &self.side {
+            Side::Writer(commit) => commit.reach(),
+            Side::Reader(reader) => &reader.reach,
         }
     }
 }

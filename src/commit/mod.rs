@@ -48,6 +48,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::latch::Latch;
 use crate::mem::ring::{ClosedFrame, Ring};
 use crate::mem::{AlignedBuf, Gate};
+use crate::read::Published;
 use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
@@ -89,12 +90,16 @@ pub struct Commit {
     /// Highest durable number: the release publishes the frames' bytes on disk to
     /// readers in this process, who load it with acquire.  Written under the queue's lock.
     durable: AtomicU64,
+    /// The same as a place in the files, never behind that number.  Written under the queue's lock.
+    reach: Arc<Published>,
     /// Waiters of frames, by the frame's gate.
     gates: Box<[Gate]>,
     /// Opened when ring, segment or spare may have room.
     room: Gate,
     /// Opened when the durable mark rises or the active segment changes.
     advanced: Gate,
+    /// Opened at the end only, for whoever lets some time pass.
+    resting: Gate,
     /// Opened when a frame was composed: the next in order may be.
     turn: Gate,
     /// Opened to wake the writer and the keeper.
@@ -147,10 +152,9 @@ impl Commit {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Index of the segment that is written, and the end of what is durable in it.
-    pub fn durable_place(&self) -> (u64, u64) {
-        let queue = self.lock();
-        (queue.active_segment, queue.durable_end)
+    /// Up to where the files are durable: at least all of [`Commit::durable_seq`], if that was asked before.
+    pub fn reach(&self) -> &Arc<Published> {
+        &self.reach
     }
 
     /// Highest number given.
@@ -180,7 +184,7 @@ impl Commit {
         for gate in &self.gates {
             gate.open();
         }
-        for gate in [&self.room, &self.advanced, &self.turn, &self.work, &self.chores] {
+        for gate in [&self.room, &self.advanced, &self.resting, &self.turn, &self.work, &self.chores] {
             gate.open();
         }
         if self.latch.first().is_some() {
@@ -264,6 +268,7 @@ impl Commit {
         queue.durable_seq = queue.durable_seq.max(frame.last_seq);
         if frame.segment == queue.active_segment {
             queue.durable_end = frame.end_offset;
+            self.reach.set(queue.reach());
         }
         queue.witnessed_seq = queue.witnessed_seq.max(frame.says_durable);
         self.durable.store(queue.durable_seq, Ordering::Release);
@@ -393,6 +398,14 @@ impl Commit {
             };
             gone.then(|| Err(Error::new(Code::Closed, "the log was closed")))
         })
+    }
+
+    /// Lets time pass until `wake_ns`, or until there is nothing to wait for any more.
+    pub fn rest(&self, wake_ns: u64) {
+        // Without threads nothing happens while nobody works.
+        if let Some(deadline) = self.clock.instant(wake_ns).filter(|_| self.threads == Threads::Own) {
+            self.resting.wait(self.resting.ticket(), Some(deadline));
+        }
     }
 
     /// Begins no new segment unless the active one has records.  Returns when the old one is sealed.

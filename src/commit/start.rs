@@ -18,6 +18,7 @@ use crate::disk::File;
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::mem::ring::Ring;
 use crate::mem::{AlignedBuf, Gate};
+use crate::read::Published;
 use crate::segment::{spare, Directory, Spare};
 
 /// Where to continue.
@@ -91,6 +92,7 @@ impl Commit {
         };
         let commit = Arc::new(Commit {
             durable: AtomicU64::new(from.end.last_seq),
+            reach: Arc::new(Published::new(queue.reach())),
             writer_block: Mutex::new(AlignedBuf::zeroed(usize_of(block))?),
             config,
             clock,
@@ -105,6 +107,7 @@ impl Commit {
             gates: (0..GATES).map(|_| Gate::default()).collect(),
             room: Gate::default(),
             advanced: Gate::default(),
+            resting: Gate::default(),
             turn: Gate::default(),
             work: Gate::default(),
             chores: Gate::default(),

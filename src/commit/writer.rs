@@ -242,6 +242,7 @@ impl Commit {
         let mut queue = self.lock();
         queue.active_segment = name.index;
         queue.durable_end = queue.block;
+        self.reach.set(queue.reach());
         queue.witnessed_seq = queue.durable_seq;
         // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);

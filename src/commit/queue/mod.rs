@@ -18,6 +18,7 @@ use crate::base::options::Config;
 use crate::base::{room, Error, Result};
 use crate::disk::File;
 use crate::mem::ring::{ClosedFrame, OpenFrame, Space, FRAMES_MAX};
+use crate::read::Reach;
 use crate::segment::Spare;
 
 pub use place::Place;
@@ -211,6 +212,11 @@ impl Queue {
             gather: Gather::default(),
             begin_seq: next_seq,
         })
+    }
+
+    /// Up to where the files are durable.
+    pub fn reach(&self) -> Reach {
+        Reach { segment: self.active_segment, end: self.durable_end }
     }
 
     /// What was accepted since open.
