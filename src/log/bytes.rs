@@ -1,11 +1,10 @@
-//! What the shipping layer needs of a log, and nobody else: how far its files are durable, byte by byte, and to be
-//! woken when they are further.
+//! What the shipping layer needs of a log, and nobody else: to be told why its files are durable no further, and to be
+//! woken when they are.
 
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::tail::Pause;
-use super::{closed, Log, Side};
+use super::{Log, Side};
 use crate::base::{Error, Result};
 use crate::segment::Directory;
 
@@ -16,15 +15,13 @@ pub(crate) struct Waiting {
 }
 
 impl Log {
-    /// Index of the segment that is written, and the end of what is durable in it; and what stops there, if that is
-    /// not just the end.
-    pub(crate) fn durable_bytes(&self) -> Result<((u64, u64), Option<Error>)> {
-        if self.inner.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
+    /// Looks how far the log is durable now, which [`Log::reach`] says then; and what stops there, if that is not just
+    /// the end.
+    pub(crate) fn look_further(&self) -> Result<Option<Error>> {
+        self.check_not_closed()?;
         Ok(match &self.inner.side {
-            Side::Writer(commit) => (commit.durable_place(), commit.poison().map(|first| Error::poisoned_by(&first))),
-            Side::Reader(reader) => reader.durable_bytes(),
+            Side::Writer(commit) => commit.poison().map(|first| Error::poisoned_by(&first)),
+            Side::Reader(reader) => reader.look_on(&self.inner.clock).1,
         })
     }
 
@@ -35,9 +32,8 @@ impl Log {
 
     /// Begins to wait; `timeout_ns` None: for ever.
     pub(crate) fn begin_waiting(&self, timeout_ns: Option<u64>) -> Waiting {
-        let now_ns = self.inner.clock.now_ns();
-        let until_ns = timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns));
-        Waiting { until_ns, pause: self.inner.pause() }
+        let (until_ns, pause) = self.inner.begin_wait(timeout_ns);
+        Waiting { until_ns, pause }
     }
 
     /// Waits until more than `seen` may be durable; Timeout when the time is over.

@@ -16,6 +16,7 @@ use crate::format::{Id, SegmentHeader};
 use crate::log::Log;
 use crate::mem::AlignedBuf;
 use crate::read::segment::{open_to_read, peek, OpenSegment};
+use crate::read::Reach;
 use crate::segment::State;
 
 /// Yields a log's durable bytes, from a place on.  One thread at a time.
@@ -58,7 +59,7 @@ impl Source {
     /// # Errors
     /// As `twal_source_open`.
     pub fn open(log: &Log, from: Option<&Position>) -> Result<Source> {
-        log.durable_bytes()?;
+        log.check_not_closed()?;
         let directory = log.directory();
         let segments = directory.scan_whole()?;
         let newest = segments.last().map_or(0, |newest| newest.index);
@@ -188,7 +189,21 @@ impl Source {
 
     /// A piece, if there is one now.
     fn look(&mut self) -> Result<Option<Cut>> {
-        let ((active, durable_end), stopped) = self.log.durable_bytes()?;
+        self.log.check_not_closed()?;
+        // Most of the time there is more of what is known to be durable: asking may take a read.
+        if let Some(cut) = self.look_within(self.log.reach())? {
+            return Ok(Some(cut));
+        }
+        let stopped = self.log.look_further()?;
+        match (self.look_within(self.log.reach())?, stopped) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// A piece of what is durable in front of this.
+    fn look_within(&mut self, reach: Reach) -> Result<Option<Cut>> {
+        let (active, durable_end) = (reach.segment, reach.end);
         loop {
             match &mut self.at {
                 At::Before(index, _) if *index > active => break,
@@ -227,7 +242,7 @@ impl Source {
                 }
             }
         }
-        stopped.map_or(Ok(None), Err)
+        Ok(None)
     }
 
     /// Opens the next segment; Busy: it is not there quite yet.
