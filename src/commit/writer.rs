@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::queue::{Progress, Step};
 use super::Commit;
+use crate::base::messages::{Level, Message};
 use crate::base::options::Durability;
 use crate::base::{Code, Error, Result};
 use crate::disk::{self, LockByte};
@@ -70,7 +71,7 @@ impl Commit {
                 }
                 Step::Roll => {
                     drop(queue);
-                    self.roll_over()
+                    self.roll_over().inspect(|()| self.say_rolled())
                 }
                 Step::Wait(wakes_ns) => {
                     queue.wakes_ns = wakes_ns;
@@ -246,6 +247,15 @@ impl Commit {
         drop(queue);
         self.advanced.open();
         Ok(())
+    }
+
+    fn say_rolled(&self) {
+        self.say(Level::Info, || {
+            let header = self.composer.lock().unwrap_or_else(PoisonError::into_inner).header;
+            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
+                .with("segment", header.index)
+                .with("first_seq", header.first_seq)
+        });
     }
 
     fn write_seal(&self, block: &mut [u8]) -> Result<()> {
