@@ -71,7 +71,7 @@ impl Commit {
                 }
                 Step::Roll => {
                     drop(queue);
-                    self.roll_over().inspect(|()| self.say_rolled())
+                    self.roll_over()
                 }
                 Step::Wait(wakes_ns) => {
                     queue.wakes_ns = wakes_ns;
@@ -244,18 +244,15 @@ impl Commit {
         queue.witnessed_seq = queue.durable_seq;
         // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);
+        // Under the lock: a roll that sees the new segment returns when this is noted.
+        self.say(Level::Info, || {
+            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
+                .with("segment", name.index)
+                .with("first_seq", name.first_seq)
+        });
         drop(queue);
         self.advanced.open();
         Ok(())
-    }
-
-    fn say_rolled(&self) {
-        self.say(Level::Info, || {
-            let header = self.composer.lock().unwrap_or_else(PoisonError::into_inner).header;
-            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
-                .with("segment", header.index)
-                .with("first_seq", header.first_seq)
-        });
     }
 
     fn write_seal(&self, block: &mut [u8]) -> Result<()> {
