@@ -15,6 +15,9 @@ mod machine;
 #[path = "ship/hostile.rs"]
 mod hostile;
 
+#[path = "ship/source.rs"]
+mod source;
+
 #[path = "ship/promotion.rs"]
 mod promotion;
 

@@ -6,11 +6,11 @@ use super::entry::{payload_at, record_of, twal_record};
 use super::guard::{self, always, answer, call, guard, Purpose};
 use super::iter_options::{iter_options_of, twal_iter_options};
 use super::log::twal_log;
+use super::single::Single;
 use super::sized::{self, Grows};
 use crate::base::{Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
 use crate::log::{Iter, IterOptions, Record, Skipped};
-use crate::mem::fork::ForkGuard;
 
 /// A reader of one log.
 ///
@@ -18,10 +18,7 @@ use crate::mem::fork::ForkGuard;
 /// after twal_close().  One thread at a time; any number of readers at once,
 /// none of them stops a writer.
 pub struct twal_iter {
-    iter: Iter,
-    fork: ForkGuard,
-    /// A call panicked inside: nobody knows where the reader stands.
-    broken: bool,
+    iter: Single<Iter>,
 }
 
 /// Begins to read at a number.
@@ -127,7 +124,7 @@ unsafe fn open(
 ///
 /// `iter_out` is room for a pointer.
 pub(in crate::ffi) unsafe fn give(iter: Iter, iter_out: *mut *mut twal_iter) {
-    let handle = twal_iter { iter, fork: ForkGuard::new(), broken: false };
+    let handle = twal_iter { iter: Single::new(iter) };
     // SAFETY: the contract.
     unsafe { iter_out.write(Box::into_raw(Box::new(handle))) };
 }
@@ -185,11 +182,9 @@ pub unsafe extern "C" fn twal_iter_skipped(iter: *const twal_iter, skipped_out: 
         let handle = unsafe { iter.as_ref() }.ok_or_else(|| Error::new(Code::Inval, "the iterator is NULL"))?;
         // SAFETY: NULL or a twal_skipped as long as it says (C contract).
         unsafe { sized::check(skipped_out)? };
-        if handle.fork.forked() {
-            return Err(guard::forked());
-        }
+        let skipped = handle.iter.look()?.skipped();
         // SAFETY: as for the check above.
-        unsafe { sized::give(skipped_out, &skipped_of(handle.iter.skipped())) }
+        unsafe { sized::give(skipped_out, &skipped_of(skipped)) }
     })
 }
 
@@ -292,7 +287,7 @@ unsafe fn next(
     let next = || {
         // SAFETY: NULL or room for a record, and NULL or a reader that no other thread uses now (contract).
         let (record_out, handle) = unsafe { (guard::must_have(record_out)?, the_reader(iter)?) };
-        let found = handle.run(|iter| Ok(find(iter)?.map(|record| record_of(&record))))?;
+        let found = handle.iter.run(|iter| Ok(find(iter)?.map(|record| record_of(&record))))?;
         let Some(record) = found else { return Ok(0) };
         // SAFETY: must_have has seen it.
         unsafe { record_out.write(record) };
@@ -309,22 +304,6 @@ unsafe fn next(
 unsafe fn the_reader<'a>(iter: *mut twal_iter) -> Result<&'a mut twal_iter> {
     // SAFETY: the contract.
     unsafe { iter.as_mut() }.ok_or_else(|| Error::new(Code::Inval, "the iterator is NULL"))
-}
-
-impl twal_iter {
-    /// Runs `body`, unless the reader refuses: forked, broken.
-    fn run<T>(&mut self, body: impl FnOnce(&mut Iter) -> Result<T>) -> Result<T> {
-        if self.fork.forked() {
-            return Err(guard::forked());
-        }
-        if self.broken {
-            return Err(Error::new(Code::Panic, "an earlier call panicked in this iterator"));
-        }
-        self.broken = true; // until the call has come back
-        let done = body(&mut self.iter);
-        self.broken = false;
-        done
-    }
 }
 
 /// Reads the payload of the record that the reader delivered last.
@@ -366,7 +345,7 @@ pub unsafe extern "C" fn twal_iter_payload(
         let handle = unsafe { the_reader(iter)? };
         // SAFETY: NULL or room for a pointer and for a number (C contract).
         let (data_out, len_out) = unsafe { (guard::must_have(data_out)?, guard::must_have(len_out)?) };
-        let (data, len) = handle.run(|iter| iter.payload().map(|data| (payload_at(data), data.len())))?;
+        let (data, len) = handle.iter.run(|iter| iter.payload().map(|data| (payload_at(data), data.len())))?;
         // SAFETY: must_have has seen both.
         unsafe {
             data_out.write(data.cast());
@@ -396,7 +375,7 @@ pub unsafe extern "C" fn twal_iter_next_seq(iter: *const twal_iter) -> u64 {
     let find = || {
         // SAFETY: NULL or a reader that no other thread uses now (C contract).
         let handle = unsafe { iter.as_ref() };
-        Ok(handle.filter(|handle| !handle.fork.forked()).map_or(0, |handle| handle.iter.next_seq()))
+        Ok(handle.and_then(|handle| handle.iter.look().ok()).map_or(0, Iter::next_seq))
     };
     answer(find, |_| 0)
 }

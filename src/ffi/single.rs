@@ -31,6 +31,14 @@ impl<T> Single<T> {
         done
     }
 
+    /// What it is, for whoever only asks; Forked, in a forked child.
+    pub fn look(&self) -> Result<&T> {
+        match self.fork.forked() {
+            true => Err(guard::forked()),
+            false => Ok(&self.value),
+        }
+    }
+
     /// Whether this is a forked child, which must touch nothing of its parent's.
     pub fn is_forked(&self) -> bool {
         self.fork.forked()

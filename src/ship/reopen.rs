@@ -15,7 +15,7 @@
 //! All of it is looked at first; nothing is changed in a directory that is refused.
 
 use super::sink::{finish, Segment, SlotFile};
-use super::track::{read_exactly, Track};
+use super::track::{is_zero, read_exactly, Track};
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
@@ -205,7 +205,7 @@ fn cut(file: &dyn File, header: &SegmentHeader, offset: u64) -> Result<()> {
         let len = FRAME_SIZE_CAP.min(header.segment_size - at);
         // What cannot be read is written over, too.
         let read = read_exactly(file, &mut buf, header.index, at, len);
-        if read.is_err() || buf[..usize_of(len)].iter().any(|byte| *byte != 0) {
+        if read.is_err() || !is_zero(&buf[..usize_of(len)]) {
             buf.fill(0);
             file.write_at(&buf[..usize_of(len)], at, Durable::No).map_err(failed)?;
             changed = true;

@@ -204,6 +204,7 @@ pub fn assert_same(source: &Machine, copy: &Machine, position: &Position) {
         assert!(a[..end] == b[..end], "{name} differs");
     }
     assert_eq!(ours.last().unwrap()[..21], format!("twal-{:016}", position.index), "{ours:?}");
+    assert!(ours.last().unwrap().ends_with(".active"), "{ours:?}");
 }
 
 pub fn code<T>(result: Result<T, Error>) -> Option<Code> {
