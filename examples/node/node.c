@@ -1,0 +1,529 @@
+/* A key-value node that speaks the Redis protocol, and whose every answer is durable.
+ *
+ *   node --dir DIR [--port N] [--checkpoint-mib N] [--segment-mib N]
+ *   redis-cli -p 7379 set colour blue
+ *   redis-benchmark -p 7379 -t set,get -c 50
+ *
+ * Knows PING, ECHO, SET, GET, DEL, MSET, DBSIZE, INFO, QUIT, and what clients ask
+ * before they begin.  Listens on 127.0.0.1 only.
+ *
+ * One thread, one epoll.  Changes go into the log without waiting; once a turn
+ * of the loop the log is asked to make durable what came in it, and its eventfd
+ * says when that is done.  What comes meanwhile shares the next flush.
+ *
+ * What a client may rely on:
+ *
+ *   - SET, DEL and MSET are answered when they are durable, in order.
+ *   - MSET is one batch: a crash leaves all of it or nothing.
+ *   - GET gives the last durable value: none that a crash could take back.  A
+ *     client's GET comes after its own SETs, also if it did not wait for them.
+ *
+ * A client that sends faster than the log can take, or takes no answers, is not
+ * read from meanwhile; one that sends what is no request gets an error and is
+ * dropped.  Neither costs anybody else anything.
+ *
+ * The files: resp.c is the protocol, store.c the log and the table. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "resp.h"
+#include "store.h"
+
+enum { EVENTS = 256, ACCEPTED_A_TURN = 64, READ_SIZE = 64 << 10 };
+/* A client with so much to take, and a node with so much under way, take no more requests. */
+enum { OUT_MAX = 4 << 20, CHANGES_MAX = 64 << 20 };
+/* Room in the log comes back with the eventfd, or when a segment's file is ready, which nothing tells. */
+enum { RETRY_MS = 5 };
+
+struct client {
+    int fd; /* -1: it is gone, and only its changes are under way */
+    struct buffer in, out;
+    uint32_t events; /* what epoll waits for */
+    size_t changes;  /* not durable yet */
+    bool stalled;    /* its next request is to be tried again; it is in that list */
+    bool touched;    /* it is in that list */
+    bool ends;       /* it is dropped when its answers are sent */
+    struct client *next_stalled, *next_touched;
+};
+
+static struct store store;
+static int poll_fd, listen_fd, durable_fd, signal_fd;
+/* What stands for these in the events. */
+static char listens, tells_durable, tells_signal;
+/* Who may go on when something was applied; and who was busy in this turn. */
+static struct client *stalled, *touched;
+static size_t clients, clients_max, requests;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "node: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* The log goes on after none of these: a new start finds out what is durable. */
+static void fail_twal(const char *what, int code)
+{
+    twal_error why = TWAL_ERROR_INIT;
+    twal_last_error(&why);
+    fprintf(stderr, "node: %s: %s: %s\n", what, twal_strerror(code), why.text);
+    exit(1);
+}
+
+/* ---- clients ---- */
+
+/* Looked at again at the end of the turn: to be sent to, waited for, or freed. */
+static void touch(struct client *client)
+{
+    if (client->touched)
+        return;
+    client->touched = true;
+    client->next_touched = touched;
+    touched = client;
+}
+
+static void drop(struct client *client)
+{
+    if (client->fd < 0)
+        return;
+    close(client->fd); /* which takes it out of the epoll, too */
+    client->fd = -1;
+    clients--;
+    buffer_free(&client->in);
+    buffer_free(&client->out);
+    touch(client);
+}
+
+static void stall(struct client *client)
+{
+    if (client->stalled)
+        return;
+    client->stalled = true;
+    client->next_stalled = stalled;
+    stalled = client;
+}
+
+static void send_answers(struct client *client)
+{
+    struct buffer *out = &client->out;
+    while (out->begin < out->end) {
+        ssize_t sent = send(client->fd, out->data + out->begin, out->end - out->begin, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno == EAGAIN)
+            return;
+        if (sent < 0) {
+            drop(client);
+            return;
+        }
+        buffer_take(out, (size_t)sent);
+    }
+    if (client->ends)
+        drop(client);
+}
+
+static void wait_for(struct client *client, uint32_t events)
+{
+    struct epoll_event event = { .events = events, .data.ptr = client };
+    if (events == client->events)
+        return;
+    client->events = events;
+    if (epoll_ctl(poll_fd, EPOLL_CTL_MOD, client->fd, &event) != 0)
+        fail("epoll_ctl");
+}
+
+static size_t unsent(const struct client *client)
+{
+    return client->out.end - client->out.begin;
+}
+
+/* The end of a turn for a client. */
+static void settle(struct client *client)
+{
+    client->touched = false;
+    if (client->fd >= 0)
+        send_answers(client);
+    if (client->fd >= 0) {
+        bool reads = !client->stalled && !client->ends && unsent(client) < OUT_MAX;
+        wait_for(client, (reads ? EPOLLIN : 0) | (unsent(client) > 0 ? EPOLLOUT : 0));
+    } else if (client->changes == 0 && !client->stalled && !client->touched) {
+        free(client);
+    }
+}
+
+/* ---- requests ---- */
+
+/* LATER: the request stays where it is and is tried again. */
+enum outcome { DONE, LATER };
+
+static bool is(const struct arg *arg, const char *word)
+{
+    return arg->len == strlen(word) && strncasecmp(arg->data, word, arg->len) == 0;
+}
+
+static enum outcome answer(struct client *client, const char *line)
+{
+    resp_line(&client->out, line);
+    return DONE;
+}
+
+/* SET, MSET: pairs of key and value; DEL: keys. */
+static enum outcome change(struct client *client, uint32_t type, const struct arg *args, size_t count)
+{
+    static struct item *items[ARGS_MAX];
+    size_t step = type == RECORD_SET ? 2 : 1, made = 0;
+    int code = TWAL_E_AGAIN;
+    if (store.changes_bytes > CHANGES_MAX)
+        return LATER;
+    for (; made < count; made++) {
+        const struct arg *key = &args[made * step], *value = type == RECORD_SET ? key + 1 : NULL;
+        items[made] = store_item(key->data, key->len, value ? value->data : NULL, value ? value->len : 0);
+        if (!items[made])
+            break;
+    }
+    if (made == count)
+        code = store_change(&store, type, items, count, client);
+    if (code == TWAL_OK) {
+        client->changes++;
+        return DONE;
+    }
+    while (made > 0)
+        free(items[--made]);
+    switch (code) {
+    case TWAL_E_AGAIN:
+        return LATER;
+    case TWAL_E_TOOBIG:
+        return answer(client, "-ERR too much for one request");
+    case TWAL_E_NOSPC:
+        return answer(client, "-ERR the disk is full");
+    default:
+        fail_twal("append", code);
+        return DONE;
+    }
+}
+
+static void done(void *owner, uint32_t type, size_t removed)
+{
+    struct client *client = owner;
+    client->changes--;
+    if (client->fd >= 0) {
+        if (type == RECORD_DELETE)
+            resp_integer(&client->out, removed);
+        else
+            resp_line(&client->out, "+OK");
+    }
+    touch(client);
+}
+
+static enum outcome tell_info(struct client *client)
+{
+    char text[1024];
+    twal_stats stats = TWAL_STATS_INIT;
+    twal_stats_get(store.log, &stats);
+    int len = snprintf(text, sizeof text,
+                       "# Server\r\nserver:twal example node\r\nprocess_id:%d\r\n"
+                       "# Clients\r\nconnected_clients:%zu\r\n"
+                       "# Stats\r\ntotal_commands_processed:%zu\r\nchanges_under_way:%zu\r\n"
+                       "# Log\r\nfirst_seq:%llu\r\nlast_seq:%llu\r\ndurable_seq:%llu\r\nflushes:%llu\r\n"
+                       "checkpoints:%llu\r\nengine:%s\r\n"
+                       "# Keyspace\r\ndb0:keys=%zu,expires=0,avg_ttl=0\r\n",
+                       (int)getpid(), clients, requests, store.changes_count,
+                       (unsigned long long)twal_first_seq(store.log), (unsigned long long)twal_last_seq(store.log),
+                       (unsigned long long)twal_durable_seq(store.log), (unsigned long long)stats.flushes,
+                       (unsigned long long)store.checkpoints, stats.engine, store.count);
+    resp_string(&client->out, text, (size_t)len);
+    return DONE;
+}
+
+static enum outcome read_or_tell(struct client *client, const struct arg *args, int argc)
+{
+    struct buffer *out = &client->out;
+    if (is(args, "get") && argc == 2) {
+        const struct item *item = store_find(&store, args[1].data, args[1].len);
+        if (item)
+            resp_string(out, item->bytes + item->key_len, item->value_len);
+        else
+            resp_line(out, "$-1");
+    } else if (is(args, "ping") && argc <= 2) {
+        if (argc == 1)
+            return answer(client, "+PONG");
+        resp_string(out, args[1].data, args[1].len);
+    } else if (is(args, "echo") && argc == 2) {
+        resp_string(out, args[1].data, args[1].len);
+    } else if (is(args, "dbsize") && argc == 1) {
+        resp_integer(out, store.count);
+    } else if (is(args, "info")) {
+        return tell_info(client);
+    } else if (is(args, "command")) {
+        resp_array(out, 0);
+    } else if (is(args, "config") && argc == 3 && is(&args[1], "get")) {
+        resp_array(out, 2); /* every setting is there, and empty */
+        resp_string(out, args[2].data, args[2].len);
+        resp_string(out, "", 0);
+    } else if (is(args, "quit")) {
+        client->ends = true;
+        return answer(client, "+OK");
+    } else {
+        return answer(client, "-ERR unknown command, or wrong number of arguments");
+    }
+    return DONE;
+}
+
+static enum outcome execute(struct client *client, const struct request *request)
+{
+    const struct arg *args = request->args;
+    int argc = request->argc;
+    if (argc == 0)
+        return DONE;
+    if (is(args, "set") && argc == 3)
+        return change(client, RECORD_SET, args + 1, 1);
+    if (is(args, "mset") && argc >= 3 && argc % 2 == 1)
+        return change(client, RECORD_SET, args + 1, (size_t)argc / 2);
+    if (is(args, "del") && argc >= 2)
+        return change(client, RECORD_DELETE, args + 1, (size_t)argc - 1);
+    /* Its turn comes behind the client's own changes: so are the answers in order, and it reads what it wrote. */
+    return client->changes > 0 ? LATER : read_or_tell(client, args, argc);
+}
+
+/* Carries out what the client has sent, as far as that can be done now. */
+static void go_on(struct client *client)
+{
+    static struct request request;
+    struct buffer *in = &client->in;
+    touch(client);
+    while (client->fd >= 0 && !client->ends && !client->stalled && unsent(client) < OUT_MAX) {
+        enum outcome outcome = DONE;
+        enum parsed parsed = resp_parse(in->data + in->begin, in->end - in->begin, &request);
+        if (parsed == PARSED_INCOMPLETE)
+            return;
+        /* An error, too, is answered in its turn. */
+        if (parsed == PARSED_REQUEST) {
+            outcome = execute(client, &request);
+        } else if (client->changes > 0) {
+            outcome = LATER;
+        } else {
+            answer(client, request.error);
+            client->ends = true;
+        }
+        if (outcome == LATER) {
+            stall(client);
+        } else {
+            requests++;
+            buffer_take(in, request.used);
+        }
+    }
+    if (client->fd >= 0 && !client->stalled && !client->ends && in->end > in->begin)
+        stall(client); /* it has much to take first */
+}
+
+static void read_from(struct client *client)
+{
+    char *room = buffer_room(&client->in, READ_SIZE);
+    ssize_t got = recv(client->fd, room, READ_SIZE, MSG_DONTWAIT);
+    if (got > 0) {
+        client->in.end += (size_t)got;
+        go_on(client);
+    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+        drop(client);
+    }
+}
+
+/* Everybody who could not go on tries again. */
+static void retry(void)
+{
+    struct client *client = stalled;
+    stalled = NULL;
+    while (client) {
+        struct client *next = client->next_stalled;
+        client->stalled = false;
+        if (client->fd >= 0)
+            go_on(client);
+        else
+            touch(client);
+        client = next;
+    }
+}
+
+/* ---- the loop ---- */
+
+static void watch(int fd, void *what)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
+    if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        fail("epoll_ctl");
+}
+
+static void take_clients(void)
+{
+    int yes = 1;
+    for (int n = 0; n < ACCEPTED_A_TURN; n++) {
+        int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            return; /* none is there any more, or it left again */
+        struct client *client = clients < clients_max ? calloc(1, sizeof *client) : NULL;
+        if (!client) {
+            close(fd);
+            continue;
+        }
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        client->fd = fd;
+        client->events = EPOLLIN;
+        clients++;
+        watch(fd, client);
+    }
+}
+
+static void take_event(const struct epoll_event *event, bool *stops)
+{
+    void *what = event->data.ptr;
+    uint64_t rises;
+    if (what == &listens) {
+        take_clients();
+    } else if (what == &tells_durable) {
+        /* Read first, ask then: what becomes durable in between makes it readable again. */
+        if (read(durable_fd, &rises, sizeof rises) < 0 && errno != EAGAIN)
+            fail("eventfd");
+    } else if (what == &tells_signal) {
+        *stops = true;
+    } else {
+        struct client *client = what;
+        if (event->events & (EPOLLERR | EPOLLHUP))
+            drop(client);
+        if (client->fd >= 0 && event->events & EPOLLIN)
+            read_from(client);
+        if (client->fd >= 0)
+            touch(client);
+    }
+}
+
+static void serve(void)
+{
+    struct epoll_event events[EVENTS];
+    bool stops = false;
+    int timeout_ms = -1;
+    while (!stops) {
+        int count = epoll_wait(poll_fd, events, EVENTS, timeout_ms);
+        if (count < 0 && errno != EINTR)
+            fail("epoll_wait");
+        for (int n = 0; n < count; n++)
+            take_event(&events[n], &stops);
+        /* What came in this turn goes to the device while the rest of it is done. */
+        int code = store_flush(&store);
+        if (code != TWAL_OK)
+            fail_twal("flush", code);
+        store_apply(&store, done);
+        retry();
+        code = store_checkpoint(&store);
+        if (code != TWAL_OK && code != TWAL_E_AGAIN && code != TWAL_E_NOSPC)
+            fail_twal("checkpoint", code);
+        timeout_ms = store.state == COPIES && code == TWAL_OK ? 0 : stalled || store.state != RESTS ? RETRY_MS : -1;
+        if ((code = store_flush(&store)) != TWAL_OK)
+            fail_twal("flush", code);
+        struct client *client = touched;
+        touched = NULL;
+        while (client) {
+            struct client *next = client->next_touched;
+            settle(client);
+            client = next;
+        }
+    }
+}
+
+static void listen_on(unsigned port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    socklen_t len = sizeof address;
+    int yes = 1;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listen_fd < 0 || setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+        bind(listen_fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(listen_fd, 511) != 0 ||
+        getsockname(listen_fd, (struct sockaddr *)&address, &len) != 0)
+        fail("listen");
+    printf("node: %zu keys, listening on 127.0.0.1:%u\n", store.count, (unsigned)ntohs(address.sin_port));
+    fflush(stdout);
+}
+
+/* As many clients as there may be descriptors, but for those of the log and of our own. */
+static void count_descriptors(void)
+{
+    const rlim_t others = 64;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        fail("getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= others)
+        fail("setrlimit");
+    clients_max = limit.rlim_cur - others;
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "node --dir DIR [--port N] [--checkpoint-mib N] [--segment-mib N]\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *dir = NULL;
+    unsigned long port = 7379, checkpoint_mib = 256, segment_mib = 0;
+    twal_options options = TWAL_OPTIONS_INIT;
+    sigset_t signals;
+    for (int n = 1; n < argc; n += 2) {
+        char *end = NULL;
+        if (n + 1 == argc)
+            return usage();
+        unsigned long value = strtoul(argv[n + 1], &end, 10);
+        bool is_number = end != argv[n + 1] && *end == '\0' && value < 1 << 20;
+        if (strcmp(argv[n], "--dir") == 0)
+            dir = argv[n + 1];
+        else if (strcmp(argv[n], "--port") == 0 && is_number && value < 1 << 16)
+            port = value;
+        else if (strcmp(argv[n], "--checkpoint-mib") == 0 && is_number && value > 0)
+            checkpoint_mib = value;
+        else if (strcmp(argv[n], "--segment-mib") == 0 && is_number)
+            segment_mib = value;
+        else
+            return usage();
+    }
+    if (!dir)
+        return usage();
+    count_descriptors();
+    options.segment_size = (uint64_t)segment_mib << 20;
+    options.max_retained_segments = 1; /* what a checkpoint released nobody wants again */
+    int code = store_open(&store, dir, &options, (uint64_t)checkpoint_mib << 20);
+    if (code != TWAL_OK)
+        fail_twal(dir, code);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    if (poll_fd < 0 || signal_fd < 0)
+        fail("epoll");
+    if ((code = twal_eventfd(store.log, &durable_fd)) != TWAL_OK)
+        fail_twal("eventfd", code);
+    listen_on((unsigned)port);
+    watch(listen_fd, &listens);
+    watch(durable_fd, &tells_durable);
+    watch(signal_fd, &tells_signal);
+    serve();
+    /* What is under way becomes durable; nobody is told any more. */
+    if ((code = store_close(&store)) != TWAL_OK)
+        fail_twal("close", code);
+    return 0;
+}
