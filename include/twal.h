@@ -16,9 +16,10 @@
  *            every call on it returns TWAL_E_FORKED (a number: 0), except
  *            twal_close(), twal_iter_close() and twal_txn_close(), which free
  *            it there and touch neither disk nor lock.  The child may open logs of its own.
- *   signals  No function is async-signal-safe, except twal_strerror() and the
- *            twal_version_*() ones.  twal installs no handlers, its threads
- *            block all signals, and a signal does not end a wait.
+ *   signals  No function is async-signal-safe, except twal_strerror(),
+ *            twal_histogram_bound() and the twal_version_*() ones.  twal
+ *            installs no handlers, its threads block all signals, and a
+ *            signal does not end a wait.
  *   threads  Do not cancel (pthread_cancel) or longjmp() out of a thread that
  *            is inside twal.
  *   close    twal_close() lets out who waits inside other calls
@@ -57,6 +58,8 @@
  *                        twal_holds  twal_archive_next  twal_archive_done
  *   look                 twal_segments  twal_streams  twal_size_hint
  *   what happened        twal_recovery_get  twal_stats_get
+ *                        twal_histogram_get  twal_histogram_bound
+ *                        twal_metrics
  *   what is damaged      twal_verify
  *   repair               twal_repair_plan  twal_repair_step_get
  *                        twal_repair_apply  twal_repair_close
@@ -192,7 +195,10 @@
     { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_STATS_INIT \
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_HISTOGRAM_INIT \
+    { sizeof(twal_histogram), 0, 0, 0, { 0 } }
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0 }
@@ -503,6 +509,41 @@ typedef enum twal_open_flags {
      */
     TWAL_OPEN_VERIFY = 16,
 } twal_open_flags;
+
+/**
+ * What twal_histogram_get() tells of.
+ */
+typedef enum twal_histogram_kind {
+    /**
+     * Nanoseconds that a frame waited: from its first record's acceptance
+     * until its write began.
+     */
+    TWAL_HISTOGRAM_QUEUE_WAIT = 1,
+    /**
+     * Nanoseconds of a frame's write, to the device and flushed where the
+     * write makes itself durable, as it does with TWAL_SYNC.
+     */
+    TWAL_HISTOGRAM_WRITE = 2,
+    /**
+     * Nanoseconds of a flush: one for each of twal_stats.flushes, writes that
+     * make themselves durable included.
+     */
+    TWAL_HISTOGRAM_FLUSH = 3,
+    /**
+     * Nanoseconds of an append that waited until its records were durable,
+     * from the call to its end.  Appends that do not wait are not measured: a
+     * look at the clock would cost as much as they do.
+     */
+    TWAL_HISTOGRAM_APPEND = 4,
+    /**
+     * Records of a frame.
+     */
+    TWAL_HISTOGRAM_FRAME_RECORDS = 5,
+    /**
+     * Bytes of a frame, as it is on the device.
+     */
+    TWAL_HISTOGRAM_FRAME_BYTES = 6,
+} twal_histogram_kind;
 
 /**
  * twal_entry.flags: bits.
@@ -1497,7 +1538,7 @@ typedef struct twal_stats {
      */
     uint64_t marks;
     /**
-     * Flushes of the device, durable writes included.
+     * Flushes of the device for records, durable writes included.
      */
     uint64_t flushes;
     /**
@@ -1513,7 +1554,7 @@ typedef struct twal_stats {
      */
     uint64_t segments_created;
     /**
-     * Segments finished.
+     * Segments finished: rollovers.
      */
     uint64_t segments_sealed;
     /**
@@ -1608,7 +1649,105 @@ typedef struct twal_stats {
      * Bytes that the segments' files take less.
      */
     uint64_t compaction_bytes_saved;
+    /**
+     * Records accepted and not durable, now.
+     */
+    uint64_t queue_records;
+    /**
+     * Bytes that these take on the device, now.
+     */
+    uint64_t queue_bytes;
+    /**
+     * Frames that are being written, now.
+     */
+    uint64_t frames_in_flight;
+    /**
+     * Nanoseconds during which at least one write or flush of records was on its
+     * way: of two calls, what it has risen by, divided by what elapsed_ns has,
+     * is the device's share of busy time.
+     */
+    uint64_t device_busy_ns;
+    /**
+     * Nanoseconds since the log was opened.
+     */
+    uint64_t elapsed_ns;
+    /**
+     * Calls that had to wait until records were durable: appends, twal_sync(),
+     * twal_wait().
+     */
+    uint64_t durable_waits;
+    /**
+     * Appends refused with TWAL_E_POISONED.
+     */
+    uint64_t refused_poisoned;
+    /**
+     * Appends refused because the next segment's file could not be made:
+     * TWAL_E_PERM, TWAL_E_NOMEM; or because the log was closing.
+     */
+    uint64_t refused_other;
+    /**
+     * Attempts to prepare a segment's file that failed.
+     */
+    uint64_t spare_failures;
+    /**
+     * Automatic compactions that failed; each is tried again later.
+     */
+    uint64_t compactions_failed;
+    /**
+     * Events of sagas appended by the log's transaction managers.
+     */
+    uint64_t saga_events;
+    /**
+     * Events of two-phase commits.
+     */
+    uint64_t transaction_events;
+    /**
+     * Tombstones, purges and applied markers.
+     */
+    uint64_t stream_events;
+    /**
+     * Checkpoints that are durable.
+     */
+    uint64_t checkpoints;
+    /**
+     * Automatic checkpoints that failed; each is tried again later.
+     */
+    uint64_t checkpoints_failed;
 } twal_stats;
+
+/**
+ * How often which number was met since the log was opened.
+ *
+ * The buckets are the same for every kind, log and release, so that two
+ * histograms can be added up, or taken from each other, number by number.
+ * Bucket i counts the numbers above the bound of i - 1, up to its own bound,
+ * which twal_histogram_bound(i) is: i + 1 for the first four, then
+ * (5 + i % 4) << (i / 4 - 1), and UINT64_MAX for the last one.  That is 1, 2,
+ * 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 and so on: four buckets from one power
+ * of two to the next.  0 is in the first bucket.
+ */
+typedef struct twal_histogram {
+    /**
+     * sizeof(twal_histogram), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * How many numbers: the sum of the buckets.
+     */
+    uint64_t count;
+    /**
+     * Their sum.
+     */
+    uint64_t sum;
+    /**
+     * The highest of them; 0 if there is none.
+     */
+    uint64_t max;
+    /**
+     * How many in each bucket.
+     */
+    uint64_t buckets[252];
+} twal_histogram;
 
 /**
  * What twal_open() found.
@@ -3964,6 +4103,92 @@ int twal_stats_get(const twal_log *log,
                    twal_stats *stats_out);
 
 /**
+ * Copies out one of the histograms of what the log has measured.
+ *
+ * One at a time, so that there is room for more of them in later releases.
+ * What is counted while it is copied may be in one bucket and not yet in the
+ * sum; the count is always that of the buckets.
+ *
+ *   log            an open log; one that is open for reading only measures
+ *                  nothing
+ *   kind           one of twal_histogram_kind
+ *   histogram_out  receives it; its struct_size must be set, as
+ *                  TWAL_HISTOGRAM_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or histogram_out is NULL, kind is none of
+ *                  twal_histogram_kind, or struct_size is no size that a
+ *                  release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_histogram_get(const twal_log *log,
+                       uint32_t kind,
+                       twal_histogram *histogram_out);
+
+/**
+ * The highest number that a bucket of twal_histogram counts.
+ *
+ *   bucket  the bucket's index
+ *
+ * Returns the bound; UINT64_MAX for the last bucket, and for those that there
+ * are not.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_histogram_bound(size_t bucket);
+
+/**
+ * Writes all that the log counts and measures as text for Prometheus.
+ *
+ * The text is of the exposition format 0.0.4, to be served as
+ * "text/plain; version=0.0.4".  It has what twal_stats_get() and
+ * twal_histogram_get() tell, in seconds and bytes, counters with names that
+ * end in _total; and those of the log's transaction managers.  All names begin
+ * with twal_.  It is one log's: a program that has several serves each by
+ * itself.
+ *
+ * No buffer at all (NULL, 0) asks how much room is needed.  Numbers grow:
+ * take some bytes more than that, or ask again.  16 KiB are enough for this
+ * release.
+ *
+ *   log      an open log
+ *   buffer   receives the text, ended by a NUL; NULL only if size is 0.  After
+ *            a failure its bytes are not specified
+ *   size     bytes of buffer
+ *   len_out  receives the bytes of the text without the NUL; also with
+ *            TWAL_E_TOOBIG, after which a buffer needs one more than that
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or len_out is NULL, or buffer is NULL and size is not 0
+ *   TWAL_E_TOOBIG  the text and its NUL do not fit in size bytes
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_metrics(const twal_log *log,
+                 char *buffer,
+                 size_t size,
+                 size_t *len_out);
+
+/**
  * Copies out what twal_open() found.
  *
  *   log         an open log
@@ -5806,7 +6031,7 @@ TWAL_OFFSET_(twal_error, os_errno, 12);
 TWAL_OFFSET_(twal_error, segment, 16);
 TWAL_OFFSET_(twal_error, text, 40);
 
-TWAL_SIZE_(twal_stats, 568);
+TWAL_SIZE_(twal_stats, 688);
 TWAL_OFFSET_(twal_stats, poisoned, 192);
 TWAL_OFFSET_(twal_stats, record_size_max, 224);
 TWAL_OFFSET_(twal_stats, engine, 232);
@@ -5814,6 +6039,11 @@ TWAL_OFFSET_(twal_stats, engine_reason, 248);
 TWAL_OFFSET_(twal_stats, file_system, 504);
 TWAL_OFFSET_(twal_stats, compactions, 536);
 TWAL_OFFSET_(twal_stats, compaction_bytes_saved, 560);
+TWAL_OFFSET_(twal_stats, elapsed_ns, 600);
+TWAL_OFFSET_(twal_stats, checkpoints_failed, 680);
+
+TWAL_SIZE_(twal_histogram, 2048);
+TWAL_OFFSET_(twal_histogram, buckets, 32);
 
 TWAL_SIZE_(twal_recovery, 144);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);

@@ -36,6 +36,7 @@ pub mod recover;
 pub mod segment;
 pub mod txn;
 
+pub use base::histogram::Distribution;
 pub use base::options::{Durability, IoEngine, Options, SizePolicy};
 pub use base::{Code, Error};
 pub use commit::Hint;
@@ -43,6 +44,7 @@ pub use format::HoldName;
 pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
 pub use log::{Candidate, CompactOptions, Compacted};
 pub use log::{
-    Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
+    Done, Entry, Hidden, How, Iter, IterOptions, Log, Measured, Record, RecoveryReport, Reservation, Skipped, Stats,
+    Tail,
 };
 pub use log::{HeldBy, HoldInfo, Segment, SegmentState, StreamCount};

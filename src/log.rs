@@ -5,6 +5,7 @@ mod iter;
 mod keep;
 mod layer;
 mod lookup;
+mod metrics;
 mod reader;
 mod repair;
 mod report;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
+use crate::base::histogram::Distribution;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
@@ -46,7 +48,7 @@ pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
-pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use report::{Measured, Record, RecoveryReport, Stats, Tail};
 pub use streams::StreamCount;
 pub use verify::{verify, verify_on};
 
@@ -79,6 +81,8 @@ struct Inner {
     log_id: Id,
     config: Config,
     clock: Clock,
+    /// When it was opened, by that clock.
+    opened_ns: u64,
     counters: Arc<Counters>,
     report: RecoveryReport,
     side: Side,
@@ -125,6 +129,7 @@ impl Log {
         } else {
             open_to_write(directory, &config, &clock, threads)?
         };
+        inner.opened_ns = start_ns;
         inner.report.duration_us = (clock.now_ns() - start_ns) / 1000;
         Ok(Log { inner: Arc::new(inner) })
     }
@@ -229,7 +234,12 @@ impl Log {
     /// # Errors
     /// As `twal_wait`.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
-        self.writer()?.wait(seq, timeout_ns)
+        let commit = self.writer()?;
+        let last = if seq == 0 { commit.last_seq() } else { seq };
+        if commit.durable_seq() < last {
+            self.inner.counters.durable_waits.one();
+        }
+        commit.wait(seq, timeout_ns)
     }
 
     /// As [`Log::sync`], without waiting: `done` is called exactly once, on a
@@ -317,8 +327,8 @@ impl Log {
     pub fn stats(&self) -> Stats {
         let (inner, counters) = (&self.inner, &self.inner.counters);
         let facts = inner.directory.facts();
-        let ((accepted, ring_bytes), poisoned) = match &inner.side {
-            Side::Writer(commit) => (commit.counted(), commit.poison().is_some()),
+        let ((accepted, depth), device_busy_ns, poisoned) = match &inner.side {
+            Side::Writer(commit) => (commit.counted(), commit.busy_ns(), commit.poison().is_some()),
             Side::Reader(_) => Default::default(),
         };
         Stats {
@@ -339,7 +349,7 @@ impl Log {
             segments_recycled: counters.segments_recycled.get(),
             spare_waits: counters.spare_waits.get(),
             ring_waits: counters.ring_waits.get(),
-            ring_bytes,
+            ring_bytes: depth.ring_bytes,
             refused_again: counters.refused_again.get(),
             refused_timeout: counters.refused_timeout.get(),
             refused_nospace: counters.refused_nospace.get(),
@@ -357,7 +367,37 @@ impl Log {
             segment_size: inner.config.segment_size,
             ring_size: inner.config.ring_size,
             record_size_max: inner.config.record_size_max,
+            queue_records: depth.records,
+            queue_bytes: depth.bytes,
+            frames_in_flight: depth.frames_in_flight,
+            device_busy_ns,
+            // After the busy time, so that it is never less.
+            elapsed_ns: inner.clock.now_ns() - inner.opened_ns,
+            durable_waits: counters.durable_waits.get(),
+            refused_poisoned: counters.refused_poisoned.get(),
+            refused_other: counters.refused_other.get(),
+            spare_failures: counters.spare_failures.get(),
+            compactions_failed: counters.compactions_failed.get(),
+            saga_events: counters.saga_events.get(),
+            transaction_events: counters.transaction_events.get(),
+            stream_events: counters.stream_events.get(),
+            checkpoints: counters.checkpoints.get(),
+            checkpoints_failed: counters.checkpoints_failed.get(),
         }
+    }
+
+    /// How often which size or time of `measured` was met since open.
+    pub fn histogram(&self, measured: Measured) -> Distribution {
+        let histograms = &self.inner.counters.histograms;
+        let histogram = match measured {
+            Measured::QueueWait => &histograms.queue_wait_ns,
+            Measured::Write => &histograms.write_ns,
+            Measured::Flush => &histograms.flush_ns,
+            Measured::Append => &histograms.append_ns,
+            Measured::FrameRecords => &histograms.frame_records,
+            Measured::FrameBytes => &histograms.frame_bytes,
+        };
+        histogram.get()
     }
 
     /// What an opening without threads calls to let time-driven work happen.
@@ -489,6 +529,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         log_id,
         config,
         clock: clock.clone(),
+        opened_ns: 0,
         counters,
         report,
         side: Side::Writer(commit),

@@ -27,6 +27,7 @@
 mod append;
 mod asked;
 mod composer;
+mod device;
 mod gather;
 mod keeper;
 mod limit;
@@ -54,11 +55,12 @@ use crate::segment::Directory;
 pub use append::{Entry, How, Turn};
 pub use asked::Asked;
 use composer::Composer;
+use device::Busy;
 pub use limit::Hint;
 use limit::Hints;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
-pub use queue::Counted;
+pub use queue::{Counted, Depth};
 use queue::{Flying, Progress, Queue, GATES};
 pub use reserve::Reservation;
 pub use start::Continue;
@@ -87,6 +89,8 @@ pub struct Commit {
     writer_block: Mutex<AlignedBuf>,
     /// Trips on the first failed write or flush.
     latch: Latch,
+    /// For how long the device was.
+    busy: Busy,
     /// Highest durable number: the release publishes the frames' bytes on disk to
     /// readers in this process, who load it with acquire.  Written under the queue's lock.
     durable: AtomicU64,
@@ -173,11 +177,15 @@ impl Commit {
         self.wake_all();
     }
 
-    /// What was accepted since open, and the bytes of the ring in use.
-    pub fn counted(&self) -> (Counted, u64) {
+    /// What was accepted since open, and what of it is on its way.
+    pub fn counted(&self) -> (Counted, Depth) {
         let queue = self.lock();
-        let open = queue.open.as_ref().map_or(0, |open| open.frame.len());
-        (queue.counted(), crate::base::bytes::len_u64(queue.space.used() + open))
+        (queue.counted(), queue.depth())
+    }
+
+    /// For how long the device was busy with records, nanoseconds.
+    pub fn busy_ns(&self) -> u64 {
+        self.busy.total_ns(|| self.clock.now_ns())
     }
 
     fn wake_all(&self) {
@@ -193,8 +201,15 @@ impl Commit {
     }
 
     /// A frame's write came back: `durable` by itself, or only written.
-    fn complete(&self, order: u64, says_durable: u64, durable: bool, frame: Option<ClosedFrame>, leader: bool) {
-        let now_ns = self.clock.now_ns();
+    fn complete(
+        &self,
+        order: u64,
+        says_durable: u64,
+        durable: bool,
+        frame: Option<ClosedFrame>,
+        leader: bool,
+        now_ns: u64,
+    ) {
         let mut queue = self.lock();
         let front = queue.flying.front().map_or(0, |front| front.order);
         let at = crate::base::bytes::usize_of(order - front);
@@ -335,6 +350,7 @@ impl Commit {
         if self.durable_seq() >= seq {
             return Ok(());
         }
+        self.counters.durable_waits.one();
         if let Some(closed) = self.demand(seq) {
             self.lead(closed)?;
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
+use super::device::Busy;
 use super::limit::Hints;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
@@ -104,6 +105,7 @@ impl Commit {
             line: Line { accepted: AtomicU64::new(from.end.last_seq), queue: Mutex::new(queue) },
             composer: Mutex::new(composer),
             latch: Latch::new(),
+            busy: Busy::default(),
             gates: (0..GATES).map(|_| Gate::default()).collect(),
             room: Gate::default(),
             advanced: Gate::default(),

@@ -43,6 +43,10 @@ pub mod streams;
 
 pub mod stats;
 
+pub mod histogram;
+
+pub mod metrics;
+
 pub mod recovery;
 
 pub mod verify;

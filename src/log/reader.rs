@@ -144,6 +144,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
         log_id,
         config,
         clock: clock.clone(),
+        opened_ns: 0,
         counters,
         report,
         side: Side::Reader(Arc::new(reader)),
