@@ -171,6 +171,34 @@ static void checkpoints(t_node *node, const char *dir)
     close(fd);
 }
 
+/* What Prometheus would fetch; in pieces, and what is no such request. */
+static void metrics(const t_node *node)
+{
+    static char text[64 << 10];
+    static const char *const others[] = { "GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n" };
+    for (size_t n = 0; n <= sizeof others / sizeof *others; n++) {
+        int fd = t_node_connect_to(node->metrics_port);
+        size_t len = 0;
+        ssize_t got;
+        if (n > 0) {
+            t_node_send_text(fd, others[n - 1]);
+        } else {
+            t_node_send_text(fd, "GET /metrics HTTP/1.1\r\nHo");
+            t_node_send_text(fd, "st: here\r\n\r\n");
+        }
+        while ((got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
+            len += (size_t)got;
+        t_equal(got, 0);
+        text[len] = '\0';
+        close(fd);
+        t_check(strncmp(text, n > 0 ? "HTTP/1.1 404 " : "HTTP/1.1 200 ", 13) == 0);
+        const char *body = strstr(text, "\r\n\r\n"), *said = strstr(text, "Content-Length: ");
+        t_check(body && said);
+        t_equal(strlen(body + 4), strtoull(said + 16, NULL, 10));
+        t_check(n > 0 || strstr(body, "# TYPE twal_"));
+    }
+}
+
 int main(void)
 {
     t_begin();
@@ -178,6 +206,7 @@ int main(void)
     t_node node = t_node_start(dir, 2);
     answers_in_order(&node);
     hostile(&node);
+    metrics(&node);
     takes_no_answers(&node);
     checkpoints(&node, dir);
     t_node_stop(&node);

@@ -18,9 +18,9 @@ static void run_node(void *arg)
 {
     const start *start = arg;
     char *arguments[] = { "node", "--dir", (char *)(uintptr_t)start->dir, "--port", "0", "--segment-mib", "1",
-                          "--checkpoint-mib", (char *)(uintptr_t)start->checkpoint_mib, NULL };
+                          "--checkpoint-mib", (char *)(uintptr_t)start->checkpoint_mib, "--metrics-port", "0", NULL };
     t_check(dup2(start->out, STDOUT_FILENO) == STDOUT_FILENO);
-    t_equal(node_main(9, arguments), 0);
+    t_equal(node_main(11, arguments), 0);
 }
 
 t_node t_node_start(const char *dir, unsigned checkpoint_mib)
@@ -30,7 +30,7 @@ t_node t_node_start(const char *dir, unsigned checkpoint_mib)
     size_t len = 0;
     t_node node = { 0 };
     unsigned long long keys;
-    unsigned port;
+    unsigned port, metrics_port;
     snprintf(mib, sizeof mib, "%u", checkpoint_mib);
     t_check(pipe(ends) == 0);
     start start = { dir, mib, ends[1] };
@@ -42,8 +42,9 @@ t_node t_node_start(const char *dir, unsigned checkpoint_mib)
         len += (size_t)got;
     }
     close(ends[0]);
-    t_equal(sscanf(line, "node: %llu keys, listening on 127.0.0.1:%u", &keys, &port), 2);
+    t_equal(sscanf(line, "node: %llu keys, listening on 127.0.0.1:%u, metrics %u", &keys, &port, &metrics_port), 3);
     node.port = (uint16_t)port;
+    node.metrics_port = (uint16_t)metrics_port;
     node.keys = keys;
     return node;
 }
@@ -56,7 +57,12 @@ void t_node_stop(t_node *node)
 
 int t_node_connect(const t_node *node)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(node->port) };
+    return t_node_connect_to(node->port);
+}
+
+int t_node_connect_to(uint16_t port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
     struct timeval patience = { .tv_sec = T_PATIENCE_MS / 1000 };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

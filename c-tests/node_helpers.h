@@ -10,7 +10,7 @@
 
 typedef struct t_node {
     pid_t pid;
-    uint16_t port;
+    uint16_t port, metrics_port;
     uint64_t keys; /* as it says at its start */
 } t_node;
 
@@ -22,6 +22,7 @@ void t_node_stop(t_node *node);
 
 /* A connection whose reads and writes may take T_PATIENCE_MS. */
 int t_node_connect(const t_node *node);
+int t_node_connect_to(uint16_t port);
 
 void t_node_send(int fd, const void *data, size_t len);
 void t_node_send_text(int fd, const char *text);

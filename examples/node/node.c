@@ -1,11 +1,12 @@
 /* A key-value node that speaks the Redis protocol, and whose every answer is durable.
  *
- *   node --dir DIR [--port N] [--checkpoint-mib N] [--segment-mib N]
+ *   node --dir DIR [--port N] [--metrics-port N] [--checkpoint-mib N] [--segment-mib N]
  *   redis-cli -p 7379 set colour blue
  *   redis-benchmark -p 7379 -t set,get -c 50
  *
  * Knows PING, ECHO, SET, GET, DEL, MSET, DBSIZE, INFO, QUIT, and what clients ask
- * before they begin.  Listens on 127.0.0.1 only.
+ * before they begin.  With --metrics-port Prometheus finds there, at GET /metrics,
+ * what the log counts.  Listens on 127.0.0.1 only.
  *
  * One thread, one epoll.  Changes go into the log without waiting; once a turn
  * of the loop the log is asked to make durable what came in it, and its eventfd
@@ -50,7 +51,8 @@ enum { OUT_MAX = 4 << 20, CHANGES_MAX = 64 << 20 };
 enum { RETRY_MS = 5 };
 
 struct client {
-    int fd; /* -1: it is gone, and only its changes are under way */
+    int fd;    /* -1: it is gone, and only its changes are under way */
+    bool http; /* it came to the other port */
     struct buffer in, out;
     uint32_t events; /* what epoll waits for */
     size_t changes;  /* not durable yet */
@@ -61,9 +63,9 @@ struct client {
 };
 
 static struct store store;
-static int poll_fd, listen_fd, durable_fd, signal_fd;
+static int poll_fd, listen_fd, metrics_fd = -1, durable_fd, signal_fd;
 /* What stands for these in the events. */
-static char listens, tells_durable, tells_signal;
+static char listens, listens_http, tells_durable, tells_signal;
 /* Who may go on when something was applied; and who was busy in this turn. */
 static struct client *stalled, *touched;
 static size_t clients, clients_max, requests;
@@ -329,13 +331,46 @@ static void go_on(struct client *client)
         stall(client); /* it has much to take first */
 }
 
+/* One request a connection, whose head is not looked at but for its first words. */
+static void go_on_http(struct client *client)
+{
+    static char text[64 << 10];
+    static const char asked[] = "GET /metrics ";
+    struct buffer *in = &client->in;
+    char head[160];
+    size_t len = 0;
+    const char *status = "404 Not Found";
+    if (in->end - in->begin > INLINE_MAX) {
+        drop(client);
+        return;
+    }
+    if (client->ends || !memmem(in->data + in->begin, in->end - in->begin, "\r\n\r\n", 4))
+        return;
+    if (strncmp(in->data + in->begin, asked, sizeof asked - 1) == 0) {
+        int code = twal_metrics(store.log, text, sizeof text, &len);
+        status = code == TWAL_OK ? "200 OK" : "500 Internal Server Error";
+        len = code == TWAL_OK ? len : 0;
+    }
+    int head_len = snprintf(head, sizeof head,
+                            "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %zu\r\n"
+                            "Connection: close\r\n\r\n",
+                            status, len);
+    buffer_add(&client->out, head, (size_t)head_len);
+    buffer_add(&client->out, text, len);
+    client->ends = true;
+    touch(client);
+}
+
 static void read_from(struct client *client)
 {
     char *room = buffer_room(&client->in, READ_SIZE);
     ssize_t got = recv(client->fd, room, READ_SIZE, MSG_DONTWAIT);
     if (got > 0) {
         client->in.end += (size_t)got;
-        go_on(client);
+        if (client->http)
+            go_on_http(client);
+        else
+            go_on(client);
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
         drop(client);
     }
@@ -366,11 +401,11 @@ static void watch(int fd, void *what)
         fail("epoll_ctl");
 }
 
-static void take_clients(void)
+static void take_clients(int from_fd, bool http)
 {
     int yes = 1;
     for (int n = 0; n < ACCEPTED_A_TURN; n++) {
-        int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(from_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return; /* none is there any more, or it left again */
         struct client *client = clients < clients_max ? calloc(1, sizeof *client) : NULL;
@@ -380,6 +415,7 @@ static void take_clients(void)
         }
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         client->fd = fd;
+        client->http = http;
         client->events = EPOLLIN;
         clients++;
         watch(fd, client);
@@ -391,7 +427,9 @@ static void take_event(const struct epoll_event *event, bool *stops)
     void *what = event->data.ptr;
     uint64_t rises;
     if (what == &listens) {
-        take_clients();
+        take_clients(listen_fd, false);
+    } else if (what == &listens_http) {
+        take_clients(metrics_fd, true);
     } else if (what == &tells_durable) {
         /* Read first, ask then: what becomes durable in between makes it readable again. */
         if (read(durable_fd, &rises, sizeof rises) < 0 && errno != EAGAIN)
@@ -442,19 +480,19 @@ static void serve(void)
     }
 }
 
-static void listen_on(unsigned port)
+/* Listens on *port, or if that is 0 on a free one, which it becomes. */
+static int listen_on(unsigned long *port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)*port) };
     socklen_t len = sizeof address;
-    int yes = 1;
+    int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listen_fd < 0 || setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
-        bind(listen_fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(listen_fd, 511) != 0 ||
-        getsockname(listen_fd, (struct sockaddr *)&address, &len) != 0)
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 511) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         fail("listen");
-    printf("node: %zu keys, listening on 127.0.0.1:%u\n", store.count, (unsigned)ntohs(address.sin_port));
-    fflush(stdout);
+    *port = ntohs(address.sin_port);
+    return fd;
 }
 
 /* As many clients as there may be descriptors, but for those of the log and of our own. */
@@ -472,14 +510,15 @@ static void count_descriptors(void)
 
 static int usage(void)
 {
-    fprintf(stderr, "node --dir DIR [--port N] [--checkpoint-mib N] [--segment-mib N]\n");
+    fprintf(stderr, "node --dir DIR [--port N] [--metrics-port N] [--checkpoint-mib N] [--segment-mib N]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     const char *dir = NULL;
-    unsigned long port = 7379, checkpoint_mib = 256, segment_mib = 0;
+    unsigned long port = 7379, metrics_port = 0, checkpoint_mib = 256, segment_mib = 0;
+    bool metrics = false;
     twal_options options = TWAL_OPTIONS_INIT;
     sigset_t signals;
     for (int n = 1; n < argc; n += 2) {
@@ -492,6 +531,8 @@ int main(int argc, char **argv)
             dir = argv[n + 1];
         else if (strcmp(argv[n], "--port") == 0 && is_number && value < 1 << 16)
             port = value;
+        else if (strcmp(argv[n], "--metrics-port") == 0 && is_number && value < 1 << 16)
+            metrics = true, metrics_port = value;
         else if (strcmp(argv[n], "--checkpoint-mib") == 0 && is_number && value > 0)
             checkpoint_mib = value;
         else if (strcmp(argv[n], "--segment-mib") == 0 && is_number)
@@ -517,8 +558,14 @@ int main(int argc, char **argv)
         fail("epoll");
     if ((code = twal_eventfd(store.log, &durable_fd)) != TWAL_OK)
         fail_twal("eventfd", code);
-    listen_on((unsigned)port);
+    listen_fd = listen_on(&port);
     watch(listen_fd, &listens);
+    if (metrics) {
+        metrics_fd = listen_on(&metrics_port);
+        watch(metrics_fd, &listens_http);
+    }
+    printf("node: %zu keys, listening on 127.0.0.1:%lu, metrics %lu\n", store.count, port, metrics_port);
+    fflush(stdout);
     watch(durable_fd, &tells_durable);
     watch(signal_fd, &tells_signal);
     serve();
