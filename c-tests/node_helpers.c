@@ -3,6 +3,7 @@
 /* The example as it stands, in one piece. */
 #include "../examples/node/resp.c"
 #include "../examples/node/store.c"
+#include "../examples/node/clients.c"
 #define main node_main
 #include "../examples/node/node.c"
 #undef main
