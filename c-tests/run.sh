@@ -228,7 +228,7 @@ consumer() {
 # ---- building ----
 
 shared=(helpers kill_rounds crashed full_disk)
-special=(fault_calls countdown txn_helpers txn_participant txn_scenarios)
+special=(fault_calls countdown node_helpers txn_helpers txn_participant txn_scenarios)
 tests=()
 list_tests() {
     local file name

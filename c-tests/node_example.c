@@ -1,0 +1,214 @@
+/*
+ * Goal: the example node does what it says: answers in the order of each client's requests, however they are cut into
+ * pieces; what is no request, or too much, ends nobody but its sender; a checkpoint releases what is old, and what was
+ * set is there after a restart.
+ *
+ * t:with node_helpers
+ */
+#include "node_helpers.h"
+
+static void answers_in_order(const t_node *node)
+{
+    int fd = t_node_connect(node);
+    /* All at once: reads come behind this client's own writes. */
+    t_node_send_text(fd, "PING\r\nSET a 1\r\nGET a\r\nset a 2\r\nDEL a b\r\nGET a\r\n"
+                         "*5\r\n$4\r\nMSET\r\n$1\r\nx\r\n$0\r\n\r\n$1\r\ny\r\n$2\r\n\r\n\r\nGET y\r\nDBSIZE\r\n");
+    t_node_expect(fd, "+PONG\r\n+OK\r\n$1\r\n1\r\n+OK\r\n:1\r\n$-1\r\n+OK\r\n$2\r\n\r\n\r\n:2\r\n");
+    /* Byte by byte. */
+    const char *text = "*3\r\n$3\r\nSET\r\n$4\r\nslow\r\n$6\r\na\r\nb\r\n\r\nGET slow\r\n";
+    for (const char *at = text; *at; at++)
+        t_node_send(fd, at, 1);
+    t_node_expect(fd, "+OK\r\n$6\r\na\r\nb\r\n\r\n");
+    t_node_send_text(fd, "\r\n*0\r\nCONFIG GET save\r\nCOMMAND DOCS\r\nDEL x y slow x\r\nDBSIZE\r\nQUIT\r\nPING\r\n");
+    t_node_expect(fd, "*2\r\n$4\r\nsave\r\n$0\r\n\r\n*0\r\n:3\r\n:0\r\n+OK\r\n");
+    t_node_expect_end(fd);
+}
+
+/* What ends its sender, and what is only refused. */
+static void hostile(const t_node *node)
+{
+    static const char *const ending[] = {
+        "*2000000000\r\n", "*99999999999999999999\r\n", "*1025\r\n", "*x\r\n", "*1\r\nPING\r\n", "*1\r\n$-1\r\n",
+        "*1\r\n$2000000000\r\n", "*1\r\n$1048577\r\n", "*1\r\n$4\r\nPINGxx", "*2\r\n$3\r\nGET\r\n:1\r\n",
+        "*1\n$4\nPING\n", "*\r\n", "*1\r\n$\r\n", "SET a 1\r\n*y\r\n",
+    };
+    int other = t_node_connect(node);
+    for (size_t n = 0; n < sizeof ending / sizeof *ending; n++) {
+        char line[128];
+        int fd = t_node_connect(node);
+        t_node_send_text(fd, ending[n]);
+        t_check(t_node_line(fd, line, sizeof line));
+        if (strncmp(ending[n], "SET", 3) == 0) {
+            /* The error is answered in its turn. */
+            t_check(strcmp(line, "+OK") == 0);
+            t_check(t_node_line(fd, line, sizeof line));
+        }
+        t_check(strncmp(line, "-ERR Protocol error", 19) == 0);
+        t_node_expect_end(fd);
+        t_node_request(other, "PING", NULL);
+        t_node_expect(other, "+PONG\r\n");
+    }
+    /* A line without an end. */
+    static char much[64 << 10];
+    memset(much, 'x', sizeof much);
+    int fd = t_node_connect(node);
+    t_node_send(fd, much, sizeof much);
+    t_node_expect(fd, "-ERR Protocol error: too big inline request\r\n");
+    t_node_expect_end(fd);
+    /* Bytes of any kind: an answer or none, and the node goes on. */
+    t_random random = t_random_new(1);
+    for (int round = 0; round < 200; round++) {
+        char bytes[300];
+        static const char often[] = "*$\r\n0123-: SETGDLM";
+        size_t len = 1 + t_random_below(&random, sizeof bytes - 1);
+        for (size_t n = 0; n < len; n++)
+            bytes[n] = t_random_below(&random, 4) ? often[t_random_below(&random, sizeof often - 1)]
+                                                  : (char)t_random_below(&random, 256);
+        fd = t_node_connect(node);
+        t_node_send(fd, bytes, len);
+        if (t_random_below(&random, 2))
+            shutdown(fd, SHUT_WR);
+        close(fd);
+    }
+    t_node_send_text(other, "NOSUCH\r\nSET a\r\nMSET a 1 b\r\nGET\r\n");
+    for (int n = 0; n < 4; n++)
+        t_node_expect(other, "-ERR unknown command, or wrong number of arguments\r\n");
+    close(other);
+}
+
+/* Somebody asks for much, takes nothing, and is not read from meanwhile; others go on. */
+static void takes_no_answers(const t_node *node)
+{
+    enum { VALUE = 100000, ASKED = 3000 };
+    char *value = malloc(VALUE + 1), *got = malloc(VALUE + 1);
+    int greedy = t_node_connect(node), other = t_node_connect(node);
+    t_check(value && got);
+    memset(value, 'v', VALUE);
+    value[VALUE] = '\0';
+    t_node_request(greedy, "SET", "large", value, NULL);
+    t_node_expect(greedy, "+OK\r\n");
+    for (int n = 0; n < ASKED; n++)
+        t_node_request(greedy, "GET", "large", NULL);
+    for (int n = 0; n < 100; n++) {
+        t_node_request(other, "SET", "other", "1", NULL);
+        t_node_expect(other, "+OK\r\n");
+    }
+    for (int n = 0; n < ASKED; n++) {
+        t_node_expect(greedy, "$100000\r\n");
+        t_equal(recv(greedy, got, VALUE, MSG_WAITALL), VALUE);
+        t_check(memcmp(got, value, VALUE) == 0);
+        t_node_expect(greedy, "\r\n");
+    }
+    t_node_request(other, "DEL", "large", "other", "a", NULL);
+    t_node_expect(other, ":3\r\n");
+    close(greedy);
+    close(other);
+    free(value);
+    free(got);
+}
+
+static uint64_t info(int fd, const char *name)
+{
+    char line[128];
+    uint64_t value = UINT64_MAX;
+    t_node_request(fd, "INFO", NULL);
+    t_check(t_node_line(fd, line, sizeof line));
+    for (long left = atol(line + 1); left > 0; left -= (long)strlen(line) + 2) {
+        t_check(t_node_line(fd, line, sizeof line));
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+            value = strtoull(line + strlen(name) + 1, NULL, 10);
+    }
+    t_node_expect(fd, "\r\n");
+    t_check(value != UINT64_MAX);
+    return value;
+}
+
+/* The same keys again and again: the log does not grow with what was written, and nothing is lost with what is released. */
+static void checkpoints(t_node *node, const char *dir)
+{
+    enum { KEYS = 500, ROUNDS = 30, VALUE = 1000, PIPELINE = 50 };
+    char key[32], value[VALUE + 1], got[VALUE + 1];
+    int fd = t_node_connect(node);
+    t_node_request(fd, "SET", "rare", "never again", NULL);
+    t_node_expect(fd, "+OK\r\n");
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int n = 0; n < KEYS; n++) {
+            snprintf(key, sizeof key, "key %d", n);
+            memset(value, 'a' + round % 26, VALUE);
+            snprintf(value + VALUE - 20, 21, "%20d", round * KEYS + n);
+            t_node_request(fd, "SET", key, value, NULL);
+            if (n % PIPELINE == PIPELINE - 1)
+                for (int answer = 0; answer < PIPELINE; answer++)
+                    t_node_expect(fd, "+OK\r\n");
+        }
+    }
+    uint64_t written = (uint64_t)KEYS * ROUNDS * VALUE, kept = 0;
+    t_await(info(fd, "checkpoints") >= 3, T_PATIENCE_MS);
+    t_check(info(fd, "first_seq") > 1);
+    size_t count;
+    t_segment *segments = t_segments(dir, &count);
+    for (size_t n = 0; n < count; n++)
+        kept += strcmp(segments[n].state, "archived") != 0 ? t_file_size(segments[n].path) : 0;
+    t_check(kept < written / 2);
+    for (int start = 0; start < 2; start++) {
+        t_equal(info(fd, "durable_seq"), info(fd, "last_seq"));
+        for (int n = 0; n < KEYS; n++) {
+            snprintf(key, sizeof key, "key %d", n);
+            t_check(t_node_get(fd, key, got, sizeof got));
+            t_equal(strtoull(got + VALUE - 20, NULL, 10), (ROUNDS - 1) * KEYS + n);
+        }
+        t_check(t_node_get(fd, "rare", got, sizeof got) && strcmp(got, "never again") == 0);
+        t_node_request(fd, "DBSIZE", NULL);
+        t_node_expect(fd, ":501\r\n");
+        if (start == 0) {
+            close(fd);
+            t_node_stop(node);
+            *node = t_node_start(dir, 2);
+            t_equal(node->keys, KEYS + 1);
+            fd = t_node_connect(node);
+        }
+    }
+    close(fd);
+}
+
+/* What Prometheus would fetch; in pieces, and what is no such request. */
+static void metrics(const t_node *node)
+{
+    static char text[64 << 10];
+    static const char *const others[] = { "GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n" };
+    for (size_t n = 0; n <= sizeof others / sizeof *others; n++) {
+        int fd = t_node_connect_to(node->metrics_port);
+        size_t len = 0;
+        ssize_t got;
+        if (n > 0) {
+            t_node_send_text(fd, others[n - 1]);
+        } else {
+            t_node_send_text(fd, "GET /metrics HTTP/1.1\r\nHo");
+            t_node_send_text(fd, "st: here\r\n\r\n");
+        }
+        while ((got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
+            len += (size_t)got;
+        t_equal(got, 0);
+        text[len] = '\0';
+        close(fd);
+        t_check(strncmp(text, n > 0 ? "HTTP/1.1 404 " : "HTTP/1.1 200 ", 13) == 0);
+        const char *body = strstr(text, "\r\n\r\n"), *said = strstr(text, "Content-Length: ");
+        t_check(body && said);
+        t_equal(strlen(body + 4), strtoull(said + 16, NULL, 10));
+        t_check(n > 0 || strstr(body, "# TYPE twal_"));
+    }
+}
+
+int main(void)
+{
+    t_begin();
+    const char *dir = t_path("log");
+    t_node node = t_node_start(dir, 2);
+    answers_in_order(&node);
+    hostile(&node);
+    metrics(&node);
+    takes_no_answers(&node);
+    checkpoints(&node, dir);
+    t_node_stop(&node);
+    return t_end();
+}
