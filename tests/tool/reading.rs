@@ -82,7 +82,7 @@ fn json_is_json() {
     }
     let verified = on(&dir, "verify LOG --json").ends(0).stdout;
     let verified: Value = serde_json::from_str(verified.lines().last().unwrap()).unwrap();
-    assert_eq!((&verified["damaged"], &verified["records"].as_u64().unwrap() > &0), (&0.into(), true));
+    assert_eq!((&verified["damaged"], verified["records"].as_u64().unwrap() > 0), (&0.into(), true));
     let heads = on(&dir, "dump LOG --format json --headers-only --limit 1").ends(0).stdout;
     let head: Value = serde_json::from_str(&heads).unwrap();
     assert!(head.get("payload").is_none() && head["len"] == 1, "{head}");

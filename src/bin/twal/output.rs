@@ -143,7 +143,7 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     // In tenths, rounded down: no float is needed.
-    let tenths = u128::from(bytes) * 10 >> (10 * (unit + 1));
+    let tenths = (u128::from(bytes) * 10) >> (10 * (unit + 1));
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
