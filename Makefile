@@ -139,11 +139,11 @@ $(BUILD)/twal.pc: $(SRC)/twal.pc.in $(SRC)/Cargo.toml $(SRC)/Makefile $(NATIVE)
 	@$(write-pc) > $@
 
 # The program, with what it needs and the library does not.
-TOOL := $(CARGO_TARGET_DIR)/release/twal
+TOOL := $(CARGO_TARGET_DIR)/tool/twal
 $(TOOL): FORCE
 	$(call say,CARGO,twal)
 	@mkdir -p $(BUILD)
-	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --release --features tool --bin twal
+	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --profile tool --features tool --bin twal
 
 $(BUILD)/twal: $(TOOL)
 	@cp $(TOOL) $@
