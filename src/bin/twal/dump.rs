@@ -4,15 +4,13 @@ use std::io::Write;
 
 use twal::{IterOptions, Skipped};
 
-use crate::cli::{DumpArgs, Format};
+use crate::cli::DumpArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{range, Out};
 use crate::{open, record};
 
 pub fn run(args: &DumpArgs, out: &mut Out) -> Result<Exit, Failure> {
-    if args.format.headers_only && args.format.format == Format::Raw {
-        return Err(Failure::usage("headers alone have no payloads to print raw"));
-    }
+    let wanted = record::filtered(&args.filter, &args.format)?;
     let log = open::to_read(&args.log.log)?;
     let mut iter = log.iter_with(IterOptions {
         from_seq: args.from.unwrap_or(0),
@@ -20,7 +18,7 @@ pub fn run(args: &DumpArgs, out: &mut Out) -> Result<Exit, Failure> {
         until_seq: args.to.unwrap_or(u64::MAX),
         limit: args.limit.unwrap_or(0),
         skip_damaged: args.skip_damaged,
-        ..record::filtered(&args.filter, &args.format)
+        ..wanted
     })?;
     // Not what comes while this prints.  Behind damage nobody knows where that is.
     let last_seq = if args.skip_damaged { u64::MAX } else { log.durable_seq() };

@@ -6,6 +6,7 @@ use twal::txn::event::name_of;
 use twal::{IterOptions, Record};
 
 use crate::cli::{FilterArgs, Format, FormatArgs};
+use crate::exit::Failure;
 use crate::output::{hex, visible, Json, Out};
 
 /// Bytes in a line of hexadecimal digits.
@@ -14,14 +15,17 @@ const BYTES: usize = 16;
 const FIRST_OF_PROGRAM: u16 = 0x0100;
 
 /// What a reader is asked for.
-pub fn filtered(filter: &FilterArgs, format: &FormatArgs) -> IterOptions {
+pub fn filtered(filter: &FilterArgs, format: &FormatArgs) -> Result<IterOptions, Failure> {
+    if format.headers_only && format.format == Format::Raw {
+        return Err(Failure::usage("headers alone have no payloads to print raw"));
+    }
     let some = |given: bool| given.then_some(());
-    IterOptions {
+    Ok(IterOptions {
         streams: some(!filter.stream.is_empty()).map(|()| filter.stream.clone()),
         kinds: some(!filter.kind.is_empty()).map(|()| filter.kind.clone()),
         headers_only: format.headers_only,
         ..IterOptions::default()
-    }
+    })
 }
 
 pub fn print(out: &mut Out, record: &Record<'_>, args: &FormatArgs) -> io::Result<()> {

@@ -23,7 +23,7 @@ impl Signals {
         Ok(Signals { fd })
     }
 
-    /// Waits until `event` is readable: true; or until there is a signal: false.
+    /// Waits until the eventfd `event` has counted something, and takes that: true; or until there is a signal: false.
     ///
     /// Fails like a write when nobody reads `output` any more: who waits would find that out too late.
     pub fn wait(&self, event: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<bool, Failure> {
@@ -41,9 +41,15 @@ impl Signals {
             }
         }
         let happened = |at: usize| fds[at].any().unwrap_or(true);
-        match happened(1) && !happened(0) {
-            true => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),
-            false => Ok(!happened(0)),
+        if happened(0) {
+            return Ok(false);
+        }
+        if happened(1) {
+            return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
+        }
+        match nix::unistd::read(event, &mut [0; 8]) {
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(true),
+            Err(errno) => Err(Failure::io("cannot read an eventfd", &errno.into())),
         }
     }
 

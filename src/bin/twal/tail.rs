@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use twal::{Iter, IterOptions};
 
-use crate::cli::{Format, FormatArgs, TailArgs};
+use crate::cli::{FormatArgs, TailArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signals::Signals;
@@ -15,9 +15,7 @@ use crate::{open, record};
 const ASK_EVERY: u64 = 256;
 
 pub fn run(args: &TailArgs, out: &mut Out) -> Result<Exit, Failure> {
-    if args.format.headers_only && args.format.format == Format::Raw {
-        return Err(Failure::usage("headers alone have no payloads to print raw"));
-    }
+    let wanted = record::filtered(&args.filter, &args.format)?;
     let signals = args.follow.then(Signals::take).transpose()?;
     let log = open::to_read(&args.log.log)?;
     let last_seq = log.durable_seq();
@@ -26,8 +24,7 @@ pub fn run(args: &TailArgs, out: &mut Out) -> Result<Exit, Failure> {
     if until_seq == 0 && !args.follow {
         return Ok(Exit::Clean);
     }
-    let mut iter =
-        log.iter_with(IterOptions { from_seq, until_seq, ..record::filtered(&args.filter, &args.format) })?;
+    let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..wanted })?;
     let Some(signals) = signals else {
         print(&mut iter, out, &args.format, &|| false)?;
         return Ok(Exit::Clean);
@@ -40,7 +37,6 @@ pub fn run(args: &TailArgs, out: &mut Out) -> Result<Exit, Failure> {
         if !signals.wait(event.as_fd(), std::io::stdout().as_fd())? {
             return Ok(Exit::Clean);
         }
-        forget(&event)?;
     }
 }
 
@@ -55,12 +51,4 @@ fn print(iter: &mut Iter, out: &mut Out, format: &FormatArgs, enough: &dyn Fn() 
         }
     }
     Ok(())
-}
-
-/// The count of an eventfd, taken so that it can rise again.
-fn forget(event: impl AsFd) -> Result<(), Failure> {
-    match nix::unistd::read(event, &mut [0; 8]) {
-        Ok(_) | Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => Ok(()),
-        Err(errno) => Err(Failure::io("cannot read an eventfd", &errno.into())),
-    }
 }
