@@ -647,7 +647,7 @@ t_segment *t_segments(const char *dir, size_t *count_out)
     while ((entry = readdir(stream))) {
         t_segment segment;
         if (strncmp(entry->d_name, "twal-", 5) != 0 || !strncmp(entry->d_name, "twal-spare-", 11) ||
-            !strncmp(entry->d_name, "twal-holds", 10))
+            !strncmp(entry->d_name, "twal-holds", 10) || !strncmp(entry->d_name, "twal-sink", 9))
             continue;
         if (!segment_name(entry->d_name, &segment))
             t_fail(__FILE__, __LINE__, "%s/%s is no name of a segment", dir, entry->d_name);

@@ -26,7 +26,7 @@
 # comment, and for files that only some tests are built with, with "t:with FILE...".
 # "t:shared no, <reason>" runs it with the static library only.
 # Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
-# TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2),
+# TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2 a CPU: most wait for the disk),
 # CC, CXX, ZIG.
 set -u -o pipefail
 
@@ -44,7 +44,7 @@ mode=${2:-plain}
 only=("$@")
 
 include=${TWAL_INCLUDE:-$here/../include}
-jobs=${JOBS:-2}
+jobs=${JOBS:-$((2 * $(nproc)))}
 CC=${CC:-cc}
 CXX=${CXX:-c++}
 out=$build/c-tests/$mode

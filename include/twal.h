@@ -16,9 +16,10 @@
  *            every call on it returns TWAL_E_FORKED (a number: 0), except
  *            twal_close(), twal_iter_close() and twal_txn_close(), which free
  *            it there and touch neither disk nor lock.  The child may open logs of its own.
- *   signals  No function is async-signal-safe, except twal_strerror() and the
- *            twal_version_*() ones.  twal installs no handlers, its threads
- *            block all signals, and a signal does not end a wait.
+ *   signals  No function is async-signal-safe, except twal_strerror(),
+ *            twal_histogram_bound() and the twal_version_*() ones.  twal
+ *            installs no handlers, its threads block all signals, and a
+ *            signal does not end a wait.
  *   threads  Do not cancel (pthread_cancel) or longjmp() out of a thread that
  *            is inside twal.
  *   close    twal_close() lets out who waits inside other calls
@@ -57,9 +58,16 @@
  *                        twal_holds  twal_archive_next  twal_archive_done
  *   look                 twal_segments  twal_streams  twal_size_hint
  *   what happened        twal_recovery_get  twal_stats_get
+ *                        twal_histogram_get  twal_histogram_bound
+ *                        twal_metrics
  *   what is damaged      twal_verify
  *   repair               twal_repair_plan  twal_repair_step_get
  *                        twal_repair_apply  twal_repair_close
+ *   ship                 twal_source_open  twal_source_next
+ *                        twal_source_close
+ *   follow               twal_sink_open  twal_sink_write  twal_sink_sync
+ *                        twal_sink_position  twal_sink_promote
+ *                        twal_sink_close
  *   transactions         twal_txn_recover  twal_txn_report_get
  *                        twal_txn_unfinished_get  twal_txn_resume
  *                        twal_txn_left_get  twal_txn_checkpoint
@@ -192,7 +200,10 @@
     { sizeof(twal_error), 0, 0, 0, 0, 0, { 0 } }
 #define TWAL_STATS_INIT \
     { sizeof(twal_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0 }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 }, 0, 0, 0, 0, \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TWAL_HISTOGRAM_INIT \
+    { sizeof(twal_histogram), 0, 0, 0, { 0 } }
 #define TWAL_RECOVERY_INIT \
     { sizeof(twal_recovery), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0 }
@@ -208,6 +219,13 @@
     { sizeof(twal_skipped), 0, 0, 0, 0, 0, 0 }
 #define TWAL_REPAIR_STEP_INIT \
     { sizeof(twal_repair_step), 0, 0, 0, 0, 0, 0, { 0 } }
+#define TWAL_SHIP_POSITION_INIT \
+    { sizeof(twal_ship_position), 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 }, { 0 } }
+#define TWAL_SHIP_PIECE_INIT \
+    { sizeof(twal_ship_piece), 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, { 0 }, { 0 }, \
+      { 0 } }
+#define TWAL_SINK_OPTIONS_INIT \
+    { sizeof(twal_sink_options), 0, 0, 0 }
 #define TWAL_TXN_OPTIONS_INIT \
     { sizeof(twal_txn_options), 0, 0, 0, 0, 0 }
 #define TWAL_TXN_OPERATION_INIT \
@@ -503,6 +521,41 @@ typedef enum twal_open_flags {
      */
     TWAL_OPEN_VERIFY = 16,
 } twal_open_flags;
+
+/**
+ * What twal_histogram_get() tells of.
+ */
+typedef enum twal_histogram_kind {
+    /**
+     * Nanoseconds that a frame waited: from its first record's acceptance
+     * until its write began.
+     */
+    TWAL_HISTOGRAM_QUEUE_WAIT = 1,
+    /**
+     * Nanoseconds of a frame's write, to the device and flushed where the
+     * write makes itself durable, as it does with TWAL_SYNC.
+     */
+    TWAL_HISTOGRAM_WRITE = 2,
+    /**
+     * Nanoseconds of a flush: one for each of twal_stats.flushes, writes that
+     * make themselves durable included.
+     */
+    TWAL_HISTOGRAM_FLUSH = 3,
+    /**
+     * Nanoseconds of an append that waited until its records were durable,
+     * from the call to its end.  Appends that do not wait are not measured: a
+     * look at the clock would cost as much as they do.
+     */
+    TWAL_HISTOGRAM_APPEND = 4,
+    /**
+     * Records of a frame.
+     */
+    TWAL_HISTOGRAM_FRAME_RECORDS = 5,
+    /**
+     * Bytes of a frame, as it is on the device.
+     */
+    TWAL_HISTOGRAM_FRAME_BYTES = 6,
+} twal_histogram_kind;
 
 /**
  * twal_entry.flags: bits.
@@ -1002,6 +1055,22 @@ typedef struct twal_log twal_log;
 typedef struct twal_repair twal_repair;
 
 /**
+ * A follower's copy of a log, open for what its source ships.
+ *
+ * From twal_sink_open() to twal_sink_close().  One thread at a time.
+ */
+typedef struct twal_sink twal_sink;
+
+/**
+ * Yields a log's durable bytes, for a follower.
+ *
+ * From twal_source_open() to twal_source_close(), which may come before or
+ * after twal_close().  One thread at a time; any number of sources at once, none
+ * of them stops a writer.
+ */
+typedef struct twal_source twal_source;
+
+/**
  * Sagas and two-phase commits over an open log.
  *
  * From twal_txn_recover() to twal_txn_close(), which may come before or after
@@ -1497,7 +1566,7 @@ typedef struct twal_stats {
      */
     uint64_t marks;
     /**
-     * Flushes of the device, durable writes included.
+     * Flushes of the device for records, durable writes included.
      */
     uint64_t flushes;
     /**
@@ -1513,7 +1582,7 @@ typedef struct twal_stats {
      */
     uint64_t segments_created;
     /**
-     * Segments finished.
+     * Segments finished: rollovers.
      */
     uint64_t segments_sealed;
     /**
@@ -1608,7 +1677,105 @@ typedef struct twal_stats {
      * Bytes that the segments' files take less.
      */
     uint64_t compaction_bytes_saved;
+    /**
+     * Records accepted and not durable, now.
+     */
+    uint64_t queue_records;
+    /**
+     * Bytes that these take on the device, now.
+     */
+    uint64_t queue_bytes;
+    /**
+     * Frames that are being written, now.
+     */
+    uint64_t frames_in_flight;
+    /**
+     * Nanoseconds during which at least one write or flush of records was on its
+     * way: of two calls, what it has risen by, divided by what elapsed_ns has,
+     * is the device's share of busy time.
+     */
+    uint64_t device_busy_ns;
+    /**
+     * Nanoseconds since the log was opened.
+     */
+    uint64_t elapsed_ns;
+    /**
+     * Calls that had to wait until records were durable: appends, twal_sync(),
+     * twal_wait().
+     */
+    uint64_t durable_waits;
+    /**
+     * Appends refused with TWAL_E_POISONED.
+     */
+    uint64_t refused_poisoned;
+    /**
+     * Appends refused because the next segment's file could not be made:
+     * TWAL_E_PERM, TWAL_E_NOMEM; or because the log was closing.
+     */
+    uint64_t refused_other;
+    /**
+     * Attempts to prepare a segment's file that failed.
+     */
+    uint64_t spare_failures;
+    /**
+     * Automatic compactions that failed; each is tried again later.
+     */
+    uint64_t compactions_failed;
+    /**
+     * Events of sagas appended by the log's transaction managers.
+     */
+    uint64_t saga_events;
+    /**
+     * Events of two-phase commits.
+     */
+    uint64_t transaction_events;
+    /**
+     * Tombstones, purges and applied markers.
+     */
+    uint64_t stream_events;
+    /**
+     * Checkpoints that are durable.
+     */
+    uint64_t checkpoints;
+    /**
+     * Automatic checkpoints that failed; each is tried again later.
+     */
+    uint64_t checkpoints_failed;
 } twal_stats;
+
+/**
+ * How often which number was met since the log was opened.
+ *
+ * The buckets are the same for every kind, log and release, so that two
+ * histograms can be added up, or taken from each other, number by number.
+ * Bucket i counts the numbers above the bound of i - 1, up to its own bound,
+ * which twal_histogram_bound(i) is: i + 1 for the first four, then
+ * (5 + i % 4) << (i / 4 - 1), and UINT64_MAX for the last one.  That is 1, 2,
+ * 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 and so on: four buckets from one power
+ * of two to the next.  0 is in the first bucket.
+ */
+typedef struct twal_histogram {
+    /**
+     * sizeof(twal_histogram), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * How many numbers: the sum of the buckets.
+     */
+    uint64_t count;
+    /**
+     * Their sum.
+     */
+    uint64_t sum;
+    /**
+     * The highest of them; 0 if there is none.
+     */
+    uint64_t max;
+    /**
+     * How many in each bucket.
+     */
+    uint64_t buckets[252];
+} twal_histogram;
 
 /**
  * What twal_open() found.
@@ -1843,6 +2010,152 @@ typedef struct twal_repair_step {
      */
     char file[256];
 } twal_repair_step;
+
+/**
+ * A place in a log's bytes, from which shipping goes on: what twal_sink_position()
+ * tells and twal_source_open() takes.
+ *
+ * Plain numbers: it may be sent to another process or machine of the same byte
+ * order as it is.  All zeros behind struct_size: the very beginning.
+ */
+typedef struct twal_ship_position {
+    /**
+     * sizeof(twal_ship_position), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment; 0: nothing yet.
+     */
+    uint64_t index;
+    /**
+     * How often the segment had been compacted.
+     */
+    uint64_t generation;
+    /**
+     * Offset in its file, bytes.
+     */
+    uint64_t offset;
+    /**
+     * Identity of the last frame in front of it: it stands for all before.
+     */
+    uint64_t identity;
+    /**
+     * Every record up to this number is in front of it.  Of a sink's position:
+     * what can be acknowledged.
+     */
+    uint64_t last_seq;
+    /**
+     * A hold at this number keeps at the source whatever is needed from here
+     * on: what to give twal_hold_set().  0: everything there is.
+     */
+    uint64_t hold_seq;
+    /**
+     * 1: the segment is complete, the next byte is the next one's first.
+     */
+    uint64_t complete;
+    /**
+     * Which log.
+     */
+    uint8_t log_id[16];
+    /**
+     * Which history of it; a promotion begins a new one.
+     */
+    uint8_t history_id[16];
+    /**
+     * Salt of the segment's file.
+     */
+    uint8_t salt[16];
+} twal_ship_position;
+
+/**
+ * Some bytes of one segment, as they are on disk: whole frames, or the header,
+ * or what lies behind the seal.
+ *
+ * To send one, send the struct as it is, then len bytes from data; who receives
+ * them sets data to where they are.
+ */
+typedef struct twal_ship_piece {
+    /**
+     * sizeof(twal_ship_piece), set by the caller.
+     */
+    uint64_t struct_size;
+    /**
+     * Index of the segment.
+     */
+    uint64_t index;
+    /**
+     * How often it was compacted.
+     */
+    uint64_t generation;
+    /**
+     * Where in the segment's file the piece begins; 0: it is the header.
+     */
+    uint64_t offset;
+    /**
+     * So many bytes of it are zeros, which come first and are not in data.
+     */
+    uint64_t zeros;
+    /**
+     * Number of the segment's first record.
+     */
+    uint64_t first_seq;
+    /**
+     * With this piece a follower has every record up to this number.
+     */
+    uint64_t last_seq;
+    /**
+     * Index of the newest segment that the source has released; 0: none.
+     */
+    uint64_t archived;
+    /**
+     * Checksum of the numbers above and the bytes: damage on the way shows.
+     */
+    uint64_t crc;
+    /**
+     * The bytes; valid until the next call on the source.
+     */
+    const void *data;
+    /**
+     * How many there are; may be 0 where there are zeros.
+     */
+    uint64_t len;
+    /**
+     * Which log.
+     */
+    uint8_t log_id[16];
+    /**
+     * Which history the log is in.
+     */
+    uint8_t history_id[16];
+    /**
+     * Salt of the segment's file.
+     */
+    uint8_t salt[16];
+} twal_ship_piece;
+
+/**
+ * How a follower's directory is opened.  A field that is 0 has its default.
+ */
+typedef struct twal_sink_options {
+    /**
+     * sizeof(twal_sink_options).
+     */
+    uint64_t struct_size;
+    /**
+     * Of twal_open_flags, TWAL_OPEN_ALLOW_ANY_FS and
+     * TWAL_OPEN_ALLOW_BUFFERED.
+     */
+    uint32_t flags;
+    /**
+     * One of twal_io_engine.
+     */
+    uint32_t io_engine;
+    /**
+     * Segments that the source has released are archived here, too, and so many
+     * of them kept.  0: 64; UINT64_MAX: never remove one.
+     */
+    uint64_t max_retained_segments;
+} twal_sink_options;
 
 /**
  * How a manager works.  A field that is 0 has its default, so start from
@@ -2727,6 +3040,8 @@ int twal_last_error(twal_error *error_out);
  *   TWAL_E_LOCKED       another process, or another handle of this one, has
  *                       the log open for writing; or a killed process' last
  *                       write was still in flight after 2 seconds
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_promote() makes
+ *                       it a log
  *   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
  *                       and NO_CREATE or READ_ONLY was set
  *   TWAL_E_PERM         the operating system refuses access
@@ -3476,7 +3791,7 @@ int twal_iter_next(twal_iter *iter,
  * As twal_iter_next(), but where that says that there is no more yet, this
  * waits until there is.  In the writer's process who waits is woken when a
  * record has become durable.  In another process nothing tells: the reader
- * looks again after 0.2 ms, and ever less often while nothing comes, at last
+ * looks again after 0.4 ms, and ever less often while nothing comes, at last
  * every quarter of options.idle_mark_us (of this opening).  A record is seen
  * there when the log testifies that it is durable: with the frame that
  * follows, or, when the writer is idle, with the mark that it writes after
@@ -3964,6 +4279,92 @@ int twal_stats_get(const twal_log *log,
                    twal_stats *stats_out);
 
 /**
+ * Copies out one of the histograms of what the log has measured.
+ *
+ * One at a time, so that there is room for more of them in later releases.
+ * What is counted while it is copied may be in one bucket and not yet in the
+ * sum; the count is always that of the buckets.
+ *
+ *   log            an open log; one that is open for reading only measures
+ *                  nothing
+ *   kind           one of twal_histogram_kind
+ *   histogram_out  receives it; its struct_size must be set, as
+ *                  TWAL_HISTOGRAM_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or histogram_out is NULL, kind is none of
+ *                  twal_histogram_kind, or struct_size is no size that a
+ *                  release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_histogram_get(const twal_log *log,
+                       uint32_t kind,
+                       twal_histogram *histogram_out);
+
+/**
+ * The highest number that a bucket of twal_histogram counts.
+ *
+ *   bucket  the bucket's index
+ *
+ * Returns the bound; UINT64_MAX for the last bucket, and for those that there
+ * are not.
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: async-signal-safe.
+ * Since:   0.1
+ */
+uint64_t twal_histogram_bound(size_t bucket);
+
+/**
+ * Writes all that the log counts and measures as text for Prometheus.
+ *
+ * The text is of the exposition format 0.0.4, to be served as
+ * "text/plain; version=0.0.4".  It has what twal_stats_get() and
+ * twal_histogram_get() tell, in seconds and bytes, counters with names that
+ * end in _total; and those of the log's transaction managers.  All names begin
+ * with twal_.  It is one log's: a program that has several serves each by
+ * itself.
+ *
+ * No buffer at all (NULL, 0) asks how much room is needed.  Numbers grow:
+ * take some bytes more than that, or ask again.  16 KiB are enough for this
+ * release.
+ *
+ *   log      an open log
+ *   buffer   receives the text, ended by a NUL; NULL only if size is 0.  After
+ *            a failure its bytes are not specified
+ *   size     bytes of buffer
+ *   len_out  receives the bytes of the text without the NUL; also with
+ *            TWAL_E_TOOBIG, after which a buffer needs one more than that
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log or len_out is NULL, or buffer is NULL and size is not 0
+ *   TWAL_E_TOOBIG  the text and its NUL do not fit in size bytes
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  no.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_metrics(const twal_log *log,
+                 char *buffer,
+                 size_t size,
+                 size_t *len_out);
+
+/**
  * Copies out what twal_open() found.
  *
  *   log         an open log
@@ -4016,6 +4417,8 @@ int twal_recovery_get(const twal_log *log,
  *                       that this one cannot read
  *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
  *                       out of its range, or a struct_size is none
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+ *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_IO           the directory could not be read, or an active file not
@@ -4077,6 +4480,8 @@ int twal_verify(const char *dir,
  *   TWAL_E_INVAL        dir or repair_out is NULL, dir is empty or not a
  *                       directory, or an option is out of its range
  *   TWAL_E_LOCKED       the log is open for writing
+ *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+ *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
  *                       damaged, but the newest archived segment is, and what
@@ -4206,6 +4611,316 @@ int twal_repair_apply(twal_repair *repair,
  * Since:   0.1
  */
 void twal_repair_close(twal_repair *repair);
+
+/**
+ * Begins to ship a log's bytes, exactly as they are on disk.
+ *
+ * Works on the writer's handle, and on one that is open for reading only, in
+ * another process too.  What it yields is durable at the source, whole frames,
+ * and never changes any more; what a record means plays no part.
+ *
+ * Without a position it begins with the newest segment that was released, or
+ * the oldest there is: then a copy is a log without a gap in its names.  With
+ * one it goes on there, after it has checked that the follower has what this
+ * log has: the identity of the last frame stands for everything before it.
+ *
+ * What a follower still needs, its host has to hold: set a hold at
+ * position.hold_seq (twal_hold_set()) before this call, and move it on now and
+ * then to what the follower's position says.  Else a trim may take segments
+ * away before they are shipped, or a compaction change one in the middle:
+ * TWAL_E_TRIMMED, and the follower has to begin anew in an empty directory.
+ *
+ *   log         an open log
+ *   from        where to go on: the sink's twal_sink_position(); NULL, or one
+ *               whose index is 0: the beginning
+ *   source_out  receives the source; give it back with twal_source_close().
+ *               Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        log or source_out is NULL, from->struct_size is none,
+ *                       or complete is neither 0 nor 1
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_CLOSED       twal_close() has begun
+ *   TWAL_E_TRIMMED      what comes next was released and is gone, or its
+ *                       segment was compacted since; the detail's seq is the
+ *                       oldest number there is
+ *   TWAL_E_STATE        the position is another log's or another history's
+ *                       (the text names both), or the follower has more than
+ *                       this log, or something else: a repair may have cut it
+ *   TWAL_E_BUSY         a writer elsewhere is just beginning that segment, or
+ *                       its segments change too fast to be listed; ask again
+ *   TWAL_E_CORRUPT      the log is damaged at that place
+ *   TWAL_E_IO           a file could not be opened or read
+ *   TWAL_E_NOMEM        no memory or file descriptor left
+ *   TWAL_E_UNSUPPORTED  from says something that this release does not know
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device; reads the segment up to the position.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_source_open(twal_log *log,
+                     const twal_ship_position *from,
+                     twal_source **source_out);
+
+/**
+ * Yields the next piece, and waits for it if there is none yet.
+ *
+ * A piece is usually up to 1 MiB, more where one frame is longer.  Behind a
+ * segment's seal the rest of its file follows, without its blocks of zeros, so
+ * that the files are the same to cmp(1).  Marks may come with the record that
+ * follows them.
+ *
+ * In an event loop, ask twal_eventfd() of the log when there may be more, and
+ * call this with timeout_ns 0 until it returns 0.
+ *
+ *   source      a source
+ *   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever
+ *   piece_out   receives the piece; its struct_size must be set, as
+ *               TWAL_SHIP_PIECE_INIT does.  data is valid until the next call
+ *               on source.  Untouched if the answer is not 1.
+ *
+ * Returns 1 with a piece, 0 if there is none within the time, or
+ *
+ *   TWAL_E_INVAL     source or piece_out is NULL, or struct_size is no size
+ *                    that a release of twal ever had
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    the log was closed
+ *   TWAL_E_POISONED  everything durable was yielded, and an earlier write or
+ *                    flush of the log failed
+ *   TWAL_E_TRIMMED   what comes next was released and is gone; the detail's
+ *                    seq is the oldest number there is
+ *   TWAL_E_CORRUPT   the log is damaged here; twal_last_error() says where
+ *   TWAL_E_IO        bytes could not be read; or a write or flush of the log
+ *                    failed while this waited
+ *   TWAL_E_NOMEM     no memory left; call again
+ *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
+ *
+ * Blocks:  for up to timeout_ns, and on the device; never for a writer.
+ *          twal_close() of the log ends the wait: TWAL_E_CLOSED.
+ * Threads: any, one at a time.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_source_next(twal_source *source,
+                     int64_t timeout_ns,
+                     twal_ship_piece *piece_out);
+
+/**
+ * Ends a source; what its last piece's data pointed to is gone.
+ *
+ * Works before and after twal_close(), and in a fork()ed child.
+ *
+ *   source  a source; NULL does nothing
+ *
+ * Blocks:  no.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+void twal_source_close(twal_source *source);
+
+/**
+ * Makes a directory a follower's, or goes on with one.
+ *
+ * The directory holds a copy of a log, byte for byte, and the file twal-sink,
+ * which says how far the copy is durable.  While that file is there, twal_open()
+ * refuses the directory: it is a follower's, and what lies above its position
+ * nobody vouches for.  Everything in front of the position is checked here; what
+ * is behind it is cut off, and has to be shipped again.
+ *
+ * Only the last component of dir is created (mode 0700; files 0600; less the
+ * umask).
+ *
+ *   dir       path of the directory; new, empty, or a follower's
+ *   options   how to open; NULL: all defaults
+ *   sink_out  receives the sink; give it back with twal_sink_close().
+ *             Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        dir or sink_out is NULL, dir is empty or not a
+ *                       directory, or an option is out of its range or an
+ *                       unknown flag
+ *   TWAL_E_LOCKED       another sink or log has the directory open, or a killed
+ *                       process' last write was still in flight after 2 seconds
+ *   TWAL_E_STATE        the directory holds a log that is no follower's
+ *   TWAL_E_NOTFOUND     the parent directory is missing
+ *   TWAL_E_CORRUPT      what the position says is durable is damaged or not
+ *                       there, with the place; or the position itself is
+ *                       damaged.  Ship everything anew, to an empty directory
+ *   TWAL_E_VERSION      written by a later release
+ *   TWAL_E_UNSUPPORTED  as for twal_open()
+ *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM, TWAL_E_IO
+ *                       as for twal_open()
+ *   TWAL_E_PANIC        a bug in twal was caught
+ *
+ * Blocks:  on the device; reads the newest segment; up to 2 seconds for a lock.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sink_open(const char *dir,
+                   const twal_sink_options *options,
+                   twal_sink **sink_out);
+
+/**
+ * Writes a piece, if it is whole and the very next one.
+ *
+ * Checked before a byte is written: whose it is, that it begins where the last
+ * one ended, its checksum, the header of a new segment and that it continues the
+ * one before, each frame and that it continues the one before.  What is written
+ * is not durable yet: twal_sink_sync() says when.
+ *
+ *   sink   a sink
+ *   piece  as twal_source_next() gave it, data where its bytes are now: at any
+ *          address; no copy is made of bytes at a multiple of 4096
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL        sink or piece is NULL, struct_size is none, or data is
+ *                       NULL and len is not 0
+ *   TWAL_E_FORKED       this process is a fork()ed child
+ *   TWAL_E_STATE        a piece of another log or history (the text names
+ *                       both), of another file than the segment was begun
+ *                       with, or the follower was promoted
+ *   TWAL_E_EXISTS       the follower has these bytes already
+ *   TWAL_E_NOTFOUND     bytes in front of them are missing: the detail's
+ *                       segment and offset are the piece's, its text says where
+ *                       the follower is
+ *   TWAL_E_CORRUPT      the bytes are not what a log has there
+ *   TWAL_E_VERSION      they are a later release's
+ *   TWAL_E_NOSPC        no space for the next segment; write it again later
+ *   TWAL_E_PERM, TWAL_E_NOMEM
+ *                       the next segment's file could not be made; likewise
+ *   TWAL_E_UNSUPPORTED  the device wants larger blocks than the log's; or piece
+ *                       says something that this release does not know
+ *   TWAL_E_IO           a write or flush failed
+ *   TWAL_E_POISONED     the same, and it had failed before
+ *   TWAL_E_PANIC        a bug in twal was caught, now or in an earlier call
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC close the sink and open it
+ * again: its position says what is there.  After any other error nothing has
+ * changed, and the right piece can be written.
+ *
+ * Blocks:  on the device.
+ * Threads: any, one at a time.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sink_write(twal_sink *sink,
+                    const twal_ship_piece *piece);
+
+/**
+ * Makes everything written durable, and notes it in twal-sink.
+ *
+ * What twal_sink_position() says after this can be acknowledged to the source.
+ *
+ *   sink  a sink
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     sink is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_STATE     the follower was promoted
+ *   TWAL_E_IO        a write or flush failed: close the sink and open it again
+ *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
+ *
+ * Blocks:  on the device.
+ * Threads: any, one at a time.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sink_sync(twal_sink *sink);
+
+/**
+ * Tells how far the copy is durable: where the source is to go on, and what can
+ * be acknowledged.
+ *
+ *   sink          a sink, also one that failed
+ *   position_out  receives the position; its struct_size must be set, as
+ *                 TWAL_SHIP_POSITION_INIT does.  Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   sink or position_out is NULL, or struct_size is no size that
+ *                  a release of twal ever had
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_PANIC   a bug in twal was caught, now or in an earlier call
+ *
+ * Blocks:  no.
+ * Threads: any, one at a time.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sink_position(twal_sink *sink,
+                       twal_ship_position *position_out);
+
+/**
+ * Makes the copy a log that twal_open() opens for writing.
+ *
+ * Everything written is made durable and kept.  The last segment is sealed where
+ * it ends, and a new one begun, with a history id of its own: from then on
+ * neither side takes the other's pieces, also if the source lives on.  A new
+ * follower can follow the promoted log from its beginning.  The promotion is one
+ * step: after a crash the directory is a follower's, as it was, or a log's.
+ *
+ * The sink stays locked and of no more use: close it, then open the log.
+ *
+ *   sink  a sink
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     sink is NULL
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_STATE     the follower has nothing yet, or was promoted already
+ *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
+ *                    the new segment's file could not be made; the directory is
+ *                    a follower's as before
+ *   TWAL_E_IO        a write or flush failed: close the sink; the directory is
+ *                    still a follower's if twal_sink_open() opens it
+ *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
+ *
+ * Blocks:  on the device.
+ * Threads: any, one at a time.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_sink_promote(twal_sink *sink);
+
+/**
+ * Makes everything written durable, as twal_sink_sync(), gives the directory
+ * back, and frees the handle.
+ *
+ * Always frees, whatever it returns.  In a fork()ed child it frees, touches
+ * neither disk nor lock, and returns TWAL_OK.
+ *
+ *   sink  a sink; NULL does nothing
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_IO        a write or flush failed: what the position said before is
+ *                    there
+ *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
+ *
+ * Blocks:  on the device.
+ * Threads: any; exactly one, once.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+int twal_sink_close(twal_sink *sink);
 
 /**
  * Reads a log's transactions from its last checkpoint on, and gives them a
@@ -5806,7 +6521,7 @@ TWAL_OFFSET_(twal_error, os_errno, 12);
 TWAL_OFFSET_(twal_error, segment, 16);
 TWAL_OFFSET_(twal_error, text, 40);
 
-TWAL_SIZE_(twal_stats, 568);
+TWAL_SIZE_(twal_stats, 688);
 TWAL_OFFSET_(twal_stats, poisoned, 192);
 TWAL_OFFSET_(twal_stats, record_size_max, 224);
 TWAL_OFFSET_(twal_stats, engine, 232);
@@ -5814,6 +6529,11 @@ TWAL_OFFSET_(twal_stats, engine_reason, 248);
 TWAL_OFFSET_(twal_stats, file_system, 504);
 TWAL_OFFSET_(twal_stats, compactions, 536);
 TWAL_OFFSET_(twal_stats, compaction_bytes_saved, 560);
+TWAL_OFFSET_(twal_stats, elapsed_ns, 600);
+TWAL_OFFSET_(twal_stats, checkpoints_failed, 680);
+
+TWAL_SIZE_(twal_histogram, 2048);
+TWAL_OFFSET_(twal_histogram, buckets, 32);
 
 TWAL_SIZE_(twal_recovery, 144);
 TWAL_OFFSET_(twal_recovery, duration_us, 80);
@@ -5824,6 +6544,16 @@ TWAL_OFFSET_(twal_recovery, holds_damaged, 136);
 
 TWAL_SIZE_(twal_hold, 56);
 TWAL_OFFSET_(twal_hold, name, 16);
+
+TWAL_SIZE_(twal_ship_position, 112);
+TWAL_OFFSET_(twal_ship_position, log_id, 64);
+
+TWAL_SIZE_(twal_ship_piece, 136);
+TWAL_OFFSET_(twal_ship_piece, data, 72);
+TWAL_OFFSET_(twal_ship_piece, log_id, 88);
+
+TWAL_SIZE_(twal_sink_options, 24);
+TWAL_OFFSET_(twal_sink_options, max_retained_segments, 16);
 
 TWAL_SIZE_(twal_segment, 176);
 TWAL_OFFSET_(twal_segment, state, 64);

@@ -48,6 +48,13 @@ PAGES = {
     "twal_repair_plan": ("make a damaged log one that opens",
                          ["twal_repair_plan", "twal_repair_step_get", "twal_repair_apply", "twal_repair_close"],
                          ["twal_repair_step", "twal_repair_kind", "twal_repair_flags"]),
+    "twal_source_open": ("ship a log's bytes to a follower",
+                         ["twal_source_open", "twal_source_next", "twal_source_close"],
+                         ["twal_source", "twal_ship_position", "twal_ship_piece"]),
+    "twal_sink_open": ("follow a log, byte for byte",
+                       ["twal_sink_open", "twal_sink_write", "twal_sink_sync", "twal_sink_position",
+                        "twal_sink_promote", "twal_sink_close"],
+                       ["twal_sink", "twal_sink_options", "twal_ship_position", "twal_ship_piece"]),
     "twal_txn_recover": ("sagas and two-phase commits that survive",
                   ["twal_txn_recover", "twal_txn_checkpoint", "twal_txn_close"],
                   ["twal_txn_options", "twal_txn_flags"]),
@@ -87,6 +94,9 @@ PAGES = {
                   ["twal_2pc_state_get", "twal_2pc_get", "twal_2pc_token"],
                   ["twal_2pc_state", "twal_txn_operation", "twal_2pc_participant", "twal_vote", "twal_direction"]),
     "twal_stats_get": ("what a log has counted, and how it works here", ["twal_stats_get"], ["twal_stats"]),
+    "twal_metrics": ("what a log has counted and measured, as text for Prometheus", ["twal_metrics"], []),
+    "twal_histogram_get": ("what a log has measured", ["twal_histogram_get", "twal_histogram_bound"],
+                           ["twal_histogram", "twal_histogram_kind"]),
     "twal_last_error": ("what went wrong", ["twal_last_error", "twal_strerror"], ["twal_error", "twal_code"]),
     "twal_version_number": ("version of the library", ["twal_version_number", "twal_version_string"], []),
 }
@@ -136,6 +146,7 @@ All files of a log begin with "twal-"; other files in its directory are left alo
   twal-<index>-<first_seq>.archived  a released one, kept until there are more than options.max_retained_segments
   twal-spare-<n>                     a file prepared for use
   twal-holds                         what twal_hold_set() keeps, from the first hold on
+  twal-sink                          a follower's: how far the copy is durable, see twal_sink_open(3)
 
 Never rename, remove or edit them by hand: a log that misses a file is refused.  A copy of the directory is a copy of the log
 if nothing wrote to it meanwhile.  docs/FORMAT.md in the source describes every byte.

@@ -18,6 +18,7 @@
 //! | `recover`, `commit`, `compact` | verdict and open; group commit; sealed segments without what is no longer needed |
 //! | `log` | [`Log`]: open = recover + commit |
 //! | `interchange` | files of the v2.6 layout, as records to read and to write |
+//! | `ship` | a log's bytes from one directory to another |
 //! | `txn` | sagas and two-phase commits: pure machines, their table, the recovery's plan |
 //! | `ffi` | the C ABI: check, call, answer |
 #![warn(rustdoc::all)]
@@ -34,8 +35,10 @@ pub mod mem;
 pub mod read;
 pub mod recover;
 pub mod segment;
+pub mod ship;
 pub mod txn;
 
+pub use base::histogram::Distribution;
 pub use base::options::{Durability, IoEngine, Options, SizePolicy};
 pub use base::{Code, Error};
 pub use commit::Hint;
@@ -44,6 +47,8 @@ pub use log::{verify, verify_on, verify_on_with, verify_with, Effort, Verified};
 pub use log::{Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind};
 pub use log::{Candidate, CompactOptions, Compacted};
 pub use log::{
-    Done, Entry, Hidden, How, Iter, IterOptions, Log, Record, RecoveryReport, Reservation, Skipped, Stats, Tail,
+    Done, Entry, Hidden, How, Iter, IterOptions, Log, Measured, Record, RecoveryReport, Reservation, Skipped, Stats,
+    Tail,
 };
 pub use log::{HeldBy, HoldInfo, Segment, SegmentState, StreamCount};
+pub use ship::{Piece, Position, Sink, SinkOptions, Source};

@@ -1,10 +1,12 @@
 //! [`Log`]: open = recover + commit; the Rust API.
 
+mod bytes;
 mod compact;
 mod iter;
 mod keep;
 mod layer;
 mod lookup;
+mod metrics;
 mod reader;
 mod repair;
 mod report;
@@ -20,12 +22,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
+use crate::base::histogram::Distribution;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Commit, Continue, Threads};
 use crate::disk::real::RealDisk;
 use crate::disk::Disk;
 use crate::format::Id;
+use crate::read::{Published, Reach};
 use crate::recover::open as recover;
 use crate::segment::Directory;
 
@@ -45,7 +49,7 @@ pub use keep::{HoldInfo, Segment};
 use layer::Kept;
 use reader::Reader;
 pub use repair::Repair;
-pub use report::{Record, RecoveryReport, Stats, Tail};
+pub use report::{Measured, Record, RecoveryReport, Stats, Tail};
 pub use streams::StreamCount;
 pub use verify::{verify, verify_on, verify_on_with, verify_with};
 
@@ -78,6 +82,8 @@ struct Inner {
     log_id: Id,
     config: Config,
     clock: Clock,
+    /// When it was opened, by that clock.
+    opened_ns: u64,
     counters: Arc<Counters>,
     report: RecoveryReport,
     side: Side,
@@ -124,6 +130,7 @@ impl Log {
         } else {
             open_to_write(directory, &config, &clock, threads)?
         };
+        inner.opened_ns = start_ns;
         inner.report.duration_us = (clock.now_ns() - start_ns) / 1000;
         Ok(Log { inner: Arc::new(inner) })
     }
@@ -228,7 +235,12 @@ impl Log {
     /// # Errors
     /// As `twal_wait`.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
-        self.writer()?.wait(seq, timeout_ns)
+        let commit = self.writer()?;
+        let last = if seq == 0 { commit.last_seq() } else { seq };
+        if commit.durable_seq() < last {
+            self.inner.counters.durable_waits.one();
+        }
+        commit.wait(seq, timeout_ns)
     }
 
     /// As [`Log::sync`], without waiting: `done` is called exactly once, on a
@@ -276,6 +288,12 @@ impl Log {
         self.inner.bound()
     }
 
+    /// Up to where the log's files are durable: what lies in front of it has its last content.  At least everything up
+    /// to a [`Log::durable_seq`] that was asked for before.  One load, no lock.
+    pub fn reach(&self) -> Reach {
+        self.inner.reach().get()
+    }
+
     /// Releases whole segments below `below_seq`; never what a transaction manager needs.
     ///
     /// # Errors
@@ -310,8 +328,8 @@ impl Log {
     pub fn stats(&self) -> Stats {
         let (inner, counters) = (&self.inner, &self.inner.counters);
         let facts = inner.directory.facts();
-        let ((accepted, ring_bytes), poisoned) = match &inner.side {
-            Side::Writer(commit) => (commit.counted(), commit.poison().is_some()),
+        let ((accepted, depth), device_busy_ns, poisoned) = match &inner.side {
+            Side::Writer(commit) => (commit.counted(), commit.busy_ns(), commit.poison().is_some()),
             Side::Reader(_) => Default::default(),
         };
         Stats {
@@ -332,7 +350,7 @@ impl Log {
             segments_recycled: counters.segments_recycled.get(),
             spare_waits: counters.spare_waits.get(),
             ring_waits: counters.ring_waits.get(),
-            ring_bytes,
+            ring_bytes: depth.ring_bytes,
             refused_again: counters.refused_again.get(),
             refused_timeout: counters.refused_timeout.get(),
             refused_nospace: counters.refused_nospace.get(),
@@ -350,7 +368,37 @@ impl Log {
             segment_size: inner.config.segment_size,
             ring_size: inner.config.ring_size,
             record_size_max: inner.config.record_size_max,
+            queue_records: depth.records,
+            queue_bytes: depth.bytes,
+            frames_in_flight: depth.frames_in_flight,
+            device_busy_ns,
+            // After the busy time, so that it is never less.
+            elapsed_ns: inner.clock.now_ns() - inner.opened_ns,
+            durable_waits: counters.durable_waits.get(),
+            refused_poisoned: counters.refused_poisoned.get(),
+            refused_other: counters.refused_other.get(),
+            spare_failures: counters.spare_failures.get(),
+            compactions_failed: counters.compactions_failed.get(),
+            saga_events: counters.saga_events.get(),
+            transaction_events: counters.transaction_events.get(),
+            stream_events: counters.stream_events.get(),
+            checkpoints: counters.checkpoints.get(),
+            checkpoints_failed: counters.checkpoints_failed.get(),
         }
+    }
+
+    /// How often which size or time of `measured` was met since open.
+    pub fn histogram(&self, measured: Measured) -> Distribution {
+        let histograms = &self.inner.counters.histograms;
+        let histogram = match measured {
+            Measured::QueueWait => &histograms.queue_wait_ns,
+            Measured::Write => &histograms.write_ns,
+            Measured::Flush => &histograms.flush_ns,
+            Measured::Append => &histograms.append_ns,
+            Measured::FrameRecords => &histograms.frame_records,
+            Measured::FrameBytes => &histograms.frame_bytes,
+        };
+        histogram.get()
     }
 
     /// What an opening without threads calls to let time-driven work happen.
@@ -435,6 +483,14 @@ impl Inner {
             Side::Reader(reader) => reader.bound.load(Ordering::Acquire),
         }
     }
+
+    /// Up to where the files are durable: at least everything up to [`Inner::bound`], if that was asked before.
+    fn reach(&self) -> &Arc<Published> {
+        match &self.side {
+            Side::Writer(commit) => commit.reach(),
+            Side::Reader(reader) => &reader.reach,
+        }
+    }
 }
 
 fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, threads: Threads) -> Result<Inner> {
@@ -474,6 +530,7 @@ fn open_to_write(directory: Arc<Directory>, config: &Config, clock: &Clock, thre
         log_id,
         config,
         clock: clock.clone(),
+        opened_ns: 0,
         counters,
         report,
         side: Side::Writer(commit),

@@ -222,7 +222,7 @@ def records_of(frame, body):
 
 Name = namedtuple("Name", "index first_seq state file_name")
 SEGMENT_NAME = re.compile(r"twal-([0-9]{16})-([0-9]{20})\.(active|sealed|archived)", re.ASCII)
-OTHER_NAME = re.compile(r"twal-spare-[0-9]{1,19}|twal-holds|twal-holds-new", re.ASCII)
+OTHER_NAME = re.compile(r"twal-spare-[0-9]{1,19}|twal-holds|twal-holds-new|twal-sink-new", re.ASCII)
 
 
 def names_in(directory):

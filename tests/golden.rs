@@ -29,9 +29,10 @@ use twal::format::frame::{
 use twal::format::holds::{HOLDS_HEADER_LEN, HOLD_LEN};
 use twal::format::record::{record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
 use twal::format::segment_header::FEATURE_COMPACTED;
+use twal::format::sink::SINK_LEN;
 use twal::format::{
-    Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, FRAME_HEADER_LEN, RECORD_HEADER_LEN,
-    SEGMENT_HEADER_LEN,
+    Chain, FrameHeader, Hold, HoldName, Holds, RecordHeader, SegmentHeader, SinkSlot, FRAME_HEADER_LEN,
+    RECORD_HEADER_LEN, SEGMENT_HEADER_LEN,
 };
 use twal::recover::verdict::{verdict, Spot, Verdict};
 use twal::{Candidate, CompactOptions, Entry, How, Log, Options, Record, Tail};
@@ -212,6 +213,50 @@ fn the_holds_are_as_documented() {
     }
     assert!(bytes[HOLDS_HEADER_LEN + 2 * HOLD_LEN..].iter().all(|&byte| byte == 0));
     assert_eq!(Holds::decode(&bytes, &log_id), Ok(holds));
+}
+
+#[test]
+fn a_follower_s_position_is_as_documented() {
+    let slot = SinkSlot {
+        number: 0x0102_0304_0506_0708,
+        log_id: [0x41; 16],
+        history_id: [0x42; 16],
+        salt: [0x43; 16],
+        index: 0x1112_1314_1516_1718,
+        generation: 0x2122_2324_2526_2728,
+        offset: 0x3132_3334_3536_3738,
+        chain: Chain {
+            epoch: 0x4142_4344_4546_4748,
+            epoch_id: [0x44; 16],
+            frame_number: 0x5152_5354_5556_5758,
+            identity: 0x6162_6364_6566_6768,
+            last_seq: 0x7172_7374_7576_7778,
+        },
+    };
+    let mut bytes = vec![0; BLOCK];
+    slot.encode(&mut bytes);
+    let crc = crc32c(&[&bytes[..12], &bytes[16..SINK_LEN]].concat());
+    let chain = slot.chain;
+    let expected = [
+        ("magic", b"TWALsink".to_vec()),
+        ("version", le(1u32)),
+        ("crc", le(crc)),
+        ("number", le(slot.number)),
+        ("log_id", slot.log_id.to_vec()),
+        ("history_id", slot.history_id.to_vec()),
+        ("salt", slot.salt.to_vec()),
+        ("index", le(slot.index)),
+        ("generation", le(slot.generation)),
+        ("offset", le(slot.offset)),
+        ("epoch", le(chain.epoch)),
+        ("epoch_id", chain.epoch_id.to_vec()),
+        ("frame_number", le(chain.frame_number)),
+        ("identity", le(chain.identity)),
+        ("last_seq", le(chain.last_seq)),
+        ("reserved", vec![0; 48]),
+    ];
+    assert_fields("Shipping", SINK_LEN, &bytes, &expected);
+    assert_eq!(SinkSlot::decode(&bytes), Ok(Some(slot)));
 }
 
 #[test]

@@ -64,10 +64,15 @@ fn follow(log: &Log, first: u64, mut seen: impl FnMut(u64, u64) -> Result<(), Fa
 /// The reader in another process: numbers and times go to its output.
 pub fn tailer(spec: &Spec) -> Result<Json, Failure> {
     let log = Log::open(&spec.dir, &Options { read_only: true, ..spec.options(SPARES) })?;
+    let first = spec.count.ok_or("tailer needs --count, the first number")?;
+    // What is durable is visible here with the mark that follows it.
+    while log.read(first - 1, |_| ()).is_err_and(|error| error.code == Code::NotFound) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let mut out = BufWriter::new(std::io::stdout().lock());
     out.write_all(&0u128.to_le_bytes())?;
     out.flush()?;
-    follow(&log, spec.count.ok_or("tailer needs --count, the first number")?, |seq, at_ns| {
+    follow(&log, first, |seq, at_ns| {
         out.write_all(&seq.to_le_bytes())?;
         Ok(out.write_all(&at_ns.to_le_bytes())?)
     })?;

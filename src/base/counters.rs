@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::histogram::Histogram;
+
 /// One rising number.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -44,6 +46,10 @@ pub struct Counters {
     pub refused_again: Counter,
     pub refused_timeout: Counter,
     pub refused_nospace: Counter,
+    pub refused_poisoned: Counter,
+    pub refused_other: Counter,
+    pub spare_failures: Counter,
+    pub durable_waits: Counter,
     pub frames_by_appender: Counter,
     pub frames_by_writer: Counter,
     pub corrupted_records: Counter,
@@ -51,4 +57,23 @@ pub struct Counters {
     pub segments_compacted: Counter,
     pub records_purged: Counter,
     pub compaction_bytes_saved: Counter,
+    pub compactions_failed: Counter,
+    pub saga_events: Counter,
+    pub transaction_events: Counter,
+    pub stream_events: Counter,
+    pub checkpoints: Counter,
+    pub checkpoints_failed: Counter,
+    pub histograms: Histograms,
+}
+
+/// What is measured of each, and not only counted.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // each is documented where C sees it: twal_histogram_kind
+pub struct Histograms {
+    pub queue_wait_ns: Histogram,
+    pub write_ns: Histogram,
+    pub flush_ns: Histogram,
+    pub append_ns: Histogram,
+    pub frame_records: Histogram,
+    pub frame_bytes: Histogram,
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod counters;
 pub mod crc;
 pub mod error;
+pub mod histogram;
 pub mod limits;
 pub mod options;
 pub mod random;

@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::composer::Durable;
+use super::device::Span;
 use super::queue::{Closed, Place, Queue};
 use super::{Commit, Threads};
 use crate::base::bytes::{len_u64, usize_of};
@@ -97,12 +98,13 @@ impl Commit {
     {
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = self.measure(entries.clone(), wait)?;
+        let since_ns = self.timed(wait);
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         fill(&mut claim, entries, first_seq);
         drop(claim);
-        self.finish(last_seq, gate, lead, wait)?;
+        self.finish(last_seq, gate, lead, since_ns)?;
         Ok(first_seq)
     }
 
@@ -121,7 +123,7 @@ impl Commit {
     {
         let asked = self.measure(entries.clone(), false)?;
         let mut queue = self.lock();
-        self.check_open(&queue)?;
+        self.check_open(&queue).map_err(|error| self.refused(error))?;
         match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
             Place::Here => {}
             full => {
@@ -163,24 +165,34 @@ impl Commit {
         self.check_size(payload, need)?;
         let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records: 1, payload, wait };
+        let since_ns = self.timed(wait);
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         // Outside the lock: reading the caller's memory may wait for a page of it.
         entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
         drop(claim);
-        self.finish(last_seq, gate, lead, wait)?;
+        self.finish(last_seq, gate, lead, since_ns)?;
         Ok(first_seq)
     }
 
-    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
-    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
-        match lead {
-            Some(closed) => self.lead(closed)?,
-            None if !wait => return Ok(()),
-            None => {}
+    /// When an append that waits for durability began.  None: it does not wait, and nothing is measured of it: two looks
+    /// at the clock would cost as much as all the rest.
+    #[inline]
+    pub(super) fn timed(&self, wait: bool) -> Option<u64> {
+        wait.then(|| self.clock.now_ns())
+    }
+
+    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does, which began at `since_ns`.
+    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, since_ns: Option<u64>) -> Result<()> {
+        let Some(since_ns) = since_ns else { return Ok(()) };
+        self.counters.durable_waits.one();
+        if let Some(closed) = lead {
+            self.lead(closed)?;
         }
-        self.wait_durable(last_seq, Some(gate), None)
+        self.wait_durable(last_seq, Some(gate), None)?;
+        self.counters.histograms.append_ns.add(self.clock.now_ns() - since_ns);
+        Ok(())
     }
 
     /// Step 1: what the log can hold at all.
@@ -212,7 +224,7 @@ impl Commit {
         let mut turn: Option<Turn> = None;
         loop {
             let mut queue = self.lock();
-            self.check_open(&queue)?;
+            self.check_open(&queue).map_err(|error| self.refused(error))?;
             match place(&mut queue)? {
                 Place::Here => return Ok(queue),
                 full => {
@@ -281,12 +293,11 @@ impl Commit {
             queue.keeper.spare_wanted = true;
             if let Some(error) = queue.keeper.spare_failed.clone() {
                 self.ask_for_room(queue);
-                return Err(self.no_room(error));
+                return Err(self.refused(error));
             }
         }
         self.ask_for_room(queue);
-        self.counters.refused_again.one();
-        Err(Error::new(Code::Again, "no room for the record now"))
+        Err(self.refused(Error::new(Code::Again, "no room for the record now")))
     }
 
     /// Wakes who can make room.
@@ -303,7 +314,7 @@ impl Commit {
             let failures = queue.keeper.spare_failures;
             if failures > *turn.failures.get_or_insert(failures) {
                 if let Some(error) = queue.keeper.spare_failed.clone() {
-                    return Err(self.no_room(error));
+                    return Err(self.refused(error));
                 }
                 // A trim has made room since: try once more.
                 turn.failures = Some(failures);
@@ -318,8 +329,7 @@ impl Commit {
         }
         self.ask_for_room(queue);
         if turn.until_ns.is_some_and(|until_ns| self.clock.now_ns() >= until_ns) {
-            self.counters.refused_timeout.one();
-            return Err(Error::new(Code::Timeout, "no room for the record within append_timeout_us"));
+            return Err(self.refused(Error::new(Code::Timeout, "no room for the record within append_timeout_us")));
         }
         if self.threads == Threads::None {
             self.work_while_waiting(turn.until_ns)?;
@@ -329,11 +339,18 @@ impl Commit {
         Ok(())
     }
 
-    /// The error for room that a spare would have given.
-    fn no_room(&self, error: Error) -> Error {
-        if error.code == Code::NoSpc {
-            self.counters.refused_nospace.one();
-        }
+    /// Counts an append that is refused, by why.
+    #[cold]
+    fn refused(&self, error: Error) -> Error {
+        let counters = &self.counters;
+        let refused = match error.code {
+            Code::Again => &counters.refused_again,
+            Code::Timeout => &counters.refused_timeout,
+            Code::NoSpc => &counters.refused_nospace,
+            Code::Poisoned => &counters.refused_poisoned,
+            _ => &counters.refused_other,
+        };
+        refused.one();
         error
     }
 
@@ -347,14 +364,11 @@ impl Commit {
     pub(super) fn write_frame(&self, mut closed: Closed, durable: disk::Durable, leader: bool) -> Result<u64> {
         let written = self.compose_and_write(&mut closed, durable);
         match written {
-            Ok(says_durable) => {
-                self.counters.frames.one();
-                self.counters.device_bytes.add(len_u64(closed.frame.len()));
-                if durable == disk::Durable::Yes {
-                    self.counters.flushes.one();
-                }
+            Ok((says_durable, span)) => {
+                self.count_frame(&closed, span);
                 let accepted = self.last_seq();
-                self.complete(closed.order, says_durable, durable == disk::Durable::Yes, Some(closed.frame), leader);
+                let durable = durable == disk::Durable::Yes;
+                self.complete(closed.order, says_durable, durable, Some(closed.frame), leader, span.ended_ns);
                 Ok(accepted)
             }
             Err(error) => {
@@ -365,7 +379,17 @@ impl Commit {
         }
     }
 
-    fn compose_and_write(&self, closed: &mut Closed, durable: disk::Durable) -> Result<u64> {
+    fn count_frame(&self, closed: &Closed, span: Span) {
+        let (counters, bytes) = (&self.counters, len_u64(closed.frame.len()));
+        counters.frames.one();
+        counters.device_bytes.add(bytes);
+        counters.histograms.queue_wait_ns.add(span.began_ns.saturating_sub(closed.opened_ns));
+        counters.histograms.write_ns.add(span.took_ns());
+        counters.histograms.frame_records.add(u64::from(closed.records));
+        counters.histograms.frame_bytes.add(bytes);
+    }
+
+    fn compose_and_write(&self, closed: &mut Closed, durable: disk::Durable) -> Result<(u64, Span)> {
         closed.frame.wait_filled();
         let (file, says) = {
             let mut composer = self.composer_at(closed.order)?;
@@ -377,12 +401,12 @@ impl Commit {
             (std::sync::Arc::clone(&composer.file), says)
         };
         self.turn.open();
-        self.latch.run(|| {
+        let span = self.on_device(durable == disk::Durable::Yes, || {
             file.write_at(closed.frame.bytes(), closed.offset, durable).map_err(|error| {
                 Error::os("cannot write a frame", &error).at(closed.segment, closed.offset).about_seq(closed.first_seq)
             })
         })?;
-        Ok(says.seq)
+        Ok((says.seq, span))
     }
 
     /// The composer, when frame `order` is the next.  The one before is only being

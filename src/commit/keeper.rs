@@ -111,6 +111,7 @@ impl Commit {
                     // Not the log's failure: nothing of it was touched.  Whoever needs the room is told.
                     Err(error) if error.code != Code::Io => {
                         queue.keeper.spare_failures += 1;
+                        self.counters.spare_failures.one();
                         queue.keeper.spare_failed = Some(error);
                         Ok(())
                     }

@@ -27,6 +27,7 @@
 mod append;
 mod asked;
 mod composer;
+mod device;
 mod gather;
 mod keeper;
 mod limit;
@@ -48,16 +49,18 @@ use crate::base::{Code, Error, Result};
 use crate::disk::latch::Latch;
 use crate::mem::ring::{ClosedFrame, Ring};
 use crate::mem::{AlignedBuf, Gate};
+use crate::read::Published;
 use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
 pub use asked::Asked;
 use composer::Composer;
+use device::Busy;
 pub use limit::Hint;
 use limit::Hints;
 use notify::Notify;
 pub use notify::{Done, EVENTFDS_MAX};
-pub use queue::Counted;
+pub use queue::{Counted, Depth};
 use queue::{Flying, Progress, Queue, GATES};
 pub use reserve::Reservation;
 pub use start::Continue;
@@ -86,15 +89,21 @@ pub struct Commit {
     writer_block: Mutex<AlignedBuf>,
     /// Trips on the first failed write or flush.
     latch: Latch,
+    /// For how long the device was.
+    busy: Busy,
     /// Highest durable number: the release publishes the frames' bytes on disk to
     /// readers in this process, who load it with acquire.  Written under the queue's lock.
     durable: AtomicU64,
+    /// The same as a place in the files, never behind that number.  Written under the queue's lock.
+    reach: Arc<Published>,
     /// Waiters of frames, by the frame's gate.
     gates: Box<[Gate]>,
     /// Opened when ring, segment or spare may have room.
     room: Gate,
     /// Opened when the durable mark rises or the active segment changes.
     advanced: Gate,
+    /// Opened at the end only, for whoever lets some time pass.
+    resting: Gate,
     /// Opened when a frame was composed: the next in order may be.
     turn: Gate,
     /// Opened to wake the writer and the keeper.
@@ -147,10 +156,9 @@ impl Commit {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Index of the segment that is written, and the end of what is durable in it.
-    pub fn durable_place(&self) -> (u64, u64) {
-        let queue = self.lock();
-        (queue.active_segment, queue.durable_end)
+    /// Up to where the files are durable: at least all of [`Commit::durable_seq`], if that was asked before.
+    pub fn reach(&self) -> &Arc<Published> {
+        &self.reach
     }
 
     /// Highest number given.
@@ -169,18 +177,22 @@ impl Commit {
         self.wake_all();
     }
 
-    /// What was accepted since open, and the bytes of the ring in use.
-    pub fn counted(&self) -> (Counted, u64) {
+    /// What was accepted since open, and what of it is on its way.
+    pub fn counted(&self) -> (Counted, Depth) {
         let queue = self.lock();
-        let open = queue.open.as_ref().map_or(0, |open| open.frame.len());
-        (queue.counted(), crate::base::bytes::len_u64(queue.space.used() + open))
+        (queue.counted(), queue.depth())
+    }
+
+    /// For how long the device was busy with records, nanoseconds.
+    pub fn busy_ns(&self) -> u64 {
+        self.busy.total_ns(|| self.clock.now_ns())
     }
 
     fn wake_all(&self) {
         for gate in &self.gates {
             gate.open();
         }
-        for gate in [&self.room, &self.advanced, &self.turn, &self.work, &self.chores] {
+        for gate in [&self.room, &self.advanced, &self.resting, &self.turn, &self.work, &self.chores] {
             gate.open();
         }
         if self.latch.first().is_some() {
@@ -189,8 +201,15 @@ impl Commit {
     }
 
     /// A frame's write came back: `durable` by itself, or only written.
-    fn complete(&self, order: u64, says_durable: u64, durable: bool, frame: Option<ClosedFrame>, leader: bool) {
-        let now_ns = self.clock.now_ns();
+    fn complete(
+        &self,
+        order: u64,
+        says_durable: u64,
+        durable: bool,
+        frame: Option<ClosedFrame>,
+        leader: bool,
+        now_ns: u64,
+    ) {
         let mut queue = self.lock();
         let front = queue.flying.front().map_or(0, |front| front.order);
         let at = crate::base::bytes::usize_of(order - front);
@@ -264,6 +283,7 @@ impl Commit {
         queue.durable_seq = queue.durable_seq.max(frame.last_seq);
         if frame.segment == queue.active_segment {
             queue.durable_end = frame.end_offset;
+            self.reach.set(queue.reach());
         }
         queue.witnessed_seq = queue.witnessed_seq.max(frame.says_durable);
         self.durable.store(queue.durable_seq, Ordering::Release);
@@ -330,6 +350,7 @@ impl Commit {
         if self.durable_seq() >= seq {
             return Ok(());
         }
+        self.counters.durable_waits.one();
         if let Some(closed) = self.demand(seq) {
             self.lead(closed)?;
         }
@@ -393,6 +414,14 @@ impl Commit {
             };
             gone.then(|| Err(Error::new(Code::Closed, "the log was closed")))
         })
+    }
+
+    /// Lets time pass until `wake_ns`, or until there is nothing to wait for any more.
+    pub fn rest(&self, wake_ns: u64) {
+        // Without threads nothing happens while nobody works.
+        if let Some(deadline) = self.clock.instant(wake_ns).filter(|_| self.threads == Threads::Own) {
+            self.resting.wait(self.resting.ticket(), Some(deadline));
+        }
     }
 
     /// Begins no new segment unless the active one has records.  Returns when the old one is sealed.

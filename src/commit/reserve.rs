@@ -80,6 +80,7 @@ impl Reservation {
         let (commit, frame) = (&self.commit, &mut self.frame);
         let wait = self.how.sync.unwrap_or(commit.config.durability == Durability::Sync);
         let asked = Asked { need: record_len(len), records: 1, payload: len_u64(len), wait };
+        let since_ns = commit.timed(wait);
         let queue = commit.find_place(self.how.no_wait, |queue| {
             Ok(queue.place_reserved(frame, asked.need, &commit.config, &commit.clock))
         })?;
@@ -87,7 +88,7 @@ impl Reservation {
         let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
         self.entry.header(len, first_seq, false).encode_around(claim.bytes());
         drop(claim);
-        commit.finish(last_seq, gate, lead, wait)?;
+        commit.finish(last_seq, gate, lead, since_ns)?;
         Ok(first_seq)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::composer::Composer;
+use super::device::Busy;
 use super::limit::Hints;
 use super::notify::Notify;
 use super::queue::{Queue, Tail, GATES};
@@ -18,6 +19,7 @@ use crate::disk::File;
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::mem::ring::Ring;
 use crate::mem::{AlignedBuf, Gate};
+use crate::read::Published;
 use crate::segment::{spare, Directory, Spare};
 
 /// Where to continue.
@@ -91,6 +93,7 @@ impl Commit {
         };
         let commit = Arc::new(Commit {
             durable: AtomicU64::new(from.end.last_seq),
+            reach: Arc::new(Published::new(queue.reach())),
             writer_block: Mutex::new(AlignedBuf::zeroed(usize_of(block))?),
             config,
             clock,
@@ -102,9 +105,11 @@ impl Commit {
             line: Line { accepted: AtomicU64::new(from.end.last_seq), queue: Mutex::new(queue) },
             composer: Mutex::new(composer),
             latch: Latch::new(),
+            busy: Busy::default(),
             gates: (0..GATES).map(|_| Gate::default()).collect(),
             room: Gate::default(),
             advanced: Gate::default(),
+            resting: Gate::default(),
             turn: Gate::default(),
             work: Gate::default(),
             chores: Gate::default(),

@@ -133,10 +133,9 @@ impl Commit {
             let queue = self.lock();
             queue.flying.iter().rfind(|frame| frame.progress == Progress::Written).map(|frame| frame.order)
         };
-        self.latch.run(|| {
+        self.on_device(true, || {
             file.sync().map_err(|error| Error::os("cannot flush the active segment", &error).in_segment(index))
         })?;
-        self.counters.flushes.one();
         let mut queue = self.lock();
         for flying in queue.flying.iter_mut().filter(|flying| flying.progress == Progress::Written) {
             if covered.is_some_and(|covered| flying.order <= covered) {
@@ -164,14 +163,13 @@ impl Commit {
             (Arc::clone(&composer.file), composer.header.index, says)
         };
         self.turn.open();
-        self.latch.run(|| {
+        let span = self.on_device(true, || {
             file.write_at(&block, offset, disk::Durable::Yes)
                 .map_err(|error| Error::os("cannot write a mark", &error).at(index, offset))
         })?;
         self.counters.marks.one();
-        self.counters.flushes.one();
         self.counters.device_bytes.add(crate::base::bytes::len_u64(block.len()));
-        self.complete(order, says.seq, true, None, false);
+        self.complete(order, says.seq, true, None, false, span.ended_ns);
         Ok(())
     }
 
@@ -242,6 +240,7 @@ impl Commit {
         let mut queue = self.lock();
         queue.active_segment = name.index;
         queue.durable_end = queue.block;
+        self.reach.set(queue.reach());
         queue.witnessed_seq = queue.durable_seq;
         // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);
@@ -258,12 +257,11 @@ impl Commit {
             composer.seal(block, says);
             (Arc::clone(&composer.file), composer.header.index, offset)
         };
-        self.latch.run(|| {
+        self.on_device(true, || {
             file.write_at(block, offset, disk::Durable::Yes)
                 .map_err(|error| Error::os("cannot write the seal", &error).at(index, offset))
         })?;
         self.counters.frames.one();
-        self.counters.flushes.one();
         self.counters.device_bytes.add(crate::base::bytes::len_u64(block.len()));
         Ok(())
     }

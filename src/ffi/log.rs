@@ -51,6 +51,8 @@ pub struct twal_log {
 ///   TWAL_E_LOCKED       another process, or another handle of this one, has
 ///                       the log open for writing; or a killed process' last
 ///                       write was still in flight after 2 seconds
+///   TWAL_E_STATE        the directory is a follower's: twal_sink_promote() makes
+///                       it a log
 ///   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
 ///                       and NO_CREATE or READ_ONLY was set
 ///   TWAL_E_PERM         the operating system refuses access

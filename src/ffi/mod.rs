@@ -43,14 +43,25 @@ pub mod streams;
 
 pub mod stats;
 
+pub mod histogram;
+
+pub mod metrics;
+
 pub mod recovery;
 
 pub mod verify;
 
 pub mod repair;
 
+pub mod ship;
+
+pub mod source;
+
+pub mod sink;
+
 pub mod txn;
 
 mod callers;
 mod guard;
+mod single;
 mod sized;

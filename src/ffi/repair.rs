@@ -104,6 +104,8 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 ///   TWAL_E_INVAL        dir or repair_out is NULL, dir is empty or not a
 ///                       directory, or an option is out of its range
 ///   TWAL_E_LOCKED       the log is open for writing
+///   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+///                       checks it
 ///   TWAL_E_NOTFOUND     there is no log
 ///   TWAL_E_UNSUPPORTED  cutting would not help: nothing that can be read is
 ///                       damaged, but the newest archived segment is, and what

@@ -29,7 +29,7 @@ pub struct twal_stats {
     pub frames_by_writer: u64,
     /// Marks written: empty frames that say what is durable.
     pub marks: u64,
-    /// Flushes of the device, durable writes included.
+    /// Flushes of the device for records, durable writes included.
     pub flushes: u64,
     /// Bytes written to the device.
     pub device_bytes: u64,
@@ -37,7 +37,7 @@ pub struct twal_stats {
     pub bytes_written_twice: u64,
     /// Segments made.
     pub segments_created: u64,
-    /// Segments finished.
+    /// Segments finished: rollovers.
     pub segments_sealed: u64,
     /// Segments released.
     pub segments_archived: u64,
@@ -85,16 +85,50 @@ pub struct twal_stats {
     pub records_purged: u64,
     /// Bytes that the segments' files take less.
     pub compaction_bytes_saved: u64,
+    /// Records accepted and not durable, now.
+    pub queue_records: u64,
+    /// Bytes that these take on the device, now.
+    pub queue_bytes: u64,
+    /// Frames that are being written, now.
+    pub frames_in_flight: u64,
+    /// Nanoseconds during which at least one write or flush of records was on its
+    /// way: of two calls, what it has risen by, divided by what elapsed_ns has,
+    /// is the device's share of busy time.
+    pub device_busy_ns: u64,
+    /// Nanoseconds since the log was opened.
+    pub elapsed_ns: u64,
+    /// Calls that had to wait until records were durable: appends, twal_sync(),
+    /// twal_wait().
+    pub durable_waits: u64,
+    /// Appends refused with TWAL_E_POISONED.
+    pub refused_poisoned: u64,
+    /// Appends refused because the next segment's file could not be made:
+    /// TWAL_E_PERM, TWAL_E_NOMEM; or because the log was closing.
+    pub refused_other: u64,
+    /// Attempts to prepare a segment's file that failed.
+    pub spare_failures: u64,
+    /// Automatic compactions that failed; each is tried again later.
+    pub compactions_failed: u64,
+    /// Events of sagas appended by the log's transaction managers.
+    pub saga_events: u64,
+    /// Events of two-phase commits.
+    pub transaction_events: u64,
+    /// Tombstones, purges and applied markers.
+    pub stream_events: u64,
+    /// Checkpoints that are durable.
+    pub checkpoints: u64,
+    /// Automatic checkpoints that failed; each is tried again later.
+    pub checkpoints_failed: u64,
 }
 
-// SAFETY: repr(C) without holes (568 = 29 * 8 + 16 + 256 + 32 + 4 * 8), struct_size
+// SAFETY: repr(C) without holes (688 = 29 * 8 + 16 + 256 + 32 + 19 * 8), struct_size
 // first, plain numbers.
 unsafe impl Grows for twal_stats {
     const NAME: &'static str = "twal_stats";
     const FIRST_SIZE: usize = 536;
 }
 
-const _: () = assert!(size_of::<twal_stats>() == 568 && std::mem::offset_of!(twal_stats, engine) == 232);
+const _: () = assert!(size_of::<twal_stats>() == 688 && std::mem::offset_of!(twal_stats, engine) == 232);
 
 /// Copies out what the log has counted.
 ///
@@ -168,6 +202,21 @@ fn stats_of(stats: &Stats) -> twal_stats {
         segments_compacted: stats.segments_compacted,
         records_purged: stats.records_purged,
         compaction_bytes_saved: stats.compaction_bytes_saved,
+        queue_records: stats.queue_records,
+        queue_bytes: stats.queue_bytes,
+        frames_in_flight: stats.frames_in_flight,
+        device_busy_ns: stats.device_busy_ns,
+        elapsed_ns: stats.elapsed_ns,
+        durable_waits: stats.durable_waits,
+        refused_poisoned: stats.refused_poisoned,
+        refused_other: stats.refused_other,
+        spare_failures: stats.spare_failures,
+        compactions_failed: stats.compactions_failed,
+        saga_events: stats.saga_events,
+        transaction_events: stats.transaction_events,
+        stream_events: stats.stream_events,
+        checkpoints: stats.checkpoints,
+        checkpoints_failed: stats.checkpoints_failed,
     };
     put_text(&mut c.engine, stats.engine);
     put_text(&mut c.engine_reason, &stats.engine_reason);
@@ -218,14 +267,30 @@ mod tests {
             segments_compacted: 30,
             records_purged: 31,
             compaction_bytes_saved: 32,
+            queue_records: 33,
+            queue_bytes: 34,
+            frames_in_flight: 35,
+            device_busy_ns: 36,
+            elapsed_ns: 37,
+            durable_waits: 38,
+            refused_poisoned: 39,
+            refused_other: 40,
+            spare_failures: 41,
+            compactions_failed: 42,
+            saga_events: 43,
+            transaction_events: 44,
+            stream_events: 45,
+            checkpoints: 46,
+            checkpoints_failed: 47,
         };
         let c = stats_of(&stats);
         // SAFETY: a twal_stats begins with 29 u64, all written.
         let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 29) };
         let wanted: Vec<u64> = (0..29).map(|at| if at == 24 { 1 } else { at }).collect();
         assert_eq!(words, wanted);
-        let behind = [c.compactions, c.segments_compacted, c.records_purged, c.compaction_bytes_saved];
-        assert_eq!(behind, [29, 30, 31, 32]);
+        // SAFETY: behind the texts it goes on with 19 u64, all written.
+        let behind = unsafe { std::slice::from_raw_parts(&raw const c.compactions, 19) };
+        assert_eq!(behind, (29..48).collect::<Vec<u64>>());
         let text = |chars: &[c_char]| -> Vec<u8> {
             chars.iter().take_while(|char| **char != 0).map(|char| char.to_ne_bytes()[0]).collect()
         };

@@ -153,6 +153,8 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 ///                       that this one cannot read
 ///   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
 ///                       out of its range, or a struct_size is none
+///   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
+///                       checks it
 ///   TWAL_E_NOTFOUND     there is no log
 ///   TWAL_E_PERM         the operating system refuses access
 ///   TWAL_E_IO           the directory could not be read, or an active file not

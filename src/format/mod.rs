@@ -11,12 +11,14 @@ pub mod frame;
 pub mod holds;
 pub mod record;
 pub mod segment_header;
+pub mod sink;
 pub mod v26;
 
 pub use frame::{Chain, FrameHeader, FRAME_HEADER_LEN};
 pub use holds::{Hold, HoldName, Holds};
 pub use record::{RecordHeader, RECORD_HEADER_LEN};
 pub use segment_header::{SegmentHeader, SEGMENT_HEADER_LEN};
+pub use sink::SinkSlot;
 
 /// A random identity.
 pub type Id = [u8; 16];

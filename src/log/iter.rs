@@ -19,6 +19,8 @@ pub struct Iter {
     left: u64,
     /// The last call delivered a record.
     at_record: bool,
+    /// When it last went on after it had all that there was.
+    read_ns: u64,
 }
 
 /// How a log is read.
@@ -101,9 +103,10 @@ impl Log {
             }
         };
         let IterOptions { streams, kinds, known_kinds, hidden, limit, .. } = options;
+        cursor.read_within(Arc::clone(self.inner.reach()));
         cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
         let left = if limit == 0 { u64::MAX } else { limit };
-        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false })
+        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false, read_ns: 0 })
     }
 
     /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
@@ -178,7 +181,7 @@ impl Inner {
     pub(super) fn look_on(&self) -> (u64, Option<Error>) {
         match &self.side {
             Side::Writer(commit) => (commit.durable_seq(), None),
-            Side::Reader(reader) => reader.look_on(),
+            Side::Reader(reader) => reader.look_on(&self.clock),
         }
     }
 
@@ -211,18 +214,23 @@ impl Iter {
         // Who finds a record has nothing to wait for, nor to prepare.
         let mut waiting = None;
         loop {
+            let has_all = self.cursor.next_seq() > seen && !self.is_ended();
+            if has_all {
+                let (until_ns, _) = waiting.get_or_insert_with(|| self.inner.begin_wait(timeout_ns));
+                self.inner.rest_until_due(self.read_ns, *until_ns);
+            }
             if self.advance()? {
+                if has_all {
+                    self.read_ns = self.inner.clock.now_ns();
+                }
                 return Ok(Some(self.record()));
             }
             if self.is_ended() {
                 return Ok(None);
             }
-            let inner = &self.inner;
-            let (until_ns, pause) = waiting.get_or_insert_with(|| {
-                (timeout_ns.map(|timeout_ns| inner.clock.now_ns().saturating_add(timeout_ns)), inner.pause())
-            });
-            inner.wait_for_more(seen, *until_ns, pause)?;
-            seen = inner.bound();
+            let (until_ns, pause) = waiting.get_or_insert_with(|| self.inner.begin_wait(timeout_ns));
+            self.inner.wait_for_more(seen, *until_ns, pause)?;
+            seen = self.inner.bound();
         }
     }
 
@@ -264,7 +272,7 @@ impl Iter {
         if self.cursor.is_ended() {
             return Ok(false);
         }
-        let (bound, stopped) = reader.look_on();
+        let (bound, stopped) = reader.look_on(&self.inner.clock);
         if self.cursor.advance(bound)? {
             return Ok(true);
         }

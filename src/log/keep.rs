@@ -352,7 +352,7 @@ impl Log {
         commit.poison().map_or(Ok(commit), |first| Err(Error::poisoned_by(&first)))
     }
 
-    fn check_not_closed(&self) -> Result<()> {
+    pub(crate) fn check_not_closed(&self) -> Result<()> {
         match self.inner.closed.load(std::sync::atomic::Ordering::Acquire) {
             true => Err(closed()),
             false => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Log;
 use crate::base::clock::Clock;
-use crate::base::counters::Counter;
+use crate::base::counters::{Counter, Counters};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Asked, Entry, Turn};
 use crate::segment::retain;
@@ -51,6 +51,11 @@ impl Log {
     /// How often that was so since it was opened.
     pub(crate) fn recoveries(&self) -> u64 {
         self.inner.kept.recoveries.get()
+    }
+
+    /// Where the layer counts what it does, so that the log's statistics have it.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
     }
 
     /// It has none any more.  What was held stays held.

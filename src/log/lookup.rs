@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{closed, Log, Record, Side};
+use super::{closed, Log, Record};
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::{Chain, SegmentHeader};
@@ -59,20 +59,12 @@ impl Log {
                 (seek::end_before(&opened, &next)?, next.first_seq)
             }
             Some(_) => return Ok(None),
-            None => match self.active_end() {
-                (index, end) if index == opened.header.index => (end, bound + 1),
+            None => match self.inner.reach().get() {
+                reach if reach.segment == opened.header.index => (reach.end, bound + 1),
                 _ => return Ok(None),
             },
         };
         let found = seek::frame_of(&opened, seq, end, next_seq)?;
         Ok(found.map(|(offset, frame)| (opened.header, offset, Chain::before(&frame))))
-    }
-
-    /// Which segment is the last that can be read, and up to where.
-    fn active_end(&self) -> (u64, u64) {
-        match &self.inner.side {
-            Side::Writer(commit) => commit.durable_place(),
-            Side::Reader(reader) => reader.place(),
-        }
     }
 }

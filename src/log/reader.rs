@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::keep;
 use super::layer::Kept;
 use super::report::{live_segments, of_examined, RecoveryReport, Tail};
-use super::tail::Watch;
+use super::tail::{Watch, PAUSE_MIN_NS, PAUSE_NS_A_BYTE};
 use super::{Inner, Side};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
@@ -17,6 +17,7 @@ use crate::disk::{Access, LockKind};
 use crate::format::Id;
 use crate::read::scout::Scout;
 use crate::read::segment::open_to_read as open_segment_to_read;
+use crate::read::{Published, Reach};
 use crate::recover::examine::{self, Asked, Damage, Examined};
 use crate::segment::{Directory, State};
 
@@ -24,9 +25,13 @@ use crate::segment::{Directory, State};
 pub(super) struct Reader {
     /// Everything up to here can be delivered.  Written under `scout`.
     pub(super) bound: AtomicU64,
+    /// The same as a place in the files.  Written under `scout`, before `bound`.
+    pub(super) reach: Arc<Published>,
     scout: Mutex<Scouting>,
     /// Whether that knows of damage: a look may take long, and this is asked without waiting for it.
     damaged: AtomicBool,
+    /// Who waits looks no sooner.  Written under `scout`.
+    pub(super) due_ns: AtomicU64,
     pub(super) watch: Watch,
 }
 
@@ -36,14 +41,15 @@ struct Scouting {
 }
 
 impl Reader {
-    fn new(bound: u64, scouting: Scouting) -> Reader {
-        let damaged = AtomicBool::new(scouting.damage.is_some());
-        Reader { bound: AtomicU64::new(bound), scout: Mutex::new(scouting), damaged, watch: Watch::default() }
-    }
-
-    /// Index of the segment that it has come to, and how far it is there; 0, 0 if the log is damaged.
-    pub(super) fn place(&self) -> (u64, u64) {
-        self.lock().scout.as_ref().map_or((0, 0), Scout::place)
+    fn new(bound: u64, reach: Reach, scouting: Scouting) -> Reader {
+        Reader {
+            bound: AtomicU64::new(bound),
+            reach: Arc::new(Published::new(reach)),
+            damaged: AtomicBool::new(scouting.damage.is_some()),
+            scout: Mutex::new(scouting),
+            due_ns: AtomicU64::new(0),
+            watch: Watch::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Scouting> {
@@ -56,14 +62,19 @@ impl Reader {
     }
 
     /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
-    pub(super) fn look_on(&self) -> (u64, Option<Error>) {
+    pub(super) fn look_on(&self, clock: &Clock) -> (u64, Option<Error>) {
         let mut scouting = self.lock();
         let mut bound = self.bound.load(Ordering::Acquire);
         if let Some(damage) = &scouting.damage {
             return (bound, Some(damage.error.clone()));
         }
         let Some(scout) = &mut scouting.scout else { return (bound, None) };
+        let read_before = scout.bytes_read();
         let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
+        let in_vain = seen <= bound;
+        let cost_ns = if in_vain { (scout.bytes_read() - read_before).saturating_mul(PAUSE_NS_A_BYTE) } else { 0 };
+        self.due_ns.store(clock.now_ns().saturating_add(PAUSE_MIN_NS.max(cost_ns)), Ordering::Release);
+        self.reach.set(self.reach.get().max(scout.reach()));
         bound = bound.max(seen);
         self.bound.store(bound, Ordering::Release);
         // Memory and descriptors come back; what the device says of the log stays.
@@ -95,6 +106,10 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             let config = config.for_log(found.newest.header.block_size)?;
             keeps_holds = found.newest.header.keeps_holds;
             let log_id = found.log_id;
+            let reach = match alone {
+                true => Reach { segment: found.newest.header.index, end: found.end_offset },
+                false => Reach { segment: found.newest.header.index, end: found.witnessed.end },
+            };
             let scout = Scout::new(
                 Arc::clone(&directory),
                 clock.clone(),
@@ -102,7 +117,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 found.witnessed,
             )?;
             let scouting = Scouting { scout: Some(scout), damage: None };
-            (report, log_id, config, Reader::new(bound, scouting))
+            (report, log_id, config, Reader::new(bound, reach, scouting))
         }
         Err(damage) => {
             let first_seq = directory.first_seq();
@@ -120,7 +135,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             };
             let log_id = any_log_id(&directory);
             let scouting = Scouting { scout: None, damage: Some(damage) };
-            (report, log_id, config, Reader::new(bound, scouting))
+            (report, log_id, config, Reader::new(bound, Reach { segment: 0, end: 0 }, scouting))
         }
     };
     keep::look(&directory, &mut report, (log_id, false), keeps_holds);
@@ -129,6 +144,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
         log_id,
         config,
         clock: clock.clone(),
+        opened_ns: 0,
         counters,
         report,
         side: Side::Reader(Arc::new(reader)),
@@ -147,6 +163,7 @@ fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Resul
     loop {
         tries -= 1;
         let listing = directory.scan()?;
+        listing.check_no_follower()?;
         if listing.segments.is_empty() {
             if tries > 0 && !alone {
                 continue;

@@ -46,6 +46,7 @@ impl Repair {
         let directory = open_existing(disk.as_ref(), dir)?;
         directory.lock(LockKind::Exclusive, &clock)?;
         let listing = directory.scan()?;
+        listing.check_no_follower()?;
         let mut actives = Vec::new();
         for name in listing.segments.iter().filter(|name| name.state == State::Active) {
             if !directory.is_file(&name.to_string())? {

@@ -135,6 +135,38 @@ pub struct Stats {
     pub segment_size: u64,
     pub ring_size: u64,
     pub record_size_max: u64,
+    pub queue_records: u64,
+    pub queue_bytes: u64,
+    pub frames_in_flight: u64,
+    pub device_busy_ns: u64,
+    pub elapsed_ns: u64,
+    pub durable_waits: u64,
+    pub refused_poisoned: u64,
+    pub refused_other: u64,
+    pub spare_failures: u64,
+    pub compactions_failed: u64,
+    pub saga_events: u64,
+    pub transaction_events: u64,
+    pub stream_events: u64,
+    pub checkpoints: u64,
+    pub checkpoints_failed: u64,
+}
+
+/// What is measured of each, and not only counted: [`Log::histogram`](super::Log::histogram).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// Of each frame, nanoseconds from its first record's acceptance until its write begins.
+    QueueWait,
+    /// Of each frame, nanoseconds of its write; that of a durable one includes the flush.
+    Write,
+    /// Of each flush, nanoseconds; also of writes that include it.
+    Flush,
+    /// Of each append that waits until it is durable, nanoseconds of the whole call.
+    Append,
+    /// Records of each frame.
+    FrameRecords,
+    /// Bytes of each frame, as it is on the device.
+    FrameBytes,
 }
 
 /// Segments that are not archived.

@@ -2,9 +2,10 @@
 //!
 //! In the writer's process the durable mark wakes who waits.  In another one
 //! nothing does: direct writes over what a file holds already tell nobody.
-//! There the next block is read again and again, at once while records come, and
-//! ever less often while none do; never later than a quarter of the time after
-//! which an idle writer says that its last frame is durable.
+//! There the next block is read again and again, two thousand times a second
+//! while records come, and ever less often while none do; never later than a
+//! quarter of the time after which an idle writer says that its last frame is
+//! durable, unless the look itself takes long.
 //!
 //! An eventfd of a log that is open for reading only has a thread behind it that
 //! looks in this way.  It ends with the log.
@@ -24,8 +25,16 @@ use crate::commit::EVENTFDS_MAX;
 use crate::disk::cancel::Uncancelled;
 use crate::mem::Gate;
 
-/// Between two looks while records come.
-const PAUSE_MIN_NS: u64 = 200_000;
+/// Between two looks at least: what comes meanwhile is found by one.
+pub(super) const PAUSE_MIN_NS: u64 = 400_000;
+
+/// The same in the writer's process.  A reader that were woken with every frame would cost the writer a system call,
+/// and the device a read, for each.
+const REST_NS: u64 = 250_000;
+
+/// Behind a look in vain, for each byte that it read.  A long end that nothing witnesses is read again by each look,
+/// and flushed: so that takes no more than some of a device's time.
+pub(super) const PAUSE_NS_A_BYTE: u64 = 4;
 
 /// How long to wait before the next look.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +66,27 @@ impl Inner {
         Pause::new(self.config.idle_mark_ns)
     }
 
+    /// Until when is waited, and the first pause.
+    pub(super) fn begin_wait(&self, timeout_ns: Option<u64>) -> (Option<u64>, Pause) {
+        (timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns)), self.pause())
+    }
+
+    /// Lets time pass until a reader that has read all it knew of reads again: `read_ns` after it did, or until `until_ns`.
+    pub(super) fn rest_until_due(&self, read_ns: u64, until_ns: Option<u64>) {
+        let due_ns = match &self.side {
+            Side::Writer(_) => read_ns.saturating_add(REST_NS),
+            Side::Reader(reader) => reader.due_ns.load(Ordering::Acquire),
+        };
+        let wake_ns = due_ns.min(until_ns.unwrap_or(u64::MAX));
+        if self.clock.now_ns() >= wake_ns {
+            return;
+        }
+        match &self.side {
+            Side::Writer(commit) => commit.rest(wake_ns),
+            Side::Reader(reader) => reader.watch.rest(&self.clock, wake_ns),
+        }
+    }
+
     /// Waits until more than `seen` may be there to be read; Timeout at `until_ns`.
     pub(super) fn wait_for_more(&self, seen: u64, until_ns: Option<u64>, pause: &mut Pause) -> Result<()> {
         let reader = match &self.side {
@@ -74,8 +104,8 @@ impl Inner {
         if until_ns.is_some_and(|until_ns| now_ns >= until_ns) {
             return Err(Error::new(Code::Timeout, "the time given for waiting is over"));
         }
-        let wake_ns = now_ns.saturating_add(pause.next()).min(until_ns.unwrap_or(u64::MAX));
-        reader.watch.rest(&self.clock, wake_ns);
+        let wake_ns = now_ns.saturating_add(pause.next()).max(reader.due_ns.load(Ordering::Acquire));
+        reader.watch.rest(&self.clock, wake_ns.min(until_ns.unwrap_or(u64::MAX)));
         Ok(())
     }
 
@@ -167,7 +197,7 @@ impl Reader {
     /// The thread.
     fn run_watch(&self, clock: &Clock, mut pause: Pause, mut seen: u64) {
         while !self.watch.ended.load(Ordering::Acquire) {
-            let (bound, _) = self.look_on();
+            let (bound, _) = self.look_on(clock);
             if bound > seen {
                 seen = bound;
                 pause.reset();
@@ -178,7 +208,8 @@ impl Reader {
                 self.watch.signal();
                 return;
             }
-            self.watch.rest(clock, clock.now_ns().saturating_add(pause.next()));
+            let wake_ns = clock.now_ns().saturating_add(pause.next());
+            self.watch.rest(clock, wake_ns.max(self.due_ns.load(Ordering::Acquire)));
         }
     }
 
@@ -207,7 +238,7 @@ mod tests {
     fn pauses_grow_to_a_quarter_of_the_idle_mark_and_begin_anew() {
         let mut pause = Pause::new(10_000_000);
         let pauses: Vec<u64> = (0..6).map(|_| pause.next()).collect();
-        assert_eq!(pauses, [200_000, 400_000, 800_000, 1_600_000, 2_500_000, 2_500_000]);
+        assert_eq!(pauses, [400_000, 800_000, 1_600_000, 2_500_000, 2_500_000, 2_500_000]);
         pause.reset();
         assert_eq!(pause.next(), PAUSE_MIN_NS);
         let mut short = Pause::new(1_000);

@@ -14,7 +14,7 @@ use super::records::{bad_record, check_records};
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
-use super::{heads, Look, Walker};
+use super::{heads, Look, Published, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
@@ -51,6 +51,8 @@ pub struct Cursor {
     /// Everything up to there was delivered or left out.
     ended: bool,
     way: Way,
+    /// Up to where the files are durable, if somebody says so.
+    reach: Option<Arc<Published>>,
     /// The segments that come next, opened already: they stay while they are read, whatever is released.
     pinned: VecDeque<OpenSegment>,
 }
@@ -142,6 +144,7 @@ impl Cursor {
             until_seq: u64::MAX,
             ended: false,
             way,
+            reach: None,
             pinned: VecDeque::new(),
         })
     }
@@ -149,6 +152,11 @@ impl Cursor {
     /// Leaves records out from here on.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = (!filter.is_empty()).then_some(filter);
+    }
+
+    /// Reads no block before it is durable as `reach` says, which is never behind a bound that was asked before.
+    pub fn read_within(&mut self, reach: Arc<Published>) {
+        self.reach = Some(reach);
     }
 
     /// Delivers nothing above `seq`.
@@ -342,7 +350,9 @@ impl Cursor {
 
     /// The frame that continues the chain: something below the bound is still to come.
     fn next_frame(&mut self, bound: u64) -> Result<(FrameHeader, u64)> {
-        self.walker().set_durable(bound);
+        let index = self.at().index();
+        let until = self.reach.as_ref().and_then(|reach| reach.get().in_segment(index));
+        self.walker().set_durable(bound, until);
         let mut looked_again = false;
         loop {
             let heads_only = self.way.heads_only;

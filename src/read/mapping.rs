@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::disk::{File, Mapped};
+use crate::mem::fork::ForkGuard;
 
 /// Bytes that are made ready at once.
 const PIECE: u64 = 1 << 20;
@@ -17,13 +18,14 @@ pub struct Mapping {
     file: Arc<dyn File>,
     index: u64,
     size: u64,
+    fork: ForkGuard,
 }
 
 impl Mapping {
     /// The file of segment `index`, of `size` bytes, which nobody writes any more; None: this cannot be had here.
     pub fn of(file: &Arc<dyn File>, index: u64, size: u64) -> Option<Mapping> {
         let mapped = file.map(size).ok()?;
-        Some(Mapping { mapped, file: Arc::clone(file), index, size })
+        Some(Mapping { mapped, file: Arc::clone(file), index, size, fork: ForkGuard::new() })
     }
 
     /// Has `len` bytes at `offset` there, and some more, up to the offset that is returned; what lies in front goes.
@@ -60,6 +62,9 @@ impl Deref for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        self.forget();
+        // In a forked child the page cache is not its to change.
+        if !self.fork.forked() {
+            self.forget();
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::followers;
 use super::segment::{open_to_read, OpenSegment};
 use super::walk::READ_AHEAD;
-use super::{Look, Walker, Witnessed};
+use super::{Look, Reach, Walker, Witnessed};
 use crate::base::clock::Clock;
 use crate::base::{Code, Error, Result};
 use crate::disk::{File, LockKind};
@@ -21,8 +21,15 @@ use crate::format::frame::FLAG_SEAL;
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::segment::{retain, Directory};
 
-/// How often all blocks behind the end are looked through, nanoseconds: rot there is rare and the look is not cheap.
+/// How often blocks behind an end that stays are looked through, nanoseconds: rot there is rare.
 const LOOK_BEHIND_NS: u64 = 1_000_000_000;
+
+/// How many bytes of them at least.  The second look goes twice as far, the fourth four times, the eighth eight times:
+/// nearly always the follower is near, and all of a segment is read about once in as many seconds as it has of these.
+const LOOK_BEHIND_MIN: u64 = 1 << 20;
+
+/// Most bytes that the first read of a look is to find: after a burst nothing is there.
+const EXPECTED_MAX: u64 = 32 << 10;
 
 /// Most bytes read at once.
 const PIECE: usize = 256 << 10;
@@ -41,7 +48,28 @@ pub struct Scout {
     /// The last frame was its segment's seal.
     sealed: bool,
     witnessed: Witnessed,
-    looked_behind_ns: u64,
+    stay: Stay,
+    /// Bytes of frames that the last walk found.
+    came: u64,
+    /// As the last look found it.
+    reach: Reach,
+    /// Bytes read by walkers that are gone.
+    bytes_read: u64,
+}
+
+/// An end that stayed where it was.
+struct Stay {
+    chain: Chain,
+    /// When blocks behind it are looked through.
+    due_ns: u64,
+    /// How often that was done.
+    looks: u32,
+}
+
+impl Stay {
+    fn begin(chain: Chain, now_ns: u64) -> Stay {
+        Stay { chain, due_ns: now_ns.saturating_add(LOOK_BEHIND_NS), looks: 0 }
+    }
 }
 
 impl Scout {
@@ -55,7 +83,10 @@ impl Scout {
         witnessed.forget_behind();
         Ok(Scout {
             walker: walker(&file, &header, witnessed.end)?,
-            looked_behind_ns: clock.now_ns(),
+            stay: Stay::begin(witnessed.chain, clock.now_ns()),
+            reach: Reach { segment: header.index, end: witnessed.end },
+            came: 0,
+            bytes_read: 0,
             log_id: header.log_id,
             directory,
             clock,
@@ -83,6 +114,7 @@ impl Scout {
             stopped = self.begin_anew().and_then(|()| self.walk()).err().filter(|error| error.code != Code::Trimmed);
         }
         if !alone {
+            self.reach = Reach { segment: self.header.index, end: self.witnessed.end };
             return Ok((self.witnessed.seq, stopped));
         }
         if self.flushed != self.chain {
@@ -91,6 +123,7 @@ impl Scout {
             self.directory.sync()?;
             self.flushed = self.chain;
         }
+        self.reach = Reach { segment: self.header.index, end: self.walker.offset() };
         Ok((self.chain.last_seq, stopped))
     }
 
@@ -119,35 +152,55 @@ impl Scout {
     fn walk(&mut self) -> Result<()> {
         self.walk_frames()?;
         let now_ns = self.clock.now_ns();
-        if self.sealed || now_ns < self.looked_behind_ns.saturating_add(LOOK_BEHIND_NS) {
+        if self.sealed || self.chain != self.stay.chain {
+            // While frames come there is nothing to look for.
+            self.stay = Stay::begin(self.chain, now_ns);
             return Ok(());
         }
-        self.looked_behind_ns = now_ns;
+        if now_ns < self.stay.due_ns {
+            return Ok(());
+        }
+        self.stay.due_ns = now_ns.saturating_add(LOOK_BEHIND_NS);
+        self.stay.looks = self.stay.looks.wrapping_add(1);
         self.go_back();
         self.walk_frames()?;
-        let end = (self.place(), self.chain);
+        let end = (self.header.index, self.walker.offset(), self.chain);
         if self.sealed || !self.is_witnessed_behind()? {
             return Ok(());
         }
         // Read again after the witness was seen: a frame that was only half there before is whole by then.
         self.go_back();
         self.walk_frames()?;
-        if (self.place(), self.chain) != end {
+        if (self.header.index, self.walker.offset(), self.chain) != end {
             return Ok(());
         }
-        let ((index, offset), last) = end;
+        let (index, offset, last) = end;
         Err(Error::new(Code::Corrupt, "a frame that was acknowledged is damaged")
             .at(index, offset)
             .about_seq(last.last_seq + 1))
     }
 
-    /// Index of the segment, and the offset in it up to which frames were seen.
-    pub fn place(&self) -> (u64, u64) {
-        (self.header.index, self.walker.offset())
+    /// Up to where the files are durable, as the last look found.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Bytes that looks have read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read + self.walker.bytes_read()
     }
 
     fn walk_frames(&mut self) -> Result<()> {
+        let from = self.walker.offset();
         self.walker.forget();
+        // As much as came the last time, and a block to see that no more does: one read, where frames come steadily.
+        self.walker.expect(self.came.min(EXPECTED_MAX) + u64::from(self.header.block_size));
+        let walked = self.walk_on();
+        self.came = self.walker.offset().saturating_sub(from);
+        walked
+    }
+
+    fn walk_on(&mut self) -> Result<()> {
         loop {
             if self.sealed && !self.next_segment()? {
                 // Sealed, and its successor has no name yet.
@@ -192,7 +245,8 @@ impl Scout {
 
     /// Goes in front of a segment's first frame.
     fn go_into(&mut self, opened: OpenSegment) -> Result<()> {
-        self.walker = walker(&opened.file, &opened.header, u64::from(opened.header.block_size))?;
+        let walker = walker(&opened.file, &opened.header, u64::from(opened.header.block_size))?;
+        self.bytes_read += std::mem::replace(&mut self.walker, walker).bytes_read();
         self.witnessed = Witnessed::by_header(&opened.header);
         self.chain = opened.header.before;
         self.file = opened.file;
@@ -206,7 +260,11 @@ impl Scout {
         let spot = self.walker.offset();
         let block = u64::from(self.header.block_size);
         let mut behind = Walker::new(Arc::clone(&self.file), &self.header, spot + block, READ_AHEAD)?;
-        let found = followers::find(&mut behind, &self.chain, spot, block, self.header.segment_size)?;
+        let reach = LOOK_BEHIND_MIN << self.stay.looks.trailing_zeros().min(32);
+        let end = self.header.segment_size.min(spot.saturating_add(reach));
+        let found = followers::find(&mut behind, &self.chain, spot, block, end);
+        self.bytes_read += behind.bytes_read();
+        let found = found?;
         Ok(found.says_durable || self.directory.segment(self.header.index + 1).is_some())
     }
 }

@@ -52,6 +52,10 @@ pub struct Walker {
     /// was, and when the piece that is being read ahead was.
     durable_now: u64,
     durable_then: u64,
+    /// Everything in front of this offset is durable; 0: nobody knows.
+    durable_until: u64,
+    /// Bytes that were asked of the device.
+    bytes_read: u64,
     durable_ahead: u64,
 }
 
@@ -105,6 +109,8 @@ impl Walker {
             mapped: None,
             durable_now: 0,
             durable_then: 0,
+            durable_until: 0,
+            bytes_read: 0,
             durable_ahead: 0,
         })
     }
@@ -183,9 +189,30 @@ impl Walker {
         self.in_a_row = 0;
     }
 
-    /// Everything up to `seq` is durable from now on: what is read of it later does not change any more.
-    pub fn set_durable(&mut self, seq: u64) {
+    /// Bytes that it asked the device for, on this thread.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// About so many bytes are there: the next piece has as many, if it is read from where the last one ended.
+    pub fn expect(&mut self, bytes: u64) {
+        self.piece = usize_of(bytes.next_multiple_of(self.block_size).min(len_u64(self.half))).max(self.piece_min);
+    }
+
+    /// Everything up to `seq` is durable from now on: what is read of it later does not change any more.  So is every
+    /// byte in front of `until`, if that is known: no more is read than that, unless it is asked for.
+    pub fn set_durable(&mut self, seq: u64, until: Option<u64>) {
         self.durable_now = self.durable_now.max(seq);
+        self.durable_until = until.unwrap_or(0);
+    }
+
+    /// Up to which number everything is durable in what is read up to `end` now.
+    fn durable_in(&self, end: u64) -> u64 {
+        if end <= self.durable_until {
+            u64::MAX
+        } else {
+            self.durable_now
+        }
     }
 
     /// Whether record `seq` was durable when the bytes that `look` showed were read.
@@ -322,7 +349,11 @@ impl Walker {
         let from = self.offset + len_u64(kept);
         let left = usize_of(self.segment_size - from);
         let block = usize_of(self.block_size);
-        let wanted = self.piece.max(least - kept).min(left) / block * block;
+        let mut wanted = self.piece.max(least - kept).min(left) / block * block;
+        if from < self.durable_until {
+            // What lies behind is written now or later, and would be read again.
+            wanted = wanted.min(usize_of(self.durable_until - from).max(least - kept));
+        }
         if kept > 0 {
             let at = self.at();
             self.buf.copy_within(at..at + kept, start - kept);
@@ -332,7 +363,7 @@ impl Walker {
         }
         self.piece = (if self.piece < PIECE_MIN { 4 } else { 2 } * self.piece).min(self.half);
         self.view = 0..0;
-        let durable = self.durable_now;
+        self.bytes_read += len_u64(wanted);
         let read = match self.file.read_at(&mut self.buf[start..start + wanted], from) {
             Ok(read) => read,
             // A bad sector further on must not hide what is here.
@@ -340,6 +371,7 @@ impl Walker {
                 Error { code: Code::Io, ..Error::os("cannot read the segment", &error) }.at(self.index, self.offset)
             })?,
         };
+        let durable = self.durable_in(from + len_u64(read));
         self.show(kept, start, read, durable);
         Ok(())
     }
@@ -380,6 +412,14 @@ impl Walker {
         if self.in_a_row < PIECES_IN_A_ROW || self.piece < self.half {
             return;
         }
+        let offset = self.view_offset + len_u64(self.view.len());
+        let left = usize_of(self.segment_size.saturating_sub(offset));
+        let len = self.half.min(left) / usize_of(self.block_size) * usize_of(self.block_size);
+        let end = offset + len_u64(len);
+        if len == 0 || (self.durable_until > 0 && end > self.durable_until) {
+            // The file's end, or the log's: there is less than a piece, and most of the time nothing.
+            return;
+        }
         if matches!(self.ahead, Ahead::Soon) {
             let spare = AlignedBuf::zeroed(self.buf.len()).ok();
             self.ahead = match ReadAhead::start() {
@@ -387,15 +427,13 @@ impl Walker {
                 _ => Ahead::Never,
             };
         }
+        let durable = self.durable_in(end);
         let Ahead::Now(ahead, spare) = &mut self.ahead else { return };
-        let offset = self.view_offset + len_u64(self.view.len());
-        let left = usize_of(self.segment_size.saturating_sub(offset));
-        let len = self.half.min(left) / usize_of(self.block_size) * usize_of(self.block_size);
-        if len == 0 || ahead.asked().is_some() {
+        if ahead.asked().is_some() {
             return;
         }
         let Some(buf) = spare.take() else { return };
-        self.durable_ahead = self.durable_now;
+        self.durable_ahead = durable;
         ahead.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len });
     }
 }

@@ -56,6 +56,7 @@ pub struct Opened {
 /// Opens the log in `directory`, which the caller has locked (step 1), or makes one.
 pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Opened> {
     let listing = directory.scan()?;
+    listing.check_no_follower()?;
     if listing.segments.is_empty() {
         if config.no_create {
             return Err(Error::new(Code::NotFound, "there is no log in the directory"));

@@ -81,6 +81,7 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
         directory.unlock()?;
     }
     let listing = settled(directory, alone)?;
+    listing.check_no_follower()?;
     if listing.segments.is_empty() && listing.unknown.is_empty() {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }

@@ -4,6 +4,7 @@
 //! Promises: when a function that changes names returns, the change is durable.
 //! Relies on: one writer, which [`Directory::lock`] makes sure of.
 
+mod follower;
 mod holds;
 
 use std::path::Path;
@@ -58,8 +59,24 @@ pub struct Listing {
     pub spares: Vec<u64>,
     /// There is a file of holds.
     pub holds: bool,
+    /// There is a follower's position.
+    pub sink: bool,
     /// Files named `twal-…` that are nothing of ours.
     pub unknown: Vec<String>,
+}
+
+impl Listing {
+    /// A follower's copy is not written, repaired or read as a log: what lies above its position nobody vouches for.
+    pub fn check_no_follower(&self) -> Result<()> {
+        if !self.sink {
+            return Ok(());
+        }
+        let text = format!(
+            "the directory is a follower's ({}): promote it first, with twal_sink_promote()",
+            super::name::SINK
+        );
+        Err(Error::new(Code::State, text))
+    }
 }
 
 impl Directory {
@@ -133,7 +150,8 @@ impl Directory {
                 Named::Spare(n) => listing.spares.push(n),
                 Named::Unknown => listing.unknown.push(name),
                 Named::Holds => listing.holds = true,
-                Named::HoldsNew | Named::Foreign => {}
+                Named::Sink => listing.sink = true,
+                Named::HoldsNew | Named::SinkNew | Named::Foreign => {}
             }
         }
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));

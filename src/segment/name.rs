@@ -1,5 +1,5 @@
 //! File names: `twal-<index:016>-<first_seq:020>.<active|sealed|archived>`,
-//! spares `twal-spare-<n>`, the holds `twal-holds`.
+//! spares `twal-spare-<n>`, the holds `twal-holds`, a follower's position `twal-sink`.
 //!
 //! The state is read off the name and nowhere else.  A segment goes active →
 //! sealed → archived and never back; a spare is not a segment and is never read.
@@ -61,6 +61,11 @@ pub const HOLDS: &str = "twal-holds";
 /// What will take its place, or would have.
 pub const HOLDS_NEW: &str = "twal-holds-new";
 
+/// How far a follower's copy is durable: the directory is a follower's while it is there.
+pub const SINK: &str = "twal-sink";
+/// What was to become the first one.
+pub const SINK_NEW: &str = "twal-sink-new";
+
 /// What a file's name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -72,6 +77,10 @@ pub enum Named {
     Holds,
     /// Holds that were being written; nobody reads them.
     HoldsNew,
+    /// A follower's position.
+    Sink,
+    /// A position that was being made; nobody reads it.
+    SinkNew,
     /// `twal-…`, but nothing that this library writes.
     Unknown,
     /// Not ours; left alone.
@@ -88,6 +97,8 @@ impl Named {
         match name {
             HOLDS => return Named::Holds,
             HOLDS_NEW => return Named::HoldsNew,
+            SINK => return Named::Sink,
+            SINK_NEW => return Named::SinkNew,
             _ => {}
         }
         segment(rest).map_or(Named::Unknown, Named::Segment)
@@ -121,6 +132,7 @@ mod tests {
         assert_eq!(name.to_string(), "twal-0000000000000001-00000000000000000001.active");
         assert_eq!(Named::parse(&spare_name(17)), Named::Spare(17));
         assert_eq!((Named::parse(HOLDS), Named::parse(HOLDS_NEW)), (Named::Holds, Named::HoldsNew));
+        assert_eq!((Named::parse(SINK), Named::parse(SINK_NEW)), (Named::Sink, Named::SinkNew));
     }
 
     #[test]
@@ -131,6 +143,8 @@ mod tests {
             "twal-spare-x",
             "twal-holds-",
             "twal-holdsx",
+            "twal-sink-",
+            "twal-sinks",
             "twal-spare-+1",
             "twal-1-1.active",
             "twal-0000000000000000-00000000000000000001.active",

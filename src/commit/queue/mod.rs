@@ -18,6 +18,7 @@ use crate::base::options::Config;
 use crate::base::{room, Error, Result};
 use crate::disk::File;
 use crate::mem::ring::{ClosedFrame, OpenFrame, Space, FRAMES_MAX};
+use crate::read::Reach;
 use crate::segment::Spare;
 
 pub use place::Place;
@@ -152,6 +153,19 @@ pub struct Counted {
     pub batches: u64,
 }
 
+/// What is accepted and not durable yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Depth {
+    /// Bytes of the ring in use.
+    pub ring_bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes that they take, or will take, on the device.
+    pub bytes: u64,
+    /// Frames that are being written at this moment.
+    pub frames_in_flight: u64,
+}
+
 /// What the keeper is asked for and what came of it.
 #[derive(Default)]
 pub struct Chores {
@@ -213,10 +227,28 @@ impl Queue {
         })
     }
 
+    /// Up to where the files are durable.
+    pub fn reach(&self) -> Reach {
+        Reach { segment: self.active_segment, end: self.durable_end }
+    }
+
     /// What was accepted since open.
     pub fn counted(&self) -> Counted {
         let records = self.next_seq - self.begin_seq;
         Counted { records, record_bytes: self.record_bytes, batches: self.batches }
+    }
+
+    /// What is accepted and not durable yet.
+    pub fn depth(&self) -> Depth {
+        let open_len = self.open.as_ref().map_or(0, |open| open.frame.len());
+        let closed: u64 = self.closed.iter().map(|closed| len_u64(closed.frame.len())).sum();
+        let flying = || self.flying.iter().filter(|flying| flying.first_seq != u64::MAX); // no marks
+        Depth {
+            ring_bytes: len_u64(self.space.used() + open_len),
+            records: self.next_seq - 1 - self.durable_seq,
+            bytes: len_u64(open_len) + closed + flying().map(|flying| flying.bytes).sum::<u64>(),
+            frames_in_flight: len_u64(flying().filter(|flying| flying.progress == Progress::InFlight).count()),
+        }
     }
 
     /// Records in the tail's segment so far, those in the open frame included.

@@ -163,7 +163,7 @@ impl Directory {
         self.holding.owner.get().copied().unwrap_or_default()
     }
 
-    fn remove_if_there(&self, name: &str) -> Result<()> {
+    pub(super) fn remove_if_there(&self, name: &str) -> Result<()> {
         match self.dir.remove(name) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             removed => removed.map_err(|error| super::cannot_remove(&name, &error)),

@@ -137,7 +137,7 @@ impl Manager {
     }
 
     fn apply(&self, state: &mut State, first_seq: u64, events: &[Event]) -> u64 {
-        let counted = &self.inner.counted;
+        let counted = self.inner.log.counters();
         let mut last_seq = first_seq;
         for (seq, event) in (first_seq..).zip(events) {
             state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");

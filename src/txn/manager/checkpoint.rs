@@ -42,7 +42,7 @@ impl Manager {
             self.compact_when_due();
             return;
         }
-        self.inner.counted.checkpoints_failed.one();
+        self.inner.log.counters().checkpoints_failed.one();
         if let Ok(mut state) = self.lock() {
             state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
         }
@@ -62,9 +62,9 @@ impl Manager {
     /// The steps of the table in `manager/mod.rs`.
     fn checkpoint_in_turn(&self) -> Result<u64> {
         let (seq, needed_seq) = self.append_checkpoint()?;
-        let (log, counted) = (&self.inner.log, &self.inner.counted);
+        let log = &self.inner.log;
         log.sync(seq)?;
-        counted.checkpoints.one();
+        log.counters().checkpoints.one();
         // Release: whoever does not find an older one any more finds this number (`compact.rs`).
         self.inner.compactor.checkpoint_seq.store(seq, Ordering::Release);
         log.hold(needed_seq);

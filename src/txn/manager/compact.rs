@@ -112,6 +112,11 @@ impl Compactor {
         }
     }
 
+    fn failed(&self) {
+        self.compactions_failed.one();
+        self.log.counters().compactions_failed.one();
+    }
+
     fn active_first(&self) -> u64 {
         self.log.segment_starts().last().map_or(0, |(_, first_seq)| *first_seq)
     }
@@ -181,12 +186,12 @@ impl Manager {
             }
             let done = compactor.run(&mut memory, 0, events);
             if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
-                compactor.compactions_failed.one();
+                compactor.failed();
             }
         });
         match started {
             Ok(started) => *thread = Some(started),
-            Err(_) => self.inner.compactor.compactions_failed.one(),
+            Err(_) => self.inner.compactor.failed(),
         }
     }
 
@@ -215,8 +220,8 @@ impl Manager {
     }
 
     fn events_written(&self) -> u64 {
-        let counted = &self.inner.counted;
-        counted.saga_events.get() + counted.transaction_events.get()
+        let counted = self.counted();
+        counted.saga_events + counted.transaction_events
     }
 }
 

@@ -43,7 +43,6 @@ use super::event::CHECKPOINT_SHORT;
 use super::limits::STATE_BYTES_DEFAULT;
 use super::{snapshot, Table};
 use crate::base::bytes::{len_u64, usize_of};
-use crate::base::counters::Counter;
 use crate::base::{Code, Error, Result};
 use crate::log::Log;
 use compact::Compactor;
@@ -115,7 +114,8 @@ pub(super) struct Inner {
     state: Mutex<State>,
     /// One checkpoint at a time: holds and trims of two would pass each other.
     checkpointing: Mutex<()>,
-    counted: Counted,
+    /// What the log had counted when this manager was made.
+    counted_before: Counts,
     /// One resume at a time.
     pub(super) resuming: Mutex<()>,
     compactor: Arc<Compactor>,
@@ -129,15 +129,6 @@ pub(super) struct State {
     decided_seq: u64,
     /// Events since the last checkpoint.
     since_checkpoint: u64,
-}
-
-#[derive(Default)]
-struct Counted {
-    saga_events: Counter,
-    transaction_events: Counter,
-    stream_events: Counter,
-    checkpoints: Counter,
-    checkpoints_failed: Counter,
 }
 
 impl Drop for Inner {
@@ -156,7 +147,7 @@ impl Manager {
             state_max,
             state: Mutex::new(State { table, decided_seq: 0, since_checkpoint: 0 }),
             checkpointing: Mutex::new(()),
-            counted: Counted::default(),
+            counted_before: query::counted(log),
             resuming: Mutex::new(()),
             compactor: Arc::new(Compactor::new(log)),
             compacting: Mutex::default(),

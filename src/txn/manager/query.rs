@@ -3,6 +3,7 @@
 use super::{Manager, State};
 use crate::base::bytes::len_u64;
 use crate::base::Result;
+use crate::log::Log;
 use crate::txn::event::Name;
 use crate::txn::plan::{next_after, plan, Unfinished};
 use crate::txn::{token, Direction, Family, Saga, SagaState, Status, Token, Transaction, TransactionState};
@@ -34,6 +35,19 @@ pub struct Counts {
     pub state_bytes: u64,
     /// Recoveries since the log was opened: this manager's, and those of others that it had before.
     pub recoveries: u64,
+}
+
+/// What the managers of a log have counted there, all together.
+pub(super) fn counted(log: &Log) -> Counts {
+    let counters = log.counters();
+    Counts {
+        saga_events: counters.saga_events.get(),
+        transaction_events: counters.transaction_events.get(),
+        stream_events: counters.stream_events.get(),
+        checkpoints: counters.checkpoints.get(),
+        checkpoints_failed: counters.checkpoints_failed.get(),
+        ..Counts::default()
+    }
 }
 
 impl Manager {
@@ -90,14 +104,8 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn counts(&self) -> Result<Counts> {
-        let counted = &self.inner.counted;
         let state = self.lock()?;
         let counts = Counts {
-            saga_events: counted.saga_events.get(),
-            transaction_events: counted.transaction_events.get(),
-            stream_events: counted.stream_events.get(),
-            checkpoints: counted.checkpoints.get(),
-            checkpoints_failed: counted.checkpoints_failed.get(),
             compactions: self.inner.compactor.compactions.get(),
             compactions_failed: self.inner.compactor.compactions_failed.get(),
             checkpoint_seq: self.inner.compactor.checkpoint_seq.load(std::sync::atomic::Ordering::Relaxed),
@@ -105,8 +113,22 @@ impl Manager {
             active_transactions: len_u64(state.table.transactions().len()),
             state_bytes: len_u64(state.table.state_len()),
             recoveries: self.inner.log.recoveries(),
+            ..self.counted()
         };
         Ok(counts)
+    }
+
+    /// What the log has counted since this manager was made: there is one at a time.
+    pub(super) fn counted(&self) -> Counts {
+        let (now, before) = (counted(&self.inner.log), &self.inner.counted_before);
+        Counts {
+            saga_events: now.saga_events - before.saga_events,
+            transaction_events: now.transaction_events - before.transaction_events,
+            stream_events: now.stream_events - before.stream_events,
+            checkpoints: now.checkpoints - before.checkpoints,
+            checkpoints_failed: now.checkpoints_failed - before.checkpoints_failed,
+            ..now
+        }
     }
 
     /// The name of what is to be done to a saga's step, for whoever does it: the same after every crash.

@@ -1,0 +1,43 @@
+//! What the shipping layer needs of a log, and nobody else: to be told why its files are durable no further, and to be
+//! woken when they are.
+
+use std::sync::Arc;
+
+use super::tail::Pause;
+use super::{Log, Side};
+use crate::base::{Error, Result};
+use crate::segment::Directory;
+
+/// Waits for more of a log.
+pub(crate) struct Waiting {
+    until_ns: Option<u64>,
+    pause: Pause,
+}
+
+impl Log {
+    /// Looks how far the log is durable now, which [`Log::reach`] says then; and what stops there, if that is not just
+    /// the end.
+    pub(crate) fn look_further(&self) -> Result<Option<Error>> {
+        self.check_not_closed()?;
+        Ok(match &self.inner.side {
+            Side::Writer(commit) => commit.poison().map(|first| Error::poisoned_by(&first)),
+            Side::Reader(reader) => reader.look_on(&self.inner.clock).1,
+        })
+    }
+
+    /// Its directory.
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.inner.directory
+    }
+
+    /// Begins to wait; `timeout_ns` None: for ever.
+    pub(crate) fn begin_waiting(&self, timeout_ns: Option<u64>) -> Waiting {
+        let (until_ns, pause) = self.inner.begin_wait(timeout_ns);
+        Waiting { until_ns, pause }
+    }
+
+    /// Waits until more than `seen` may be durable; Timeout when the time is over.
+    pub(crate) fn wait_beyond(&self, seen: u64, waiting: &mut Waiting) -> Result<()> {
+        self.inner.wait_for_more(seen, waiting.until_ns, &mut waiting.pause)
+    }
+}

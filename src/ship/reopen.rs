@@ -1,0 +1,219 @@
+//! From a follower's directory to the state that its position speaks of.
+//!
+//! What is in front of the position was acknowledged: damage there refuses.
+//! What is behind it was not: it is cut off, and fetched again.  What a crash can
+//! have left behind it:
+//!
+//! | | what is set right |
+//! |---|---|
+//! | bytes behind the position's offset | zeros are written over them |
+//! | a segment above the position's: it was begun, or a promotion began it | it is removed |
+//! | the position's own segment named as sealed: a promotion did it | it is active again |
+//! | the one before named active: the rename was still to come | it is sealed, or archived |
+//! | spares | they are removed |
+//!
+//! All of it is looked at first; nothing is changed in a directory that is refused.
+
+use super::sink::{finish, Segment, SlotFile};
+use super::track::{read_exactly, Track};
+use crate::base::bytes::usize_of;
+use crate::base::clock::Clock;
+use crate::base::limits::FRAME_SIZE_CAP;
+use crate::base::{Code, Error, Result};
+use crate::disk::{Access, Durable, File};
+use crate::format::{SegmentHeader, SinkSlot};
+use crate::mem::AlignedBuf;
+use crate::read::segment::OpenSegment;
+use crate::recover::examine;
+use crate::segment::directory::{lock_for_writing, Listing};
+use crate::segment::name::SINK;
+use crate::segment::{retain, Directory, SegmentName, State};
+
+/// What a sink begins with.
+pub(super) struct Found {
+    pub slots: SlotFile,
+    pub slot: SinkSlot,
+    pub segment: Option<Segment>,
+}
+
+/// Makes the directory, which the caller has locked, a follower's, or sets it right.
+pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
+    let listing = directory.scan()?;
+    if let Some(unknown) = listing.unknown.first() {
+        return Err(Error::new(Code::Corrupt, examine::unknown_name(unknown)));
+    }
+    if !listing.sink {
+        return begin(directory, &listing, clock);
+    }
+    let file = directory.follower_position()?;
+    let failed = |error| Error::os(format_args!("cannot flush {SINK}"), &error);
+    // A write of a killed process may be on its way.
+    lock_for_writing(file.as_ref(), &SINK, clock)?;
+    file.sync().map_err(failed)?;
+    let (slots, newest) = SlotFile::read(file)?;
+    let Some(slot) = newest else {
+        return Err(Error::new(Code::Corrupt, format!("{SINK} is damaged: how far the copy is durable is not known")));
+    };
+    let names = Names::of(&listing, &slot)?;
+    let segment = match names.own {
+        Some(own) => Some(open_segment(directory, &names, own, &slot, clock)?),
+        None => None,
+    };
+    set_right(directory, &listing, &names)?;
+    if let Some(Segment { file, track }) = &segment {
+        cut(file.as_ref(), &track.header, track.offset)?;
+    }
+    Ok(Found { slots, slot, segment })
+}
+
+/// A directory in which nothing is followed yet.
+fn begin(directory: &Directory, listing: &Listing, clock: &Clock) -> Result<Found> {
+    if let Some(name) = listing.segments.first() {
+        let text = format!("the directory holds a log ({name}) that is no follower's: {SINK} is not there");
+        return Err(Error::new(Code::State, text));
+    }
+    remove_spares(directory, listing)?;
+    let slot = SinkSlot { number: 1, ..SinkSlot::default() };
+    let file = directory.begin_following(&SlotFile::first(directory, &slot)?)?;
+    lock_for_writing(file.as_ref(), &SINK, clock)?;
+    Ok(Found { slots: SlotFile::read(file)?.0, slot, segment: None })
+}
+
+/// The segments, as the position sees them.
+struct Names {
+    /// In front of the position's, as they will be named.
+    elders: Vec<SegmentName>,
+    /// The position's.
+    own: Option<SegmentName>,
+    /// Behind it.
+    above: Option<SegmentName>,
+    /// The one before the position's is still named active.
+    unfinished: Option<u64>,
+}
+
+impl Names {
+    fn of(listing: &Listing, slot: &SinkSlot) -> Result<Names> {
+        let wrong = |text: String| Err(Error::new(Code::Corrupt, text).in_segment(slot.index));
+        let mut names = listing.segments.clone();
+        let above = names.pop_if(|newest| newest.index > slot.index);
+        if above.is_some_and(|name| slot.index != 0 && name.index != slot.index + 1) {
+            return wrong(format!("segment {} is missing, and a newer one is there", slot.index + 1));
+        }
+        if slot.index == 0 {
+            return match names.first() {
+                Some(name) => wrong(format!("the follower has nothing by its position, but {name} is there")),
+                None => Ok(Names { elders: names, own: None, above, unfinished: None }),
+            };
+        }
+        let Some(own) = names.pop_if(|newest| newest.index == slot.index) else {
+            return wrong(format!("segment {}, in which the follower's position is, is missing", slot.index));
+        };
+        let unfinished = names.last().filter(|before| before.state == State::Active).map(|before| before.index);
+        if let (Some(index), 1) = (unfinished, names.len()) {
+            // As `finish` will name it.
+            names[0].state = if index == 1 { State::Sealed } else { State::Archived };
+        } else if let Some(before) = names.last_mut().filter(|_| unfinished.is_some()) {
+            before.state = State::Sealed;
+        }
+        let mut whole = names.clone();
+        whole.push(own.with(State::Active));
+        // A copy that has just begun in the middle of a log has no elders yet that tell.
+        let begun = whole.len() == 1 && own.index != 1;
+        match retain::check(&whole) {
+            Err((name, text)) if !begun => Err(Error::new(Code::Corrupt, text).in_segment(name.index)),
+            _ => Ok(Names { elders: names, own: Some(own), above, unfinished }),
+        }
+    }
+}
+
+/// Verifies what is in front of the position: every header, the seals that they name, every byte of the newest segment.
+fn open_segment(
+    directory: &Directory,
+    names: &Names,
+    own: SegmentName,
+    slot: &SinkSlot,
+    clock: &Clock,
+) -> Result<Segment> {
+    let (_, file) = directory.open_segment(own.index, Access::Write)?;
+    lock_for_writing(file.as_ref(), &own, clock)?;
+    let failed = |error| Error::os(format_args!("cannot flush {own}"), &error).in_segment(own.index);
+    // Before it is read: what a killed process left in the kernel reads well now and could be gone after a power cut.
+    file.sync().map_err(failed)?;
+    directory.sync()?;
+    let from = names.elders.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
+    let mut before: Option<OpenSegment> = None;
+    for name in &names.elders[from..] {
+        before = Some(examine::open_next(directory, name, before.as_ref(), Access::Read)?.0);
+    }
+    let (opened, _) = examine::open_next(directory, &own, before.as_ref(), Access::Write)?;
+    let header = opened.header;
+    if (header.log_id, header.salt, header.generation) != (slot.log_id, slot.salt, slot.generation) {
+        let text = "the segment is not the one that the follower's position names";
+        return Err(Error::new(Code::Corrupt, text).in_segment(own.index));
+    }
+    let track = walk(file.as_ref(), header, slot)?;
+    Ok(Segment { file, track })
+}
+
+/// Every byte up to the position.
+fn walk(file: &dyn File, header: SegmentHeader, slot: &SinkSlot) -> Result<Track> {
+    let mut track = Track::begin(header);
+    let mut buf = AlignedBuf::zeroed(1)?;
+    while track.offset < slot.offset && track.read(file, &mut buf, slot.offset)? > 0 {}
+    if track.is_sealed() {
+        // Nothing vouches for what is behind a seal, and nobody reads it.
+        track.offset = track.offset.max(slot.offset);
+    }
+    if track.offset != slot.offset || track.chain != slot.chain || track.offset > header.segment_size {
+        return Err(track.damaged("what is durable by the follower's position is not there"));
+    }
+    Ok(track)
+}
+
+/// What a crash left half done is finished or taken back; durable.
+fn set_right(directory: &Directory, listing: &Listing, names: &Names) -> Result<()> {
+    if let Some(own) = names.own {
+        // First: in between, a promoted log's names would look like those of one that lost its newest segment.
+        directory.set_state(own, State::Active)?;
+    }
+    if let Some(above) = names.above {
+        directory.drop_file(&above.to_string())?;
+    }
+    directory.sync()?;
+    if let Some(index) = names.unfinished {
+        finish(directory, index)?;
+    }
+    remove_spares(directory, listing)
+}
+
+fn remove_spares(directory: &Directory, listing: &Listing) -> Result<()> {
+    for &n in &listing.spares {
+        if let Some(spare) = directory.open_spare(n)? {
+            directory.remove_spare(spare)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what is behind the position zeros again: blocks of zeros are not shipped.
+fn cut(file: &dyn File, header: &SegmentHeader, offset: u64) -> Result<()> {
+    let failed = |error| Error::os("cannot cut off what was not durable", &error).at(header.index, offset);
+    let mut buf = AlignedBuf::zeroed(usize_of(FRAME_SIZE_CAP.min(header.segment_size - offset)))?;
+    let mut at = offset;
+    let mut changed = false;
+    while at < header.segment_size {
+        let len = FRAME_SIZE_CAP.min(header.segment_size - at);
+        // What cannot be read is written over, too.
+        let read = read_exactly(file, &mut buf, header.index, at, len);
+        if read.is_err() || buf[..usize_of(len)].iter().any(|byte| *byte != 0) {
+            buf.fill(0);
+            file.write_at(&buf[..usize_of(len)], at, Durable::No).map_err(failed)?;
+            changed = true;
+        }
+        at += len;
+    }
+    if changed {
+        file.sync().map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! The source's side: a log's durable bytes, piece by piece.
+//!
+//! Over any open log, in the writer's process or in another one beside it.  Has
+//! one segment open, which stays as it is meanwhile: a compaction leaves the old
+//! file to whoever reads it, and both end alike.
+
+use std::sync::Arc;
+
+use super::sink::hex;
+use super::track::{read_exactly, Track};
+use super::{Piece, Position};
+use crate::base::bytes::usize_of;
+use crate::base::{Code, Error, Result};
+use crate::disk::File;
+use crate::format::{Id, SegmentHeader};
+use crate::log::Log;
+use crate::mem::AlignedBuf;
+use crate::read::segment::{open_to_read, peek, OpenSegment};
+use crate::read::Reach;
+use crate::segment::State;
+
+/// Yields a log's durable bytes, from a place on.  One thread at a time.
+pub struct Source {
+    log: Log,
+    history_id: Id,
+    at: At,
+    buf: AlignedBuf,
+}
+
+/// Where it has come to.
+enum At {
+    /// In front of this segment; behind this one, if one was shipped or the follower has it.
+    Before(u64, Option<Behind>),
+    /// In this one; at offset 0 until its header's block was shipped.
+    In(Arc<dyn File>, Box<Track>),
+}
+
+/// What the next segment has to continue.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    /// Identity of the last frame.
+    identity: u64,
+    last_seq: u64,
+}
+
+/// A piece that lies in the buffer.
+struct Cut {
+    header: SegmentHeader,
+    offset: u64,
+    zeros: u64,
+    len: usize,
+    last_seq: u64,
+}
+
+impl Source {
+    /// A source that goes on at `from`; None: at the beginning, which is the newest segment that was released, or the
+    /// oldest one there is.
+    ///
+    /// # Errors
+    /// As `twal_source_open`.
+    pub fn open(log: &Log, from: Option<&Position>) -> Result<Source> {
+        log.check_not_closed()?;
+        let directory = log.directory();
+        let segments = directory.scan_whole()?;
+        let newest = segments.last().map_or(0, |newest| newest.index);
+        let history_id = peek(directory, newest)?.history_id;
+        let buf = AlignedBuf::zeroed(1)?;
+        let at = match from.filter(|from| from.index != 0) {
+            None => {
+                let oldest = segments.iter().rfind(|name| name.state == State::Archived).or(segments.first());
+                At::Before(oldest.map_or(1, |name| name.index), None)
+            }
+            Some(from) if from.complete => At::Before(from.index.saturating_add(1), Some(Behind::of(from))),
+            Some(from) => At::Before(from.index, None),
+        };
+        let mut source = Source { log: log.clone(), history_id, at, buf };
+        if let Some(from) = from.filter(|from| from.index != 0 || from.log_id != Id::default()) {
+            source.check_origin(from)?;
+        }
+        if let Some(from) = from.filter(|from| from.index != 0) {
+            source.go_to(from, newest)?;
+        }
+        Ok(source)
+    }
+
+    fn check_origin(&self, from: &Position) -> Result<()> {
+        let differ = |what: &str, theirs: &Id, ours: &Id| {
+            let text = format!("the position is of {what} {}, the log's is {}", hex(theirs), hex(ours));
+            Err(Error::new(Code::State, text).at(from.index, from.offset))
+        };
+        let log_id = self.log.log_id();
+        if from.log_id != log_id {
+            return differ("log", &from.log_id, &log_id);
+        }
+        if from.history_id != self.history_id {
+            return differ("history", &from.history_id, &self.history_id);
+        }
+        Ok(())
+    }
+
+    /// Goes to the follower's place, if what it has is what is here.
+    fn go_to(&mut self, from: &Position, newest: u64) -> Result<()> {
+        let ahead = || {
+            let text = "the follower has more than this log, or something else";
+            Error::new(Code::State, text).at(from.index, from.offset).about_seq(from.last_seq)
+        };
+        if from.index > newest {
+            return Err(ahead());
+        }
+        if from.complete {
+            if from.index == newest {
+                // Sealed, and its successor has no name yet: whoever opens it finds what it continues.
+                return Ok(());
+            }
+            // Its first piece is still to come.
+            return match self.open_next() {
+                Err(error) if error.code == Code::Busy => Ok(()),
+                opened => opened.map(drop),
+            };
+        }
+        let opened = open_to_read(self.log.directory(), from.index, &self.log.log_id())?;
+        if opened.header.generation != from.generation {
+            let text = "the segment was compacted in the middle of shipping it: begin anew, with a hold";
+            return Err(Error::new(Code::Trimmed, text)
+                .at(from.index, from.offset)
+                .about_seq(self.log.directory().first_seq()));
+        }
+        let mut track = Track::begin(opened.header);
+        if opened.header.salt != from.salt || from.offset < track.offset || from.offset > opened.header.segment_size {
+            return Err(ahead());
+        }
+        let file = opened.file;
+        loop {
+            match track.read(file.as_ref(), &mut self.buf, from.offset) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.code == Code::Corrupt => return Err(ahead()),
+                Err(error) => return Err(error),
+            }
+        }
+        if track.is_sealed() {
+            track.offset = track.offset.max(from.offset);
+        }
+        if (track.offset, track.chain.identity) != (from.offset, from.identity) {
+            return Err(ahead());
+        }
+        self.at = At::In(file, Box::new(track));
+        Ok(())
+    }
+
+    /// The next piece of what is durable; None: there is none within the time.  `timeout_ns` None = for ever, Some(0)
+    /// looks.
+    ///
+    /// # Errors
+    /// As `twal_source_next`.
+    pub fn next_piece(&mut self, timeout_ns: Option<u64>) -> Result<Option<Piece<'_>>> {
+        let mut waiting = None;
+        let cut = loop {
+            let seen = self.log.durable_seq();
+            if let Some(cut) = self.look()? {
+                break cut;
+            }
+            let log = &self.log;
+            let waiting = waiting.get_or_insert_with(|| log.begin_waiting(timeout_ns));
+            match log.wait_beyond(seen, waiting) {
+                Err(error) if error.code == Code::Timeout => return Ok(None),
+                waited => waited?,
+            }
+        };
+        let data = &self.buf[..cut.len];
+        let segments = self.log.directory().segments();
+        let archived = segments.iter().rfind(|name| name.state == State::Archived).map_or(0, |name| name.index);
+        let piece = Piece {
+            log_id: cut.header.log_id,
+            history_id: self.history_id,
+            salt: cut.header.salt,
+            index: cut.header.index,
+            generation: cut.header.generation,
+            offset: cut.offset,
+            zeros: cut.zeros,
+            first_seq: cut.header.first_seq,
+            last_seq: cut.last_seq,
+            archived,
+            crc: 0,
+            data,
+        };
+        Ok(Some(Piece { crc: piece.checksum(), ..piece }))
+    }
+
+    /// A piece, if there is one now.
+    fn look(&mut self) -> Result<Option<Cut>> {
+        self.log.check_not_closed()?;
+        // Most of the time there is more of what is known to be durable: asking may take a read.
+        if let Some(cut) = self.look_within(self.log.reach())? {
+            return Ok(Some(cut));
+        }
+        let stopped = self.log.look_further()?;
+        match (self.look_within(self.log.reach())?, stopped) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// A piece of what is durable in front of this.
+    fn look_within(&mut self, reach: Reach) -> Result<Option<Cut>> {
+        let (active, durable_end) = (reach.segment, reach.end);
+        loop {
+            match &mut self.at {
+                At::Before(index, _) if *index > active => break,
+                At::Before(..) => {
+                    let opened = match self.open_next() {
+                        // Its name is there a moment before it can be read.
+                        Err(error) if error.code == Code::Busy => break,
+                        opened => opened?,
+                    };
+                    let track = Track { offset: 0, ..Track::begin(opened.header) };
+                    self.at = At::In(opened.file, Box::new(track));
+                }
+                At::In(_, track) if track.is_complete() => {
+                    let behind = Behind { identity: track.chain.identity, last_seq: track.chain.last_seq };
+                    self.at = At::Before(track.header.index + 1, Some(behind));
+                }
+                At::In(file, track) => {
+                    let header = track.header;
+                    let end = if header.index < active { header.segment_size } else { durable_end };
+                    let mut next = **track;
+                    let (zeros, len) = if track.offset == 0 {
+                        next = Track::begin(header);
+                        read_exactly(file.as_ref(), &mut self.buf, header.index, 0, next.offset)?;
+                        (0, usize_of(next.offset))
+                    } else if track.is_sealed() {
+                        next.read_rest(file.as_ref(), &mut self.buf)?
+                    } else {
+                        (0, next.read(file.as_ref(), &mut self.buf, end)?)
+                    };
+                    if zeros == 0 && len == 0 {
+                        break;
+                    }
+                    let offset = track.offset;
+                    **track = next;
+                    return Ok(Some(Cut { header, offset, zeros, len, last_seq: next.chain.last_seq }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens the next segment; Busy: it is not there quite yet.
+    fn open_next(&self) -> Result<OpenSegment> {
+        let At::Before(index, behind) = &self.at else {
+            unreachable!("only in front of a segment there is a next one")
+        };
+        let opened = open_to_read(self.log.directory(), *index, &self.log.log_id())?;
+        let before = &opened.header.before;
+        if behind.is_some_and(|behind| (behind.identity, behind.last_seq) != (before.identity, before.last_seq)) {
+            let text = "the segment does not continue what the follower has";
+            return Err(Error::new(Code::State, text).in_segment(*index).about_seq(before.last_seq));
+        }
+        Ok(opened)
+    }
+}
+
+impl Behind {
+    fn of(from: &Position) -> Behind {
+        Behind { identity: from.identity, last_seq: from.last_seq }
+    }
+}

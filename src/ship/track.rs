@@ -1,0 +1,205 @@
+//! One segment's bytes, followed from its header to its last block: what comes
+//! next, and whether it is that.  Source, sink and reopening all go by this.
+//!
+//! ```text
+//!   header block | frames ... seal | whatever the file held before, or zeros
+//!                ^ Track::begin    ^ sealed                               ^ complete
+//! ```
+
+use crate::base::bytes::{len_u64, usize_of};
+use crate::base::limits::FRAME_SIZE_CAP;
+use crate::base::{Code, Error, Result};
+use crate::disk::File;
+use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
+use crate::mem::AlignedBuf;
+
+/// Where in a segment a copy has come to, and how the frames up to there end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    pub header: SegmentHeader,
+    pub offset: u64,
+    /// Behind a seal, what the next segment's header says.
+    pub chain: Chain,
+    /// Behind a seal, its offset as the next header says it.
+    pub seal_offset: Option<u64>,
+    pub records: u64,
+    pub frames: u64,
+}
+
+/// What is at a track's place.
+enum Next {
+    /// The next frame, so long.
+    Frame(u64),
+    /// A header that says so many bytes are needed to tell.
+    Long(u64),
+    /// Not the next frame, and why.
+    Bad(&'static str),
+}
+
+impl Track {
+    /// In front of the first frame.
+    pub fn begin(header: SegmentHeader) -> Track {
+        let offset = u64::from(header.block_size);
+        Track { header, offset, chain: header.before, seal_offset: None, records: 0, frames: 0 }
+    }
+
+    /// The last frame was the segment's seal.
+    pub fn is_sealed(&self) -> bool {
+        self.seal_offset.is_some()
+    }
+
+    /// There is no more of this segment.
+    pub fn is_complete(&self) -> bool {
+        self.is_sealed() && self.offset == self.header.segment_size
+    }
+
+    /// A hold at this number keeps all that is still needed from here on: of a segment that is not complete, all.
+    pub fn hold_seq(&self) -> u64 {
+        if self.is_complete() {
+            self.chain.last_seq + 1
+        } else {
+            self.header.first_seq
+        }
+    }
+
+    /// Whether `header` is the next segment's.
+    pub fn continues_in(&self, header: &SegmentHeader) -> bool {
+        self.is_complete()
+            && header.index == self.header.index + 1
+            && header.log_id == self.header.log_id
+            && header.block_size == self.header.block_size
+            && Some(header.before_offset) == self.seal_offset
+            && header.before == self.chain
+    }
+
+    /// Goes behind the whole frames at the front of `bytes`, the seal at most; says how many bytes they are, and what
+    /// stopped it if that is not the end of `bytes`.
+    pub fn pass(&mut self, bytes: &[u8]) -> (usize, Option<Error>) {
+        let mut passed = 0;
+        while passed < bytes.len() && !self.is_sealed() {
+            match self.next(&bytes[passed..]) {
+                Next::Frame(len) => passed += usize_of(len),
+                Next::Long(_) => return (passed, Some(self.damaged("a frame that is not whole"))),
+                Next::Bad(text) => return (passed, Some(self.damaged(text))),
+            }
+        }
+        (passed, None)
+    }
+
+    /// The error for what is at this place.
+    pub fn damaged(&self, text: &'static str) -> Error {
+        Error::new(Code::Corrupt, text).at(self.header.index, self.offset).about_seq(self.chain.last_seq + 1)
+    }
+
+    fn next(&mut self, bytes: &[u8]) -> Next {
+        let block = u64::from(self.header.block_size);
+        let Some((frame, identity)) = FrameHeader::decode(self.header.place(), self.offset, bytes) else {
+            return Next::Bad("no frame of this file");
+        };
+        let len = frame.frame_len(block);
+        if !self.chain.continues_in(&frame) {
+            return Next::Bad("a whole frame header, but not the one that continues here");
+        }
+        if len > self.header.segment_size - self.offset {
+            return Next::Bad("a frame that reaches beyond its file");
+        }
+        if len > len_u64(bytes.len()) {
+            return Next::Long(len);
+        }
+        let body = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + usize_of(u64::from(frame.body_len))];
+        if !frame.body_is_whole(body) {
+            return Next::Bad("a frame with another body than was composed with it");
+        }
+        let after = Chain::after(&frame, identity);
+        if frame.has(FLAG_SEAL) {
+            let agrees = |seal: &Seal| {
+                seal.first_seq == self.header.first_seq
+                    && seal.record_count == self.records
+                    && seal.frame_count == self.frames
+            };
+            let Some(seal) = Seal::decode(body).filter(agrees) else {
+                return Next::Bad("a seal that contradicts its segment");
+            };
+            let (chain, seal_offset) = seal.end(after, self.offset);
+            (self.chain, self.seal_offset) = (chain, Some(seal_offset));
+        } else {
+            self.chain = after;
+        }
+        self.records += u64::from(frame.record_count);
+        self.frames += 1;
+        self.offset += len;
+        Next::Frame(len)
+    }
+
+    /// Reads whole frames in front of `end` into `buf`, which grows where one is longer, and goes behind them.  How
+    /// many bytes that are, at the front of `buf`; 0: `end` is here, or the segment is sealed.  Nothing that does not
+    /// follow is passed: that is an error, unless something else was passed first.
+    pub fn read(&mut self, file: &dyn File, buf: &mut AlignedBuf, end: u64) -> Result<usize> {
+        let mut wanted = FRAME_SIZE_CAP;
+        // Damage is no damage before it was read twice.
+        let mut doubted = false;
+        loop {
+            let len = wanted.min(end.saturating_sub(self.offset));
+            if len == 0 || self.is_sealed() {
+                return Ok(0);
+            }
+            read_exactly(file, buf, self.header.index, self.offset, len)?;
+            let mut passed = 0;
+            let stopped = loop {
+                if passed == usize_of(len) || self.is_sealed() {
+                    break None;
+                }
+                match self.next(&buf[passed..usize_of(len)]) {
+                    Next::Frame(len) => passed += usize_of(len),
+                    other => break Some(other),
+                }
+            };
+            match stopped {
+                _ if passed > 0 => return Ok(passed),
+                Some(Next::Long(frame)) if frame <= end - self.offset && len < frame => wanted = frame,
+                _ if !doubted => doubted = true,
+                Some(Next::Bad(text)) => return Err(self.damaged(text)),
+                _ => return Err(self.damaged("a frame that ends behind what is durable")),
+            }
+        }
+    }
+
+    /// Reads on behind the seal: how many zeros come first, in whole blocks, and how many bytes that are no blocks of
+    /// zeros follow, at the front of `buf`.
+    pub fn read_rest(&mut self, file: &dyn File, buf: &mut AlignedBuf) -> Result<(u64, usize)> {
+        let (size, block) = (self.header.segment_size, usize_of(u64::from(self.header.block_size)));
+        let start = self.offset;
+        while self.offset < size {
+            let len = FRAME_SIZE_CAP.min(size - self.offset);
+            read_exactly(file, buf, self.header.index, self.offset, len)?;
+            let is_zero = |block: &[u8]| block.iter().all(|byte| *byte == 0);
+            let zeros = buf[..usize_of(len)].chunks(block).take_while(|block| is_zero(block)).count() * block;
+            let data = buf[zeros..usize_of(len)].chunks(block).take_while(|block| !is_zero(block)).count() * block;
+            self.offset += len_u64(zeros);
+            if data > 0 {
+                buf.copy_within(zeros..zeros + data, 0);
+                let skipped = self.offset - start;
+                self.offset += len_u64(data);
+                return Ok((skipped, data));
+            }
+        }
+        Ok((self.offset - start, 0))
+    }
+}
+
+/// All `len` bytes at `offset`, or an error.
+pub fn read_exactly(file: &dyn File, buf: &mut AlignedBuf, index: u64, offset: u64, len: u64) -> Result<()> {
+    let len = usize_of(len);
+    if buf.len() < len {
+        *buf = AlignedBuf::zeroed(len)?;
+    }
+    let read = file
+        .read_at(&mut buf[..len], offset)
+        .map_err(|error| Error { code: Code::Io, ..Error::os("cannot read the segment", &error) }.at(index, offset))?;
+    if read < len {
+        let text = format!("the segment file ends at {}", offset + len_u64(read));
+        return Err(Error::new(Code::Corrupt, text).at(index, offset + len_u64(read)));
+    }
+    Ok(())
+}
