@@ -19,6 +19,9 @@ _twal() {
             twal,bench)
                 cmd="twal__subcmd__bench"
                 ;;
+            twal,copy)
+                cmd="twal__subcmd__copy"
+                ;;
             twal,doctor)
                 cmd="twal__subcmd__doctor"
                 ;;
@@ -37,11 +40,17 @@ _twal() {
             twal,info)
                 cmd="twal__subcmd__info"
                 ;;
+            twal,receive)
+                cmd="twal__subcmd__receive"
+                ;;
             twal,repair)
                 cmd="twal__subcmd__repair"
                 ;;
             twal,segments)
                 cmd="twal__subcmd__segments"
+                ;;
+            twal,ship)
+                cmd="twal__subcmd__ship"
                 ;;
             twal,stats)
                 cmd="twal__subcmd__stats"
@@ -83,7 +92,7 @@ _twal() {
 
     case "${cmd}" in
         twal)
-            opts="-h -V --help --version info segments dump tail stats verify repair trim hold txn import export doctor bench"
+            opts="-h -V --help --version info segments dump tail stats verify repair trim hold copy ship receive txn import export doctor bench"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +128,20 @@ _twal() {
                     COMPREPLY=($(compgen -W "auto uring blocking" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twal__subcmd__copy)
+            opts="-h --follower --allow-any-fs --allow-buffered --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -302,6 +325,20 @@ _twal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        twal__subcmd__receive)
+            opts="-h --position --promote --allow-any-fs --allow-buffered --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         twal__subcmd__repair)
             opts="-h --apply --backup --drop-acknowledged --allow-any-fs --allow-buffered --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -330,6 +367,24 @@ _twal() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twal__subcmd__ship)
+            opts="-f -h --from --follow --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

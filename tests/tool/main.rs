@@ -16,5 +16,6 @@ mod exits;
 mod harness;
 mod made;
 mod reading;
+mod shipping;
 mod transactions;
 mod writing;

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Looks at write-ahead logs, and keeps them in order.
 ///
-/// A log is the directory that a program opened with twal_open(3).  Everything but trim, hold, repair --apply, import
-/// and bench only reads, takes no writer's lock, and may run beside the program that writes the log.
+/// A log is the directory that a program opened with twal_open(3).  Everything but trim, hold, repair --apply, copy,
+/// receive, import, export and bench only reads, takes no writer's lock, and may run beside the program that writes the log.
 #[derive(Parser)]
 #[command(name = "twal", version, disable_help_subcommand = true)]
 pub struct Cli {
@@ -30,6 +30,9 @@ pub enum Command {
     Trim(TrimArgs),
     #[command(subcommand)]
     Hold(HoldCommand),
+    Copy(CopyArgs),
+    Ship(ShipArgs),
+    Receive(ReceiveArgs),
     #[command(subcommand)]
     Txn(TxnCommand),
     Import(ImportArgs),
@@ -274,6 +277,58 @@ pub enum HoldCommand {
         #[command(flatten)]
         file_system: FileSystemArgs,
     },
+}
+
+/// Copies a log, as it is durable now, into another directory.
+///
+/// Works beside the log's writer.  The copy has the same records and a history of its own from there on, so it may be
+/// written; what was copied is never mixed up with what was not.  Interrupted, it goes on where it was.
+#[derive(Args)]
+pub struct CopyArgs {
+    #[command(flatten)]
+    pub log: LogArg,
+    /// Directory of the copy; made if it is missing.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// Leave it a follower's copy, which takes more of the same log later and is no log of its own.
+    #[arg(long)]
+    pub follower: bool,
+    #[command(flatten)]
+    pub file_system: FileSystemArgs,
+}
+
+/// Writes a log's durable bytes to standard output, for receive.
+///
+/// Works beside the log's writer.  A hold keeps what a follower has not taken yet: see hold.
+#[derive(Args)]
+pub struct ShipArgs {
+    #[command(flatten)]
+    pub log: LogArg,
+    /// Go on from here: what receive --position has printed.
+    #[arg(long, value_name = "POSITION")]
+    pub from: Option<String>,
+    /// Go on with what becomes durable, until SIGINT or SIGTERM.
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Takes what ship writes from standard input into a follower's directory.
+///
+/// Checks every byte; takes nothing of another log, and nothing that leaves a gap.  Prints the position that it has come
+/// to when the input ends.
+#[derive(Args)]
+pub struct ReceiveArgs {
+    /// Directory of the follower's copy; made if it is missing.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// Only print where to go on, for ship --from.
+    #[arg(long, conflicts_with = "promote")]
+    pub position: bool,
+    /// Make the copy a log of its own at the end.
+    #[arg(long)]
+    pub promote: bool,
+    #[command(flatten)]
+    pub file_system: FileSystemArgs,
 }
 
 /// Sagas and two-phase commits that are not finished.

@@ -18,6 +18,7 @@ mod progress;
 mod record;
 mod repair;
 mod segments;
+mod ship;
 mod signals;
 mod stats;
 mod tail;
@@ -73,6 +74,9 @@ fn run(command: &Command, out: &mut Out) -> Result<Exit, Failure> {
         Command::Repair(args) => repair::run(args, out),
         Command::Trim(args) => trim::run(args, out),
         Command::Hold(command) => hold::run(command, out),
+        Command::Copy(args) => ship::copy(args, out),
+        Command::Ship(args) => ship::ship(args, out),
+        Command::Receive(args) => ship::receive(args, out),
         Command::Txn(command) => txn::run(command, out),
         Command::Import(args) => v26::import(args, out),
         Command::Export(args) => v26::export(args, out),
