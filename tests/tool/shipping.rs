@@ -1,13 +1,15 @@
 //! copy, ship and receive: the same bytes elsewhere.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 use twal::Log;
 
 use crate::common::{options, scratch, segments_of};
-use crate::harness::{a_log, append, args_on, command, on, run, write_on, ANY_DISK};
+use crate::harness::{a_log, append, args_on, command, on, run, spawn, write_on, ANY_DISK};
 
 fn dumped(dir: &Path) -> String {
     on(dir, "dump LOG --format json").ends(0).stdout
@@ -90,4 +92,35 @@ fn what_is_shipped_is_received_byte_for_byte_and_goes_on_where_it_was() {
         ours.len() > 5 && ours[..ours.len() - 1].iter().all(|file| theirs.contains(file)),
         "the sealed ones are the same"
     );
+}
+
+/// With --follow it goes on with what comes, until a signal ends it at the end of a piece.
+#[test]
+fn what_becomes_durable_is_shipped_as_it_does() {
+    let (dir, log) = a_log("ship-follow");
+    append(&log, b"old");
+    let args = args_on(&dir, "ship LOG -f");
+    let (mut child, mut stdout) = spawn(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut shipped = Vec::new();
+    for n in 0..3 {
+        let mark = format!("a record that is new, number {n}");
+        append(&log, mark.as_bytes());
+        let mut piece = [0; 4096];
+        while !shipped.windows(mark.len()).any(|bytes| bytes == mark.as_bytes()) {
+            let len = stdout.read(&mut piece).unwrap();
+            assert!(len > 0, "it ended");
+            shipped.extend_from_slice(&piece[..len]);
+        }
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    stdout.read_to_end(&mut shipped).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    log.close().unwrap();
+    let to = scratch("tool-ship-follow-to").join("follower");
+    let [any, buffered] = ANY_DISK;
+    let mut receiving =
+        command(&["receive", to.to_str().unwrap(), "--promote", any, buffered]).stdin(Stdio::piped()).spawn().unwrap();
+    receiving.stdin.take().unwrap().write_all(&shipped).unwrap();
+    assert_eq!(receiving.wait().unwrap().code(), Some(0));
+    assert_eq!(dumped(&to), dumped(&dir));
 }
