@@ -102,6 +102,8 @@ pub fn options(bytes: &[u8]) {
         whole[..bytes.len()].copy_from_slice(bytes);
         *word = u64::from_le_bytes(whole);
     }
+    // No function: a pointer to one can be told from garbage by nobody.
+    words[16] = 0;
     let missing = c"/nonexistent/twal-fuzz";
     // SAFETY: 8192 bytes are more than any size that is accepted; the rest is NULL.
     let code = unsafe {

@@ -39,8 +39,9 @@
  *            read-only opens.
  *   memory   Structs that start with struct_size may grow in later releases:
  *            start from their _INIT macro.  twal_entry, twal_part,
- *            twal_reservation, twal_record, twal_saga_step,
- *            twal_saga_step_info and twal_2pc_participant never change.
+ *            twal_reservation, twal_record, twal_message_field,
+ *            twal_saga_step, twal_saga_step_info and twal_2pc_participant
+ *            never change.
  *
  * The map
  *
@@ -59,7 +60,7 @@
  *   look                 twal_segments  twal_streams  twal_size_hint
  *   what happened        twal_recovery_get  twal_stats_get
  *                        twal_histogram_get  twal_histogram_bound
- *                        twal_metrics
+ *                        twal_metrics  twal_message_callback
  *   what is damaged      twal_verify
  *   repair               twal_repair_plan  twal_repair_step_get
  *                        twal_repair_apply  twal_repair_close
@@ -191,7 +192,8 @@
 
 /* What a variable of each struct starts from. */
 #define TWAL_OPTIONS_INIT \
-    { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+      NULL, NULL, 0 }
 #define TWAL_ENTRY_INIT \
     { NULL, 0, 0, TWAL_TIMESTAMP_LOGICAL, 0, 0, { 0, 0 } }
 #define TWAL_RESERVATION_INIT \
@@ -556,6 +558,31 @@ typedef enum twal_histogram_kind {
      */
     TWAL_HISTOGRAM_FRAME_BYTES = 6,
 } twal_histogram_kind;
+
+/**
+ * twal_message.level: how much a message matters.
+ */
+typedef enum twal_message_level {
+    /**
+     * Something promised cannot be kept, or was lost: poison, damage, an open
+     * that failed.
+     */
+    TWAL_MESSAGE_ERROR = 1,
+    /**
+     * Somebody should look at it: a torn tail was cut, a segment's file could
+     * not be prepared, a repair.
+     */
+    TWAL_MESSAGE_WARNING = 2,
+    /**
+     * What a log does in the course of its life: open, rollover, release,
+     * compaction, close.
+     */
+    TWAL_MESSAGE_INFO = 3,
+    /**
+     * What only twal's developers want.
+     */
+    TWAL_MESSAGE_DEBUG = 4,
+} twal_message_level;
 
 /**
  * twal_entry.flags: bits.
@@ -1122,6 +1149,63 @@ typedef struct twal_error {
 } twal_error;
 
 /**
+ * A number or a text that belongs to a message.
+ */
+typedef struct twal_message_field {
+    /**
+     * What it is, such as "segment"; ends with a NUL.
+     */
+    const char *key;
+    /**
+     * The text, ended by a NUL; NULL: it is a number.
+     */
+    const char *text;
+    /**
+     * The number; 0 if it is a text.
+     */
+    uint64_t number;
+} twal_message_field;
+
+/**
+ * What happened in a log; it and all that it points to is there during the
+ * call.  Later releases may have more at its end, and further names and fields.
+ */
+typedef struct twal_message {
+    /**
+     * sizeof(twal_message) of the library.
+     */
+    uint64_t struct_size;
+    /**
+     * One of twal_message_level.
+     */
+    uint32_t level;
+    /**
+     * One of twal_code, if it is about a failure; else TWAL_OK.
+     */
+    int32_t code;
+    /**
+     * What kind of message it is, for programs: "open", "open_failed",
+     * "torn_tail", "holds_damaged", "rollover", "release", "size_limit",
+     * "compaction", "compaction_failed", "checkpoint_failed", "spare_failed",
+     * "damage", "damage_skipped", "poison", "repair_plan", "repair",
+     * "repair_failed", "messages_lost", "close".
+     */
+    const char *name;
+    /**
+     * The same for people; in English, without a line's end.
+     */
+    const char *text;
+    /**
+     * What else there is to say; keys do not come twice.
+     */
+    const twal_message_field *fields;
+    /**
+     * How many fields.
+     */
+    uint64_t field_count;
+} twal_message;
+
+/**
  * How a log is opened.  A field that is 0 has its default, so start from
  * TWAL_OPTIONS_INIT and set what you need.
  *
@@ -1214,6 +1298,20 @@ typedef struct twal_options {
      * One of twal_size_policy.
      */
     uint64_t log_size_policy;
+    /**
+     * What is called with messages from the begin of the open on, as
+     * twal_message_callback() says.  NULL: nothing.
+     */
+    void (*message)(void *arg,
+                    const twal_message *message);
+    /**
+     * Is passed on to message.
+     */
+    void *message_arg;
+    /**
+     * The highest twal_message_level that it wants.  0: TWAL_MESSAGE_INFO.
+     */
+    uint64_t message_level;
 } twal_options;
 
 /**
@@ -3091,8 +3189,9 @@ int twal_open(const char *dir,
  *                    acknowledged as durable is unknown until the next open
  *   TWAL_E_POISONED  the same, and it had failed before
  *   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
- *   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
- *                    which the log stays open
+ *   TWAL_E_STATE     called by what the log itself calls (see twal_sync_async(),
+ *                    twal_message_callback()): the one case in which the log
+ *                    stays open
  *
  * In a fork()ed child it frees, touches neither disk nor lock, and returns
  * TWAL_OK.
@@ -3654,6 +3753,60 @@ int twal_sync_async(twal_log *log,
                                  uint64_t seq,
                                  int code),
                     void *arg);
+
+/**
+ * Says what is called with messages of a log: what happens there beside what
+ * calls return.
+ *
+ * The log's opening has messages, too: options.message of twal_open() is
+ * called from its begin on, as if this function had been called before.  It is
+ * also called by twal_repair_plan() and twal_repair_apply(), of the options
+ * that the plan was made with; twal_verify() has no messages.
+ *
+ * message is called by one thread at a time, in the order in which things
+ * happened, under no lock: by the thread of twal's that makes the calls of
+ * twal_sync_async(), inside twal_open() and twal_close(), inside a repair, and
+ * of a log that is open for reading only inside the reader's call that met
+ * what it is about.  So no append waits for it; messages that come faster than
+ * it takes them are left out after the first 256, and it is told how many.
+ *
+ * It may call every function of twal, this one too, and wait in it, but it
+ * cannot close this log (TWAL_E_STATE), nor use an iterator in whose call it
+ * is.  While twal_close() runs, functions answer TWAL_E_CLOSED.  What they
+ * cause is told when it has returned, never inside it.  It must not throw,
+ * longjmp() or end its thread.
+ *
+ * When this function has returned, no call of what was set before is on its
+ * way, and none comes: arg may be freed.  So hold no lock that message takes.
+ * (Called by message itself, that holds as soon as that has returned.)  After
+ * twal_close(), and after a twal_open() that failed, none comes either.
+ *
+ *   log      an open log
+ *   level    the highest twal_message_level that is wanted; 0:
+ *            TWAL_MESSAGE_INFO
+ *   message  what is called; NULL: nothing any more
+ *   arg      is passed on to message; twal does not look at it
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL   log is NULL, or level is none of twal_message_level
+ *   TWAL_E_FORKED  this process is a fork()ed child
+ *   TWAL_E_CLOSED  twal_close() has begun
+ *   TWAL_E_NOMEM   no memory or thread left; nothing is called then
+ *   TWAL_E_PANIC   a bug in twal was caught
+ *
+ * Blocks:  while another thread is inside the message that was set before.
+ * Threads: any; message is called on one of twal's, which blocks all signals,
+ *          or where it is said above.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_message_callback(twal_log *log,
+                          uint32_t level,
+                          void (*message)(void *arg,
+                                          const twal_message *message),
+                          void *arg);
 
 /**
  * Begins to read at a number.
@@ -6508,12 +6661,20 @@ TWAL_OFFSET_(twal_record, data, 32);
 TWAL_OFFSET_(twal_record, len, 40);
 TWAL_OFFSET_(twal_record, reserved, 48);
 
-TWAL_SIZE_(twal_options, 128);
+TWAL_SIZE_(twal_options, 152);
 TWAL_OFFSET_(twal_options, flags, 8);
 TWAL_OFFSET_(twal_options, block_size, 20);
 TWAL_OFFSET_(twal_options, segment_size, 24);
 TWAL_OFFSET_(twal_options, spares, 104);
 TWAL_OFFSET_(twal_options, log_size_policy, 120);
+TWAL_OFFSET_(twal_options, message_level, 144);
+
+TWAL_SIZE_(twal_message, 48);
+TWAL_OFFSET_(twal_message, name, 16);
+TWAL_OFFSET_(twal_message, field_count, 40);
+
+TWAL_SIZE_(twal_message_field, 24);
+TWAL_OFFSET_(twal_message_field, number, 16);
 
 TWAL_SIZE_(twal_error, 296);
 TWAL_OFFSET_(twal_error, code, 8);

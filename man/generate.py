@@ -95,6 +95,8 @@ PAGES = {
                   ["twal_2pc_state", "twal_txn_operation", "twal_2pc_participant", "twal_vote", "twal_direction"]),
     "twal_stats_get": ("what a log has counted, and how it works here", ["twal_stats_get"], ["twal_stats"]),
     "twal_metrics": ("what a log has counted and measured, as text for Prometheus", ["twal_metrics"], []),
+    "twal_message_callback": ("be told what happens in a log", ["twal_message_callback"],
+                              ["twal_message", "twal_message_level", "twal_message_field"]),
     "twal_histogram_get": ("what a log has measured", ["twal_histogram_get", "twal_histogram_bound"],
                            ["twal_histogram", "twal_histogram_kind"]),
     "twal_last_error": ("what went wrong", ["twal_last_error", "twal_strerror"], ["twal_error", "twal_code"]),

@@ -39,6 +39,7 @@ pub mod ship;
 pub mod txn;
 
 pub use base::histogram::Distribution;
+pub use base::messages::{Level as MessageLevel, Listener, Message, Value as MessageValue};
 pub use base::options::{Durability, IoEngine, Options, SizePolicy};
 pub use base::{Code, Error};
 pub use commit::Hint;

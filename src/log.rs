@@ -12,6 +12,7 @@ mod repair;
 mod report;
 mod streams;
 mod tail;
+mod tell;
 mod verify;
 
 use std::io::IoSlice;
@@ -120,6 +121,12 @@ impl Log {
     }
 
     fn open_config(disk: &dyn Disk, dir: &Path, config: Config, clock: Clock, threads: Threads) -> Result<Log> {
+        let messages = Arc::clone(&config.messages);
+        let opened = Self::open_silently(disk, dir, config, clock, threads);
+        tell::opened(&messages, dir, opened)
+    }
+
+    fn open_silently(disk: &dyn Disk, dir: &Path, config: Config, clock: Clock, threads: Threads) -> Result<Log> {
         if dir.as_os_str().is_empty() {
             return Err(Error::new(Code::Inval, "the directory's name is empty"));
         }
@@ -408,12 +415,13 @@ impl Log {
         }
     }
 
-    /// Whether this thread is inside a function given to [`Log::sync_async`].
+    /// Whether this thread is inside a function given to [`Log::sync_async`], or one that is told of messages.
     pub fn is_calling(&self) -> bool {
-        match &self.inner.side {
+        let answers = match &self.inner.side {
             Side::Writer(commit) => commit.is_calling(),
             Side::Reader(_) => false,
-        }
+        };
+        answers || self.inner.config.messages.is_calling_here()
     }
 
     /// Everything durable, a mark at the end, locks given back.  Callers that
@@ -421,7 +429,7 @@ impl Log {
     ///
     /// # Errors
     /// The failure that poisoned the log, if one did.  State: called from a
-    /// function given to [`Log::sync_async`]; nothing was closed.
+    /// function that the log calls; nothing was closed.
     pub fn close(&self) -> Result<()> {
         if self.is_calling() {
             return Err(Error::new(Code::State, "the log cannot be closed by what it calls"));
@@ -431,13 +439,15 @@ impl Log {
         }
         // A compaction sees that and gives up: it must not change a name when the directory is somebody else's.
         drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
-        match &self.inner.side {
+        let closed = match &self.inner.side {
             Side::Writer(commit) => commit.close(),
             Side::Reader(reader) => {
                 reader.end_watch();
                 Ok(())
             }
-        }
+        };
+        tell::closed(&self.inner.config.messages);
+        closed
     }
 
     /// Poisons the log because of a bug: a panic was caught on the way out of it.
@@ -472,6 +482,7 @@ impl Drop for Inner {
                 Side::Writer(commit) => drop(commit.close()),
                 Side::Reader(reader) => reader.end_watch(),
             }
+            tell::closed(&self.config.messages);
         }
     }
 }

@@ -241,6 +241,37 @@ fn a_follower_that_is_stopped_at_any_step_goes_on() {
     }
 }
 
+/// What setting it right again takes may be stopped, too.
+#[test]
+fn a_follower_that_is_stopped_while_it_is_opened_again_goes_on() {
+    let story = story();
+    let all = &story.2;
+    let whole = Machine::new(2);
+    play(&mut whole.sink().unwrap(), all, &mut Position::default()).unwrap();
+    let mut stops = 0;
+    for step in 0..whole.disk.steps() {
+        let copy = Machine::new(2);
+        copy.disk.stop_at(step, Stop::PowerCut);
+        let mut told = Position::default();
+        assert!(copy.sink().and_then(|mut sink| play(&mut sink, all, &mut told)).is_err() && copy.disk.restart());
+        for again in 0.. {
+            let (stop, keep) = ENDS[again as usize % ENDS.len()];
+            let copy = copy.crashed(again, Stop::PowerCut, Keep::Random);
+            copy.disk.set_keep(keep);
+            copy.disk.stop_at(copy.disk.steps() + again, stop);
+            let opened = copy.sink();
+            if !copy.disk.restart() {
+                opened.unwrap();
+                break;
+            }
+            assert!(opened.is_err());
+            stops += 1;
+            goes_on(&story, &copy, &told, &format!("step {step}, then {again}, {stop:?}, {keep:?}"));
+        }
+    }
+    assert!(stops > 300, "{stops}");
+}
+
 #[test]
 fn a_follower_whose_disk_fails_at_any_call_goes_on() {
     let story = story();

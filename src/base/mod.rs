@@ -8,6 +8,7 @@ pub mod crc;
 pub mod error;
 pub mod histogram;
 pub mod limits;
+pub mod messages;
 pub mod options;
 pub mod random;
 pub mod room;

@@ -3,7 +3,10 @@
 //! A wrong value is an error, never a silent correction.  What depends on the
 //! log that is already there (its block size) is settled by [`Config::for_log`].
 
+use std::sync::Arc;
+
 use super::limits::*;
+use super::messages::{Listener, Messages};
 use super::{Code, Error, Result};
 
 /// When an append returns.
@@ -84,6 +87,8 @@ pub struct Options {
     pub log_size_max: u64,
     /// None: [`SizePolicy::Refuse`].
     pub log_size_policy: Option<SizePolicy>,
+    /// Who is told what happens, from the begin of the open on; None: nobody, until `Log::listen`.
+    pub listener: Option<Listener>,
 }
 
 /// Checked options, defaults filled in.
@@ -135,6 +140,8 @@ pub struct Config {
     pub log_size_max: Option<u64>,
     /// What happens beyond that.
     pub log_size_policy: SizePolicy,
+    /// What is told of this log, or of what is done to it.
+    pub messages: Arc<Messages>,
 }
 
 fn inval(text: String) -> Error {
@@ -194,6 +201,7 @@ impl Config {
             spares,
             log_size_max: (options.log_size_max != 0).then_some(options.log_size_max),
             log_size_policy: options.log_size_policy.unwrap_or(SizePolicy::Refuse),
+            messages: Arc::new(Messages::new(options.listener.clone())),
         };
         let block_size = if options.block_size == 0 { BLOCK_SIZE_DEFAULT } else { options.block_size };
         config.for_log(block_size)

@@ -104,7 +104,7 @@ impl Commit {
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         fill(&mut claim, entries, first_seq);
         drop(claim);
-        self.finish(last_seq, gate, lead, since_ns)?;
+        self.finish(last_seq, gate, lead, wait, since_ns)?;
         Ok(first_seq)
     }
 
@@ -172,20 +172,41 @@ impl Commit {
         // Outside the lock: reading the caller's memory may wait for a page of it.
         entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
         drop(claim);
-        self.finish(last_seq, gate, lead, since_ns)?;
+        self.finish(last_seq, gate, lead, wait, since_ns)?;
         Ok(first_seq)
     }
 
-    /// When an append that waits for durability began.  None: it does not wait, and nothing is measured of it: two looks
-    /// at the clock would cost as much as all the rest.
+    /// When an append that waits for durability began.  Of one that does not, nothing is measured: two looks at the clock
+    /// would cost as much as all the rest.
     #[inline]
-    pub(super) fn timed(&self, wait: bool) -> Option<u64> {
-        wait.then(|| self.clock.now_ns())
+    pub(super) fn timed(&self, wait: bool) -> u64 {
+        if wait {
+            self.clock.now_ns()
+        } else {
+            0
+        }
     }
 
     /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does, which began at `since_ns`.
-    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, since_ns: Option<u64>) -> Result<()> {
-        let Some(since_ns) = since_ns else { return Ok(()) };
+    #[inline]
+    pub(super) fn finish(
+        &self,
+        last_seq: u64,
+        gate: usize,
+        lead: Option<Closed>,
+        wait: bool,
+        since_ns: u64,
+    ) -> Result<()> {
+        // Who does not wait is never asked to write the frame.
+        if wait {
+            self.finish_durable(last_seq, gate, lead, since_ns)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline(never)] // else who does not wait pays for its stack
+    fn finish_durable(&self, last_seq: u64, gate: usize, lead: Option<Closed>, since_ns: u64) -> Result<()> {
         self.counters.durable_waits.one();
         if let Some(closed) = lead {
             self.lead(closed)?;

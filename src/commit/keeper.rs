@@ -7,6 +7,7 @@ use super::queue::Queue;
 use super::writer::Unwound;
 use super::Commit;
 use crate::base::limits::ZERO_PIECE;
+use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::Holds;
@@ -112,6 +113,10 @@ impl Commit {
                     Err(error) if error.code != Code::Io => {
                         queue.keeper.spare_failures += 1;
                         self.counters.spare_failures.one();
+                        // What is tried again and again is told once.
+                        if queue.keeper.spare_failed.is_none() {
+                            self.say(Level::Warning, || Message::of(Level::Warning, "spare_failed", &error));
+                        }
                         queue.keeper.spare_failed = Some(error);
                         Ok(())
                     }
@@ -161,7 +166,15 @@ impl Commit {
             }
         };
         let TakenOut { spares, removed, failed } = held.take_out(self.config.max_retained_segments, wanted)?;
-        self.counters.segments_removed.add(removed + crate::base::bytes::len_u64(spares.len()));
+        let gone = removed + crate::base::bytes::len_u64(spares.len());
+        self.counters.segments_removed.add(gone);
+        if archived + gone > 0 {
+            self.say(Level::Info, || {
+                Message::new(Level::Info, "release", "segments are released, or have left the log")
+                    .with("archived", archived)
+                    .with("removed", gone)
+            });
+        }
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
                 self.counters.segments_recycled.one();

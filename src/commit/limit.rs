@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::notify::Done;
 use super::Commit;
 use crate::base::bytes::len_u64;
+use crate::base::messages::{Level, Message};
 use crate::base::options::SizePolicy;
 use crate::base::{Code, Error, Result};
 use crate::segment::{HeldDirectory, State};
@@ -92,6 +93,10 @@ impl Commit {
             }
             let gone = held.take_out(len_u64(archived) - 1, 0)?;
             self.counters.segments_removed.add(gone.removed);
+            self.say(Level::Warning, || {
+                let text = "the log is as large as it may be: a segment that retention kept has left it";
+                Message::new(Level::Warning, "size_limit", text).with("removed", gone.removed)
+            });
             removed += gone.removed;
             if let Some(error) = gone.failed {
                 return Err(error);

@@ -20,6 +20,7 @@ use std::thread::{JoinHandle, ThreadId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{Commit, Threads};
+use crate::base::messages::{Level, Message};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
 use crate::mem::waiting::{Refused, Waiting};
@@ -182,6 +183,7 @@ impl Commit {
         loop {
             let ticket = self.notify.registrations.ticket();
             while self.answer_one() {}
+            self.config.messages.deliver();
             if self.notify.registrations.is_over() {
                 return;
             }
@@ -207,6 +209,7 @@ impl Commit {
     pub(super) fn answer_all(&self) {
         if let Some(_calling) = Calling::begin(self) {
             while self.answer_one() {}
+            self.config.messages.deliver();
         }
     }
 
@@ -215,11 +218,30 @@ impl Commit {
         self.notify.caller().calling == Some(std::thread::current().id())
     }
 
+    /// Notes what `message` makes, for the thread that calls; under any lock.
+    pub fn say(&self, level: Level, message: impl FnOnce() -> Message) {
+        if self.config.messages.say(level, message) {
+            self.notify.registrations.wake();
+        }
+    }
+
+    /// What is noted is delivered by a thread of the log's own, if somebody listens.
+    pub fn deliver_messages(self: &Arc<Self>) -> Result<()> {
+        if self.config.messages.is_listened() {
+            self.need_caller()?;
+            self.notify.registrations.wake();
+        }
+        Ok(())
+    }
+
     /// The log is poisoned: tells so, once.  Not under the queue's lock.
     pub(super) fn tell_poison(&self) {
         drop(self.lock());
         if !self.notify.poison_told.swap(true, Ordering::AcqRel) {
             self.notify.signal();
+            if let Some(first) = self.latch.first() {
+                self.say(Level::Error, || Message::of(Level::Error, "poison", &first));
+            }
         }
         self.notify.registrations.wake();
     }

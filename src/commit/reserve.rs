@@ -88,7 +88,7 @@ impl Reservation {
         let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
         self.entry.header(len, first_seq, false).encode_around(claim.bytes());
         drop(claim);
-        commit.finish(last_seq, gate, lead, since_ns)?;
+        commit.finish(last_seq, gate, lead, wait, since_ns)?;
         Ok(first_seq)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::queue::{Progress, Step};
 use super::Commit;
+use crate::base::messages::{Level, Message};
 use crate::base::options::Durability;
 use crate::base::{Code, Error, Result};
 use crate::disk::{self, LockByte};
@@ -244,6 +245,12 @@ impl Commit {
         queue.witnessed_seq = queue.durable_seq;
         // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);
+        // Under the lock: a roll that sees the new segment returns when this is noted.
+        self.say(Level::Info, || {
+            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
+                .with("segment", name.index)
+                .with("first_seq", name.first_seq)
+        });
         drop(queue);
         self.advanced.open();
         Ok(())

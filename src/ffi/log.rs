@@ -126,8 +126,9 @@ pub unsafe extern "C" fn twal_open(
 ///                    acknowledged as durable is unknown until the next open
 ///   TWAL_E_POISONED  the same, and it had failed before
 ///   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
-///   TWAL_E_STATE     called by what twal_sync_async() calls: the one case in
-///                    which the log stays open
+///   TWAL_E_STATE     called by what the log itself calls (see twal_sync_async(),
+///                    twal_message_callback()): the one case in which the log
+///                    stays open
 ///
 /// In a fork()ed child it frees, touches neither disk nor lock, and returns
 /// TWAL_OK.
@@ -636,9 +637,9 @@ mod tests {
     /// An option of a later release is refused only if this one finds nothing wrong.
     #[test]
     fn inval_comes_before_unsupported() {
-        let mut words = [0; 17];
-        words[0] = 136;
-        words[16] = 1;
+        let mut words = [0; 20];
+        words[0] = 160;
+        words[19] = 1;
         assert_eq!(open_with(&words), -304);
         words[3] = 1; // segment_size
         assert_eq!(open_with(&words), INVAL);

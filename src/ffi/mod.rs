@@ -29,6 +29,8 @@ pub mod reserve;
 
 pub mod notify;
 
+pub mod messages;
+
 pub mod iter;
 
 pub mod iter_options;

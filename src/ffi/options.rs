@@ -1,5 +1,8 @@
 //! What open takes: C's options to ours.
 
+use std::ffi::c_void;
+
+use super::messages::{listener_of, twal_message};
 use super::sized::Grows;
 use crate::base::options::{Durability, IoEngine, Options, SizePolicy};
 use crate::base::{Code, Error, Result};
@@ -118,16 +121,23 @@ pub struct twal_options {
     pub log_size_max: u64,
     /// One of twal_size_policy.
     pub log_size_policy: u64,
+    /// What is called with messages from the begin of the open on, as
+    /// twal_message_callback() says.  NULL: nothing.
+    pub message: Option<unsafe extern "C" fn(arg: *mut c_void, message: *const twal_message)>,
+    /// Is passed on to message.
+    pub message_arg: *mut c_void,
+    /// The highest twal_message_level that it wants.  0: TWAL_MESSAGE_INFO.
+    pub message_level: u64,
 }
 
-// SAFETY: repr(C) without holes (128 = 8 + 4 * 4 + 13 * 8), struct_size first,
-// plain numbers.
+// SAFETY: repr(C) without holes (152 = 8 + 4 * 4 + 16 * 8), struct_size first,
+// plain numbers and pointers that may be NULL.
 unsafe impl Grows for twal_options {
     const NAME: &'static str = "twal_options";
     const FIRST_SIZE: usize = 112;
 }
 
-const _: () = assert!(size_of::<twal_options>() == 128 && std::mem::offset_of!(twal_options, spares) == 104);
+const _: () = assert!(size_of::<twal_options>() == 152 && std::mem::offset_of!(twal_options, spares) == 104);
 
 /// Whether `flags` has `bit`.
 const fn has(flags: u32, bit: twal_open_flags) -> bool {
@@ -192,12 +202,14 @@ pub(super) fn options_of(c: &twal_options) -> Result<Options> {
         spares: c.spares,
         log_size_max: c.log_size_max,
         log_size_policy: Some(log_size_policy),
+        listener: listener_of(c.message, c.message_arg, c.message_level)?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MessageLevel;
 
     fn zero() -> twal_options {
         // SAFETY: all zeros are a twal_options (Grows).
@@ -212,16 +224,20 @@ mod tests {
         for number in [4, 5, u32::MAX] {
             assert_eq!(options_of(&twal_options { durability: number, ..zero() }).unwrap_err().code, Code::Inval);
             assert_eq!(options_of(&twal_options { io_engine: number - 1, ..zero() }).unwrap_err().code, Code::Inval);
+            let level = u64::from(number) + 1;
+            assert_eq!(options_of(&twal_options { message_level: level, ..zero() }).unwrap_err().code, Code::Inval);
             let policy = u64::from(number - 2);
             assert_eq!(options_of(&twal_options { log_size_policy: policy, ..zero() }).unwrap_err().code, Code::Inval);
         }
     }
 
+    extern "C" fn nothing(_: *mut c_void, _: *const twal_message) {}
+
     /// Each field gets a number of its own, so that two swapped ones show.
     #[test]
     fn every_field_arrives() {
         let c = twal_options {
-            struct_size: 128,
+            struct_size: 152,
             flags: 31,
             durability: twal_durability::TWAL_ASYNC as u32,
             io_engine: twal_io_engine::TWAL_IO_BLOCKING as u32,
@@ -239,6 +255,9 @@ mod tests {
             spares: 12,
             log_size_max: 13,
             log_size_policy: twal_size_policy::TWAL_SIZE_HINT as u64,
+            message: Some(nothing),
+            message_arg: std::ptr::null_mut(),
+            message_level: 2,
         };
         let ours = options_of(&c).unwrap();
         assert!(ours.read_only && ours.no_create && ours.allow_any_fs && ours.allow_buffered && ours.verify);
@@ -248,6 +267,7 @@ mod tests {
         assert_eq!((ours.batch_delay_us, ours.flush_interval_ms, ours.max_retained_segments), (7, 8, 9));
         assert_eq!((ours.idle_mark_us, ours.append_timeout_us, ours.spares), (10, 11, 12));
         assert_eq!((ours.log_size_max, ours.log_size_policy), (13, Some(SizePolicy::Hint)));
+        assert_eq!(ours.listener.map(|listener| listener.level), Some(MessageLevel::Warning));
     }
 
     #[test]

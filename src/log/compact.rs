@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::TryLockError;
 
 use super::{closed, Log, Record};
+use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::compact::{self, compact, Chooser, Compacted, Work};
 
@@ -100,6 +101,12 @@ impl Log {
         };
         let done = compact(&work, chooser)?;
         self.inner.counters.compactions.one();
+        self.inner.say(Level::Info, || {
+            Message::new(Level::Info, "compaction", "sealed segments are compacted")
+                .with("segments", done.segments)
+                .with("records_purged", done.records_purged)
+                .with("bytes_saved", done.bytes_saved)
+        });
         Ok(done)
     }
 }

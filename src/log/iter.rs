@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::report::Record;
 use super::{closed, Inner, Log, Side};
+use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::read::{skip, Cursor, Filter, Hidden, Skipped, Way};
 use crate::segment::retain;
@@ -247,9 +248,15 @@ impl Iter {
         let found = self.find_next();
         for _ in spots..self.skipped().spots {
             self.inner.counters.corrupted_records.one();
+            let skipped = self.skipped();
+            self.inner.say(Level::Error, || {
+                let text = "a damaged spot is passed over, as the reader was asked to";
+                Message::new(Level::Error, "damage_skipped", text).with("spots", skipped.spots)
+            });
         }
-        if found.as_ref().is_err_and(|error| error.code == Code::Corrupt) {
+        if let Some(error) = found.as_ref().err().filter(|error| error.code == Code::Corrupt) {
             self.inner.counters.corrupted_records.one();
+            self.inner.say_damage(error);
         }
         self.at_record = found?;
         self.left -= u64::from(self.at_record);
@@ -299,12 +306,13 @@ impl Iter {
         if !self.at_record {
             return Err(none());
         }
-        let corrupted = &self.inner.counters.corrupted_records;
+        let inner = &self.inner;
         let payload = self.cursor.payload();
         payload
             .inspect_err(|error| {
                 if error.code == Code::Corrupt {
-                    corrupted.one();
+                    inner.counters.corrupted_records.one();
+                    inner.say_damage(error);
                 }
             })?
             .ok_or_else(none)

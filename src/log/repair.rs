@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::verify::open_existing;
+use crate::base::bytes::len_u64;
 use crate::base::clock::Clock;
+use crate::base::messages::{Level, Message, Messages};
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::disk::real::RealDisk;
@@ -24,6 +26,7 @@ pub struct Repair {
     actives: Vec<Arc<dyn File>>,
     plan: Plan,
     applied: bool,
+    messages: Arc<Messages>,
 }
 
 impl Repair {
@@ -60,7 +63,13 @@ impl Repair {
         }
         directory.sync()?;
         let plan = plan::plan(&directory, listing, &config)?;
-        Ok(Repair { disk, clock, directory, actives, plan, applied: false })
+        let messages = Arc::clone(&config.messages);
+        if let Some(damage) = &plan.damage {
+            let steps = len_u64(plan.steps.len());
+            messages.say(Level::Warning, || Message::of(Level::Warning, "repair_plan", damage).with("steps", steps));
+            messages.deliver();
+        }
+        Ok(Repair { disk, clock, directory, actives, plan, applied: false, messages })
     }
 
     /// What would be done, in order; nothing, if nothing is damaged.
@@ -97,6 +106,17 @@ impl Repair {
         self.applied = true;
         // The segment that is cut is locked once more, through the descriptor that writes it.
         self.actives.clear();
-        repair::apply(&self.directory, &self.plan, &backup, &self.clock)
+        let done = repair::apply(&self.directory, &self.plan, &backup, &self.clock);
+        match &done {
+            Ok(copied) => self.messages.say(Level::Warning, || {
+                Message::new(Level::Warning, "repair", "the log was repaired; what went is in the backup")
+                    .with("steps", len_u64(self.plan.steps.len()))
+                    .with("files", copied.files)
+                    .with("bytes", copied.bytes)
+            }),
+            Err(error) => self.messages.say(Level::Error, || Message::of(Level::Error, "repair_failed", error)),
+        };
+        self.messages.deliver();
+        done
     }
 }

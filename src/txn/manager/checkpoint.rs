@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use super::{Manager, State, CHECKPOINT_INTERVAL_DEFAULT};
+use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::txn::event::Event;
 
@@ -38,11 +39,12 @@ impl Manager {
         if !self.lock().is_ok_and(|state| self.is_due(&state)) {
             return;
         }
-        if self.checkpoint_in_turn().is_ok() {
+        let Err(error) = self.checkpoint_in_turn() else {
             self.compact_when_due();
             return;
-        }
+        };
         self.inner.log.counters().checkpoints_failed.one();
+        self.inner.log.say(Level::Warning, || Message::of(Level::Warning, "checkpoint_failed", &error));
         if let Ok(mut state) = self.lock() {
             state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
         }

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 
 use super::Manager;
 use crate::base::counters::Counter;
+use crate::base::messages::{Level, Message};
 use crate::base::thread::spawn;
 use crate::base::{Code, Error, Result};
 use crate::log::{CompactOptions, Log};
@@ -112,9 +113,10 @@ impl Compactor {
         }
     }
 
-    fn failed(&self) {
+    fn failed(&self, error: &Error) {
         self.compactions_failed.one();
         self.log.counters().compactions_failed.one();
+        self.log.say(Level::Warning, || Message::of(Level::Warning, "compaction_failed", error));
     }
 
     fn active_first(&self) -> u64 {
@@ -185,13 +187,13 @@ impl Manager {
                 return;
             }
             let done = compactor.run(&mut memory, 0, events);
-            if done.is_err() && !compactor.is_over.load(Ordering::Acquire) {
-                compactor.failed();
+            if let Some(error) = done.err().filter(|_| !compactor.is_over.load(Ordering::Acquire)) {
+                compactor.failed(&error);
             }
         });
         match started {
             Ok(started) => *thread = Some(started),
-            Err(_) => self.inner.compactor.failed(),
+            Err(error) => self.inner.compactor.failed(&Error::os("cannot start a thread", &error)),
         }
     }
 
