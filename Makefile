@@ -1,6 +1,6 @@
 # twal: build, install, check.  GNU make; needs cargo, a C compiler, binutils.
 #
-#   make            build/libtwal.so.0.x.y, its links, build/libtwal.a, build/twal.pc
+#   make            build/libtwal.so.0.x.y, its links, build/libtwal.a, build/twal.pc, build/twal
 #   make install    PREFIX=/usr/local DESTDIR= LIBDIR=... ; make uninstall
 #   make check      everything that must hold before a change goes in
 #   make soak       crashes on the simulated disk for SOAK_SECONDS, on SOAK_JOBS threads
@@ -18,6 +18,9 @@ INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/twal
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DESTDIR ?=
 
 CARGO ?= cargo
@@ -62,16 +65,17 @@ SHELL := /bin/bash
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help install uninstall header vendor lint symbols check check-rust check-models check-fuzz check-header \
+.PHONY: all help install uninstall header tool-text vendor lint symbols check check-rust check-models check-fuzz check-header \
         check-install check-c check-tsan demo soak soak-kill powerloss fuzz bench bench-report bench-micro \
         bench-peers bench-flushes clean FORCE
 
-all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc
+all: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE) $(BUILD)/twal.pc $(BUILD)/twal
 
 help:
 	@sed -n 's/^#   make/  make/p' '$(SRC)/Makefile'
 	@printf '  make %-12s %s\n' \
 	    header 'generate include/twal.h from src/ffi' \
+	    tool-text 'generate man/twal.1, completions/ and tests/tool/expected of src/bin/twal' \
 	    vendor 'copy the dependencies here, so that builds need no network' \
 	    lint 'clippy, rustfmt, rustdoc' \
 	    symbols 'what both libraries export' \
@@ -134,10 +138,20 @@ $(BUILD)/twal.pc: $(SRC)/twal.pc.in $(SRC)/Cargo.toml $(SRC)/Makefile $(NATIVE)
 	$(call say,GEN,$@)
 	@$(write-pc) > $@
 
+# The program, with what it needs and the library does not.
+TOOL := $(CARGO_TARGET_DIR)/tool/twal
+$(TOOL): FORCE
+	$(call say,CARGO,twal)
+	@mkdir -p $(BUILD)
+	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet --profile tool --features tool --bin twal
+
+$(BUILD)/twal: $(TOOL)
+	@cp $(TOOL) $@
+
 # --- install -----------------------------------------------------------------
 
 # Installs what is built; builds only if nothing is, so that root needs no cargo.
-install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE))),,all)
+install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE)),$(wildcard $(BUILD)/twal)),,all)
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	@$(INSTALL) -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(DOCDIR)'
 	@$(INSTALL) -m 644 '$(SRC)/include/twal.h' '$(DESTDIR)$(INCLUDEDIR)/twal.h'
@@ -148,6 +162,11 @@ install: $(if $(and $(wildcard $(BUILD)/libtwal.a),$(wildcard $(BUILD)/$(SOFILE)
 	@$(write-pc) > '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
 	@chmod 644 '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc'
 	@$(INSTALL) -m 644 '$(SRC)/LICENSE-MIT' '$(SRC)/LICENSE-APACHE' '$(DESTDIR)$(DOCDIR)'
+	@$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
+	@$(INSTALL) -m 755 $(BUILD)/twal '$(DESTDIR)$(BINDIR)/twal'
+	@$(INSTALL) -m 644 '$(SRC)/completions/twal.bash' '$(DESTDIR)$(BASHDIR)/twal'
+	@$(INSTALL) -m 644 '$(SRC)/completions/_twal' '$(DESTDIR)$(ZSHDIR)/_twal'
+	@$(INSTALL) -m 644 '$(SRC)/completions/twal.fish' '$(DESTDIR)$(FISHDIR)/twal.fish'
 	@for page in '$(SRC)'/man/*.[1-9]; do \
 	    [ -e "$$page" ] || continue; \
 	    $(INSTALL) -d "$(DESTDIR)$(MANDIR)/man$${page##*.}" && \
@@ -159,7 +178,8 @@ uninstall:
 	@rm -f '$(DESTDIR)$(INCLUDEDIR)/twal.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/twal.pc' \
 	    '$(DESTDIR)$(LIBDIR)/libtwal.a' '$(DESTDIR)$(LIBDIR)/libtwal.so' \
 	    '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/$(SOFILE)' \
-	    '$(DESTDIR)$(DOCDIR)/LICENSE-MIT' '$(DESTDIR)$(DOCDIR)/LICENSE-APACHE'
+	    '$(DESTDIR)$(DOCDIR)/LICENSE-MIT' '$(DESTDIR)$(DOCDIR)/LICENSE-APACHE' '$(DESTDIR)$(BINDIR)/twal' \
+	    '$(DESTDIR)$(BASHDIR)/twal' '$(DESTDIR)$(ZSHDIR)/_twal' '$(DESTDIR)$(FISHDIR)/twal.fish'
 	@for page in '$(SRC)'/man/*.[1-9]; do \
 	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; \
 	done
@@ -172,6 +192,11 @@ header:
 	$(call say,GEN,include/twal.h)
 	@$(CARGO_RUN) build $(CARGOFLAGS) --quiet
 	@TWAL_WRITE_HEADER=1; export TWAL_WRITE_HEADER; $(CARGO_RUN) test $(CARGOFLAGS) --quiet --test header > /dev/null
+
+# tests/tool compares them; with the variable it writes them.
+tool-text:
+	$(call say,GEN,man/twal.1 completions)
+	@TWAL_WRITE_TOOL=1; export TWAL_WRITE_TOOL; $(CARGO_RUN) test $(CARGOFLAGS) --quiet --features tool --test tool > /dev/null
 
 # cargo prints the settings that make it look there, and what it copies on stderr.
 vendor:
@@ -193,7 +218,7 @@ lint:
 	@$(CARGO_RUN) fmt --check
 	@$(CARGO_RUN) fmt --check --manifest-path models/Cargo.toml
 	@$(CARGO_RUN) fmt --check --manifest-path fuzz/Cargo.toml
-	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets -- -D warnings
+	@$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --features tool -- -D warnings
 	@$(CARGO_RUN) fmt --check --manifest-path bench/Cargo.toml
 	@$(CARGO_RUN) fmt --check --manifest-path bench/peers/Cargo.toml
 	@$(if $(wildcard $(SRC)/vendor),,$(CARGO_RUN) clippy $(CARGOFLAGS) --quiet --all-targets --manifest-path bench/Cargo.toml -- -D warnings)
@@ -202,7 +227,7 @@ lint:
 
 check-rust:
 	$(call say,TEST,cargo test)
-	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet
+	@$(CARGO_RUN) test $(CARGOFLAGS) --quiet --features tool
 
 # Every order of memory accesses of what threads share without a lock; a workspace of its own.
 check-models:

@@ -44,7 +44,8 @@ pub use base::options::{Durability, IoEngine, Options, SizePolicy};
 pub use base::{Code, Error};
 pub use commit::Hint;
 pub use format::HoldName;
-pub use log::{verify, verify_on, Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind, Verified};
+pub use log::{verify, verify_on, verify_on_with, verify_with, Effort, Verified};
+pub use log::{Acknowledged, Backup, Finding, FindingKind, Repair, Step, StepKind};
 pub use log::{Candidate, CompactOptions, Compacted};
 pub use log::{
     Done, Entry, Hidden, How, Iter, IterOptions, Log, Measured, Record, RecoveryReport, Reservation, Skipped, Stats,

@@ -40,7 +40,7 @@ pub use crate::read::{Hidden, Skipped};
 pub use crate::recover::finding::{Acknowledged, Finding, Kind as FindingKind};
 pub use crate::recover::plan::{Step, StepKind};
 pub use crate::recover::repair::Backup;
-pub use crate::recover::verify::Verified;
+pub use crate::recover::verify::{Effort, Verified};
 pub use crate::segment::retain::HeldBy;
 pub use crate::segment::State as SegmentState;
 pub use compact::{Candidate, CompactOptions};
@@ -52,7 +52,7 @@ use reader::Reader;
 pub use repair::Repair;
 pub use report::{Measured, Record, RecoveryReport, Stats, Tail};
 pub use streams::StreamCount;
-pub use verify::{verify, verify_on};
+pub use verify::{verify, verify_on, verify_on_with, verify_with};
 
 /// An open log.  Any thread may call; a clone is another handle to the same log.
 ///

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Can a program be built against the installed copy, and is everything gone
-# after uninstall?
+# Can a program be built against the installed copy, does the tool run, and is
+# everything gone after uninstall?
 #
 #   install.sh source-dir build-dir
 set -eu
@@ -48,6 +48,12 @@ LD_LIBRARY_PATH=$root/lib "$dir/shared"
 # shellcheck disable=SC2086
 $CC -o "$dir/static" "$dir/program.c" -I"$root/include" "$root/lib/libtwal.a" $private
 "$dir/static"
+
+[ "$("$root/bin/twal" --version)" = "twal $(sed -n 's/^Version: //p' "$root/lib/pkgconfig/twal.pc")" ]
+for file in share/man/man1/twal.1 share/man/man7/twal.7 share/bash-completion/completions/twal \
+    share/zsh/site-functions/_twal share/fish/vendor_completions.d/twal.fish; do
+    [ -s "$root/$file" ] || { printf 'not installed: %s\n' "$file" >&2; exit 1; }
+done
 
 to uninstall
 left=$(find "$dir/root" ! -type d)

@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use mapped::Mapped;
+pub use probe::Cache;
 
 /// Whether a write is durable when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Facts {
     pub engine: &'static str,
     /// Why this engine and this durable primitive, for people.
     pub reason: String,
+    /// What the device's cache does with a durable write.
+    pub cache: Cache,
     /// Name of the file system.
     pub file_system: String,
     /// Offsets and lengths of reads and writes are multiples of this, bytes.

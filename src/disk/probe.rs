@@ -128,7 +128,7 @@ pub(super) fn file_system(dir: BorrowedFd<'_>, allow_any: bool) -> io::Result<Fi
 
 /// What a device's cache does with a write that is to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cache {
+pub enum Cache {
     /// No volatile cache: a completed write is durable.
     WriteThrough,
     /// Volatile, and single writes can be forced through.
@@ -137,6 +137,18 @@ pub(super) enum Cache {
     Volatile,
     /// Not found out; taken for volatile.
     Unknown,
+}
+
+impl Cache {
+    /// As texts say it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Cache::WriteThrough => "the device's cache is write-through",
+            Cache::VolatileFua => "the device has a volatile cache and FUA",
+            Cache::Volatile => "the device has a volatile cache and no FUA",
+            Cache::Unknown => "the device's cache is unknown, so taken for volatile without FUA",
+        }
+    }
 }
 
 /// The cache as sysfs describes it in queue/write_cache and queue/fua.
@@ -204,12 +216,8 @@ pub(super) fn choose<R>(
     cache: Cache,
     rings: impl FnOnce(Primitive) -> Result<R, String>,
 ) -> io::Result<Choice<R>> {
-    let (forced, device) = match cache {
-        Cache::WriteThrough => (true, "the device's cache is write-through"),
-        Cache::VolatileFua => (true, "the device has a volatile cache and FUA"),
-        Cache::Volatile => (false, "the device has a volatile cache and no FUA"),
-        Cache::Unknown => (false, "the device's cache is unknown, so taken for volatile without FUA"),
-    };
+    let forced = matches!(cache, Cache::WriteThrough | Cache::VolatileFua);
+    let device = cache.text();
     let blocking =
         |why: String| Choice { rings: None, reason: format!("blocking, pwritev2 with RWF_DSYNC: {why}; {device}") };
     match asked {

@@ -29,7 +29,7 @@ use super::cancel::Uncancelled;
 use super::descriptors::{Descriptors, Owned};
 use super::names::names;
 use super::uring::{self, Uring};
-use super::{probe, Access, Dir, Disk, Durable, Facts, File, LockByte, LockKind, Mapped};
+use super::{probe, Access, Cache, Dir, Disk, Durable, Facts, File, LockByte, LockKind, Mapped};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::limits;
 use crate::base::options::IoEngine;
@@ -59,7 +59,8 @@ impl RealDisk {
             return Err(no_direct_io(&file_system.name));
         }
         let block = usize_of(alignment.block.into());
-        let choice = self.choose(dir, block)?;
+        let cache = probe::cache(dir);
+        let choice = self.choose(cache, block)?;
         let (name, engine): (_, Arc<dyn Engine>) = match choice.rings {
             Some(rings) => ("io_uring", Arc::new(rings)),
             None => ("blocking", Arc::new(Blocking::new(block))),
@@ -67,6 +68,7 @@ impl RealDisk {
         let facts = Facts {
             engine: name,
             reason: choice.reason,
+            cache,
             file_system: file_system.name,
             block_align: alignment.block,
             mem_align: alignment.mem,
@@ -76,8 +78,8 @@ impl RealDisk {
         Ok((facts, engine))
     }
 
-    fn choose(&self, dir: BorrowedFd<'_>, block: usize) -> io::Result<probe::Choice<Uring>> {
-        probe::choose(self.asked, probe::cache(dir), |primitive| {
+    fn choose(&self, cache: Cache, block: usize) -> io::Result<probe::Choice<Uring>> {
+        probe::choose(self.asked, cache, |primitive| {
             Uring::new(block, primitive).map_err(|error| {
                 let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
                 uring::refusal(&error, sysctl.as_deref())
@@ -128,7 +130,7 @@ impl RealDisk {
         let parent = uninterrupted(|| nix::fcntl::open(parent, DIRECTORY, Mode::empty()))?;
         // Before anything is created: what refuses leaves everything as it was.
         probe::file_system(parent.as_fd(), self.allow_any_fs)?;
-        self.choose(parent.as_fd(), limits::BLOCK_SIZE_DEFAULT as usize)?;
+        self.choose(probe::cache(parent.as_fd()), limits::BLOCK_SIZE_DEFAULT as usize)?;
         match nix::sys::stat::mkdirat(&parent, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),

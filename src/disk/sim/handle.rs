@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::{Disk, Shared, SimDisk};
-use crate::disk::{Access, Dir, Durable, Facts, File, LockByte, LockKind};
+use crate::disk::{Access, Cache, Dir, Durable, Facts, File, LockByte, LockKind};
 
 /// How often a write that lets others pass looks for them before it goes on.
 const YIELDS_MAX: u32 = 100;
@@ -20,6 +20,7 @@ impl Disk for SimDisk {
         let facts = Facts {
             engine: "simulated",
             reason: "asked for by name".to_owned(),
+            cache: Cache::Volatile,
             file_system: "simulated".to_owned(),
             block_align: world.block_align,
             mem_align: world.mem_align,

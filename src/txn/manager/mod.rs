@@ -50,7 +50,7 @@ use compact::Compactor;
 pub use calls::{Begun, SagaSpec};
 pub use compact::{CompactionOptions, COMPACT_PERCENT_DEFAULT, COMPACT_RECORDS_DEFAULT};
 pub use query::Counts;
-pub use recover::Recovery;
+pub use recover::{inspect, Inspection, Recovery};
 
 /// Events from one automatic checkpoint to the next, unless told otherwise.
 pub const CHECKPOINT_INTERVAL_DEFAULT: u64 = 1000;

@@ -7,7 +7,7 @@ use crate::base::{Code, Error, Result};
 use crate::log::{Log, Record};
 use crate::txn::event::{name_of, CHECKPOINT, CHECKPOINT_SHORT};
 use crate::txn::plan::{Rebuild, Unfinished};
-use crate::txn::Rules;
+use crate::txn::{Rules, Table};
 
 /// What a recovery found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,10 +70,35 @@ struct Rebuilt {
     rebuild: Rebuild,
 }
 
+/// What the records of a log say, for who has no manager: nothing is claimed, written or held for it.
+#[derive(Debug)]
+pub struct Inspection {
+    /// The operations that are not finished.
+    pub table: Table,
+    /// Nothing from here on may be released, or the next recovery fails; None: the log has no transactions.
+    pub needed_seq: Option<u64>,
+}
+
+/// Reads what [`Manager::recover`] would read, also of a log that is open for reading only, beside its writer.
+///
+/// # Errors
+/// Corrupt, Version: as [`Manager::recover`].  Trimmed: the writer released meanwhile what this was reading.
+pub fn inspect(log: &Log) -> Result<Inspection> {
+    let Rebuilt { from_seq, checkpointed, rebuild } = read(log)?;
+    let has_events = checkpointed || rebuild.replayed > 0;
+    let table = rebuild.into_table();
+    let oldest_seq = table.oldest_seq().map_or(from_seq, |seq| seq.min(from_seq));
+    Ok(Inspection { table, needed_seq: has_events.then_some(oldest_seq) })
+}
+
 fn rebuild(log: &Log) -> Result<Rebuilt> {
     // An earlier manager of this handle may have left events that are not durable; readers end at what is.
     log.sync(0)?;
     log.hold(0);
+    read(log)
+}
+
+fn read(log: &Log) -> Result<Rebuilt> {
     let last_seq = log.last_seq();
     let checkpoint_seq = last_checkpoint(log, last_seq)?;
     let from_seq = checkpoint_seq.unwrap_or_else(|| log.first_seq());

@@ -1,0 +1,278 @@
+//! `twal copy`, `twal ship`, `twal receive`: a log's bytes, elsewhere.
+//!
+//! What travels between `ship` and `receive`: eight bytes that say what it is, then
+//! piece after piece, each with its numbers, its length and its bytes.  The sink
+//! checks all of it, so nothing is checked here but that it ends where a piece
+//! does.
+
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use twal::{Piece, Position, Sink, SinkOptions, Source};
+
+use crate::cli::{CopyArgs, FileSystemArgs, ReceiveArgs, ShipArgs};
+use crate::exit::{Exit, Failure};
+use crate::open;
+use crate::output::{hex, size, Out};
+use crate::signals::Signals;
+
+const MAGIC: &[u8; 8] = b"TWALship";
+/// Bytes of a piece in front of its data.
+const HEAD: usize = 3 * 16 + 7 * 8 + 4 + 8;
+/// What is written before a flush makes it durable: a crash of the follower costs no more.
+const SYNC_EVERY: u64 = 64 << 20;
+
+pub fn copy(args: &CopyArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let log = open::to_read(&args.log.log)?;
+    let mut sink = sink(&args.to, &args.file_system)?;
+    let mut source = Source::open(&log, Some(&sink.position()))?;
+    let mut taken = Taken::default();
+    while let Some(piece) = source.next_piece(Some(0))? {
+        taken.take(&mut sink, &piece)?;
+    }
+    end(sink, args.follower, &taken, out)
+}
+
+pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
+    if io::stdout().is_terminal() {
+        return Err(Failure::usage("what is shipped is for a pipe: `twal ship LOG | ssh HOST twal receive DIR`"));
+    }
+    let signals = args.follow.then(Signals::take).transpose()?;
+    let from = args.from.as_deref().map(|text| position_of(text).ok_or_else(|| Failure::usage("that is no position")));
+    let from = from.transpose()?;
+    let log = open::to_read(&args.log.log)?;
+    let mut source = Source::open(&log, from.as_ref())?;
+    out.write_all(MAGIC)?;
+    let event = signals.as_ref().map(|_| log.eventfd()).transpose()?;
+    loop {
+        while let Some(piece) = source.next_piece(Some(0))? {
+            send(out, &piece)?;
+            if signals.as_ref().is_some_and(Signals::came) {
+                break;
+            }
+        }
+        out.flush()?;
+        let Some((signals, event)) = signals.as_ref().zip(event.as_ref()) else { return Ok(Exit::Clean) };
+        if !signals.wait(event.as_fd(), io::stdout().as_fd())? {
+            return Ok(Exit::Clean);
+        }
+    }
+}
+
+pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let mut sink = sink(&args.to, &args.file_system)?;
+    if args.position {
+        writeln!(out, "{}", position_text(&sink.position()))?;
+        return Ok(Exit::Clean);
+    }
+    let mut input = io::stdin().lock();
+    let mut taken = Taken::default();
+    let broken = |error: io::Error| Failure::io("cannot read what is shipped", &error);
+    let mut magic = [0; MAGIC.len()];
+    input.read_exact(&mut magic).map_err(broken)?;
+    if magic != *MAGIC {
+        return Err(Failure::usage("the input is not what `twal ship` writes"));
+    }
+    let mut data = Vec::new();
+    while let Some(piece) = next_piece(&mut input, &mut data).map_err(broken)? {
+        taken.take(&mut sink, &piece)?;
+    }
+    end(sink, !args.promote, &taken, out)
+}
+
+fn sink(to: &Path, args: &FileSystemArgs) -> Result<Sink, Failure> {
+    let options = SinkOptions {
+        allow_any_fs: args.allow_any_fs,
+        allow_buffered: args.allow_buffered,
+        // A copy keeps what its source does.
+        max_retained_segments: u64::MAX,
+        ..SinkOptions::default()
+    };
+    Sink::open(to, &options).map_err(|error| Failure::opening(&error))
+}
+
+/// What was written so far.
+#[derive(Default)]
+struct Taken {
+    bytes: u64,
+    unflushed: u64,
+}
+
+impl Taken {
+    fn take(&mut self, sink: &mut Sink, piece: &Piece<'_>) -> Result<(), Failure> {
+        sink.write(piece)?;
+        let bytes = piece.zeros + u64::try_from(piece.data.len()).expect("in memory");
+        self.bytes += bytes;
+        self.unflushed += bytes;
+        if self.unflushed >= SYNC_EVERY {
+            sink.sync()?;
+            self.unflushed = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Everything is durable, and the copy is a log of its own or stays a follower's.
+fn end(mut sink: Sink, stays_follower: bool, taken: &Taken, out: &mut Out) -> Result<Exit, Failure> {
+    sink.sync()?;
+    let position = sink.position();
+    out.fact("taken", size(taken.bytes))?;
+    out.fact("durable", format_args!("up to record {}", position.last_seq))?;
+    if stays_follower {
+        out.fact("position", position_text(&position))?;
+        sink.close()?;
+    } else {
+        sink.promote()?;
+        out.fact("history", "its own from here on")?;
+    }
+    Ok(Exit::Clean)
+}
+
+fn send(out: &mut impl Write, piece: &Piece<'_>) -> io::Result<()> {
+    for id in [&piece.log_id, &piece.history_id, &piece.salt] {
+        out.write_all(id)?;
+    }
+    let Piece { index, generation, offset, zeros, first_seq, last_seq, archived, .. } = *piece;
+    for number in [index, generation, offset, zeros, first_seq, last_seq, archived] {
+        out.write_all(&number.to_le_bytes())?;
+    }
+    out.write_all(&piece.crc.to_le_bytes())?;
+    out.write_all(&u64::try_from(piece.data.len()).expect("in memory").to_le_bytes())?;
+    out.write_all(piece.data)
+}
+
+/// None: the input ends, where it may.
+fn next_piece<'d>(input: &mut impl Read, data: &'d mut Vec<u8>) -> io::Result<Option<Piece<'d>>> {
+    let mut head = [0; HEAD];
+    // Byte by byte at first, so that an end in front of a piece is none within one.
+    if input.read(&mut head[..1])? == 0 {
+        return Ok(None);
+    }
+    input.read_exact(&mut head[1..])?;
+    let id = |at: usize| -> [u8; 16] { head[16 * at..16 * at + 16].try_into().expect("16 bytes") };
+    let number = |at: usize| u64::from_le_bytes(head[48 + at..56 + at].try_into().expect("8 bytes"));
+    let crc = u32::from_le_bytes(head[104..108].try_into().expect("4 bytes"));
+    let len = number(60);
+    data.clear();
+    // Room as it comes: a length is only believed as far as there are bytes.
+    if u64::try_from(input.take(len).read_to_end(data)?).expect("in memory") < len {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(Piece {
+        log_id: id(0),
+        history_id: id(1),
+        salt: id(2),
+        index: number(0),
+        generation: number(8),
+        offset: number(16),
+        zeros: number(24),
+        first_seq: number(32),
+        last_seq: number(40),
+        archived: number(48),
+        crc,
+        data,
+    }))
+}
+
+/// A position in one word: what `twal ship --from` takes.
+fn position_text(position: &Position) -> String {
+    let Position { log_id, history_id, salt, index, generation, offset, identity, last_seq, hold_seq, complete } =
+        position;
+    let ids = [log_id, history_id, salt].map(|id| hex(id)).join(":");
+    let complete = u8::from(*complete);
+    format!("{ids}:{index}:{generation}:{offset}:{identity:x}:{last_seq}:{hold_seq}:{complete}")
+}
+
+/// The same back; None: it is none.
+fn position_of(text: &str) -> Option<Position> {
+    let mut words = text.split(':');
+    let mut ids = [[0; 16]; 3];
+    for id in &mut ids {
+        let word = words.next().filter(|word| word.len() == 32 && word.is_ascii())?;
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&word[2 * at..2 * at + 2], 16).ok()?;
+        }
+    }
+    let [log_id, history_id, salt] = ids;
+    let mut number = |radix| u64::from_str_radix(words.next()?, radix).ok();
+    let position = Position {
+        log_id,
+        history_id,
+        salt,
+        index: number(10)?,
+        generation: number(10)?,
+        offset: number(10)?,
+        identity: number(16)?,
+        last_seq: number(10)?,
+        hold_seq: number(10)?,
+        complete: number(10)? == 1,
+    };
+    words.next().is_none().then_some(position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_was_written() {
+        let position = Position {
+            log_id: [1; 16],
+            history_id: [0xab; 16],
+            salt: [3; 16],
+            index: 4,
+            generation: 5,
+            offset: 6,
+            identity: 0xfedc_ba98,
+            last_seq: 8,
+            hold_seq: 9,
+            complete: true,
+        };
+        let text = position_text(&position);
+        assert_eq!(position_of(&text), Some(position));
+        for wrong in ["", "x", &text[1..], &format!("{text}:1"), &text[..text.len() - 2], &text.replace(":4:", ":-4:")]
+        {
+            assert_eq!(position_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pieces_come_as_they_were_sent() {
+        let bytes = [7; 100];
+        let piece = Piece {
+            log_id: [1; 16],
+            history_id: [2; 16],
+            salt: [3; 16],
+            index: 4,
+            generation: 5,
+            offset: 6,
+            zeros: 7,
+            first_seq: 8,
+            last_seq: 9,
+            archived: 10,
+            crc: 11,
+            data: &bytes,
+        };
+        let mut sent = Vec::new();
+        send(&mut sent, &piece).unwrap();
+        assert_eq!(sent.len(), HEAD + bytes.len());
+        let mut data = Vec::new();
+        let mut input = [sent.as_slice(), &sent].concat();
+        let mut rest = input.as_slice();
+        for _ in 0..2 {
+            let came = next_piece(&mut rest, &mut data).unwrap().unwrap();
+            assert_eq!(format!("{came:?}"), format!("{piece:?}"));
+        }
+        assert!(next_piece(&mut rest, &mut data).unwrap().is_none());
+        // Cut anywhere else it is no end.
+        for len in 1..sent.len() {
+            assert!(next_piece(&mut &sent[..len], &mut data).is_err(), "{len}");
+        }
+        // A length is not believed: nothing is taken for what does not come.
+        input.truncate(HEAD);
+        input[HEAD - 8..].fill(0x7f);
+        assert!(next_piece(&mut input.as_slice(), &mut data).is_err());
+        assert!(data.capacity() < 1 << 20);
+    }
+}

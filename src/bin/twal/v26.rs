@@ -1,0 +1,83 @@
+//! `twal import`, `twal export`: files of the v2.6 layout.
+
+use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
+use twal::txn::interchange::{export as write_files, Exported, Import};
+use twal::txn::{Manager, ManagerOptions};
+use twal::{Code, IterOptions, Options};
+
+use crate::cli::{ExportArgs, ImportArgs};
+use crate::exit::{Exit, Failure};
+use crate::open;
+use crate::output::{range, size, Out};
+
+pub fn import(args: &ImportArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let read = ReadOptions { ignore_checksums: args.ignore_checksums, skip_damaged: args.skip_damaged };
+    // Before the log is made: files that are not there leave nothing behind.
+    Reader::open(&args.files, read).map_err(|error| Failure::opening(&error))?;
+    let dir = &args.log.log;
+    let options = match open::writing(dir, &args.file_system) {
+        Err(failure) if !args.create => return Err(failure),
+        Err(_) => Options {
+            allow_any_fs: args.file_system.allow_any_fs,
+            allow_buffered: args.file_system.allow_buffered,
+            max_retained_segments: u64::MAX,
+            ..Options::default()
+        },
+        Ok(options) => options,
+    };
+    let log = open::to_write(dir, &options)?;
+    // What the log's program releases is its own business.
+    let keeping = ManagerOptions { stream: args.stream, keep_records: true, ..ManagerOptions::default() };
+    let (manager, _) = Manager::recover(&log, &keeping)?;
+    let done = manager.import(&|| Reader::open(&args.files, read), &mut |_, _| {})?;
+    drop(manager);
+    log.close()?;
+    imported(&done, out)
+}
+
+fn imported(done: &Import, out: &mut Out) -> Result<Exit, Failure> {
+    let summary = &done.replayed.summary;
+    let numbers = if done.last_seq == 0 { "none".into() } else { range(done.first_seq, done.last_seq) };
+    out.fact("read", format_args!("{} files, {} records", summary.files, summary.records))?;
+    out.fact("imported", format_args!("{} events, and {} that the original left out", done.imported, done.added))?;
+    out.fact("numbers", numbers)?;
+    out.fact("unfinished", done.replayed.plan.len())?;
+    if summary.torn_bytes > 0 {
+        out.fact("torn", format_args!("{} at the end of the last file", size(summary.torn_bytes)))?;
+    }
+    if done.left_out == 0 && summary.damaged == 0 {
+        return Ok(Exit::Clean);
+    }
+    out.fact("left out", format_args!("{} records, {} operations", done.left_out, done.replayed.isolated.len()))?;
+    out.fact("damaged", format_args!("{} spots", summary.damaged))?;
+    Ok(Exit::Found)
+}
+
+pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let log = open::to_read(&args.log.log)?;
+    let from_seq = args.from.unwrap_or(0);
+    let until_seq = log.durable_seq();
+    let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..IterOptions::default() })?;
+    let writer = Writer::create(&args.files, WriteOptions::default())?;
+    let done = write_files(&mut iter, writer, args.leave_out).map_err(|error| match error.code {
+        Code::Unsupported => Failure::decision(format!("{error}: --leave-out leaves out what it cannot")),
+        _ => error.into(),
+    })?;
+    exported(&done, out)
+}
+
+fn exported(done: &Exported, out: &mut Out) -> Result<Exit, Failure> {
+    let Exported { written, left_out } = done;
+    out.fact("written", format_args!("{} files, {} records, {}", written.files, written.records, size(written.bytes)))?;
+    let all = [
+        (left_out.program, "records of the program's own types"),
+        (left_out.streams, "records of what is said of streams"),
+        (left_out.steps, "steps' dependencies and payloads"),
+        (left_out.tags, "tags of streams"),
+        (left_out.headless, "records of operations whose beginning is not there"),
+    ];
+    for (count, what) in all.into_iter().filter(|(count, _)| *count > 0) {
+        out.fact("left out", format_args!("{count} {what}"))?;
+    }
+    Ok(Exit::Clean)
+}

@@ -1,0 +1,98 @@
+//! How it ends: each number of the manual page.
+
+use std::fs::File;
+
+use crate::common::scratch;
+use crate::harness::{a_log, append, args_on, command, golden, on, run, write_on};
+
+#[test]
+fn nothing_is_wrong_0() {
+    let dir = golden("v30-written", "exit-0");
+    on(&dir, "verify LOG").ends(0);
+    run(&["--help"]).ends(0);
+    run(&["--version"]).ends(0);
+    assert_eq!(run(&["--version"]).stdout, format!("twal {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn something_was_found_1() {
+    let dir = crate::damage::damaged("exit-1");
+    for words in ["verify LOG", "dump LOG", "tail LOG -n 99", "repair LOG --drop-acknowledged"] {
+        on(&dir, words).ends(1);
+    }
+}
+
+#[test]
+fn what_is_asked_for_makes_no_sense_2() {
+    for args in [&["frobnicate"][..], &["dump"], &["info", "--no-such-option", "x"], &["trim", "x"], &[]] {
+        let ran = run(args).ends(2);
+        assert!(!ran.stderr.is_empty() && ran.stdout.is_empty());
+    }
+    let dir = golden("v30-written", "exit-2");
+    for words in [
+        "dump LOG --from 1",
+        "dump LOG --from 1000000",
+        "dump LOG --segment 1",
+        "dump LOG --from x",
+        "dump LOG --headers-only --format raw",
+        "dump LOG --headers-only --skip-damaged",
+        "repair LOG --apply",
+        "txn show LOG saga 77",
+        "hold set LOG this-name-is-much-longer-than-the-39-characters-of-one 1",
+    ] {
+        let ran = on(&dir, words).ends(2);
+        assert!(!ran.stderr.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn the_log_cannot_be_opened_3() {
+    let none = scratch("tool-exit-3");
+    let missing = none.join("missing");
+    for words in
+        ["info LOG", "segments LOG", "dump LOG", "tail LOG -f", "stats LOG", "verify LOG", "repair LOG", "txn ls LOG"]
+    {
+        for dir in [&none, &missing] {
+            let ran = on(dir, words).ends(3);
+            assert!(ran.stderr.starts_with("twal: ") && ran.stdout.is_empty(), "{words}: {}", ran.stderr);
+        }
+    }
+    for words in ["trim LOG --below 1", "hold set LOG a 1", "import LOG LOG"] {
+        write_on(&missing, words).ends(3);
+    }
+    assert!(!missing.exists());
+    let (dir, log) = a_log("exit-3-locked");
+    for words in ["trim LOG --below 1", "hold set LOG a 0", "hold reset LOG"] {
+        write_on(&dir, words).ends(3);
+    }
+    on(&dir, "repair LOG").ends(3);
+    log.close().unwrap();
+}
+
+#[test]
+fn the_output_cannot_be_written_4() {
+    let dir = golden("v30-written", "exit-4");
+    for words in ["info LOG", "dump LOG", "verify LOG --json"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = command(&args_on(&dir, words)).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{words}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("No space left on device"), "{words}");
+    }
+}
+
+#[test]
+fn somebody_has_to_decide_5() {
+    let dir = crate::damage::damaged("exit-5");
+    on(&dir, "repair LOG").ends(5);
+    let (held, log) = a_log("exit-5-held");
+    append(&log, b"1");
+    log.roll().unwrap();
+    append(&log, b"2");
+    log.hold_set("backup", 1).unwrap();
+    log.close().unwrap();
+    let ran = write_on(&held, "trim LOG --below 2").ends(5);
+    assert!(ran.stderr.contains("hold backup"), "{}", ran.stderr);
+    let files = scratch("tool-exit-5-files").join("files");
+    let ran = on(&held, &format!("export LOG {}", files.display())).ends(5);
+    assert!(ran.stderr.contains("--leave-out"), "{}", ran.stderr);
+}

@@ -1,0 +1,126 @@
+//! copy, ship and receive: the same bytes elsewhere.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+use twal::Log;
+
+use crate::common::{options, scratch, segments_of};
+use crate::harness::{a_log, append, args_on, command, on, run, spawn, write_on, ANY_DISK};
+
+fn dumped(dir: &Path) -> String {
+    on(dir, "dump LOG --format json").ends(0).stdout
+}
+
+#[test]
+fn a_copy_beside_the_writer_is_a_log_of_its_own() {
+    let (dir, log) = a_log("copy");
+    for n in 0..100u32 {
+        append(&log, &n.to_le_bytes());
+    }
+    let to = scratch("tool-copy-to").join("copy");
+    // What is durable is known from outside when something behind it says so.
+    while on(&dir, "dump LOG --from 100").exit != 0 {}
+    let copied = write_on(&dir, &format!("copy LOG {}", to.display())).ends(0).stdout;
+    assert!(copied.contains("up to record 100"), "{copied}");
+    assert_eq!(dumped(&to), dumped(&dir));
+    on(&to, "verify LOG").ends(0);
+    append(&log, b"not copied");
+    let copy = Log::open(&to, &options()).unwrap();
+    assert_eq!(append(&copy, b"its own"), 101);
+    copy.close().unwrap();
+    // It is nobody's follower any more.
+    write_on(&dir, &format!("copy LOG {}", to.display())).ends(3);
+    log.close().unwrap();
+}
+
+#[test]
+fn what_is_shipped_is_received_byte_for_byte_and_goes_on_where_it_was() {
+    let (dir, log) = a_log("ship");
+    let to = scratch("tool-ship-to").join("follower");
+    let path = to.to_str().unwrap();
+    let [any, buffered] = ANY_DISK;
+    let receive = |bytes: &[u8], more: &[&str]| {
+        let mut child = command(&[&["receive", path, any, buffered], more].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may refuse before it has read everything.
+        let _ = child.stdin.take().unwrap().write_all(bytes);
+        child.wait_with_output().unwrap()
+    };
+    let ship = |more: &str| command(&args_on(&dir, &format!("ship LOG {more}"))).output().unwrap().stdout;
+    let mut position = String::new();
+    for round in 0..3 {
+        for n in 0..30u32 {
+            append(&log, &n.to_le_bytes());
+        }
+        let last = log.last_seq();
+        while on(&dir, &format!("dump LOG --from {last}")).exit != 0 {}
+        let bytes = ship(&if round == 0 { String::new() } else { format!("--from {position}") });
+        assert!(bytes.len() > 30 * 4096, "{}", bytes.len());
+        // Cut short: what came whole was taken, and the rest is asked for again.
+        let cut = receive(&bytes[..bytes.len() / 2], &[]);
+        assert_eq!(cut.status.code(), Some(4), "{}", String::from_utf8_lossy(&cut.stderr));
+        position = run(&["receive", path, "--position", any, buffered]).ends(0).stdout.trim().to_owned();
+        let rest = receive(&ship(&format!("--from {position}")), &[]);
+        assert_eq!(rest.status.code(), Some(0), "{}", String::from_utf8_lossy(&rest.stderr));
+        let said = String::from_utf8(rest.stdout).unwrap();
+        assert!(said.contains(&format!("up to record {last}")), "{said}");
+        position = run(&["receive", path, "--position", any, buffered]).ends(0).stdout.trim().to_owned();
+        assert!(said.contains(&position), "{said}");
+    }
+    // What was damaged on its way, or is no shipment, is refused.
+    let mut bytes = ship("");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    assert_ne!(receive(&bytes, &[]).status.code(), Some(0));
+    assert_eq!(receive(b"something else, and long enough", &[]).status.code(), Some(2));
+    assert_eq!(on(&dir, "ship LOG --from nowhere").exit, 2);
+    log.close().unwrap();
+    let last = receive(&ship(&format!("--from {position}")), &["--promote"]);
+    assert_eq!(last.status.code(), Some(0), "{}", String::from_utf8_lossy(&last.stderr));
+    assert_eq!(dumped(&to), dumped(&dir));
+    on(&to, "verify LOG").ends(0);
+    let (ours, theirs) = (segments_of(&dir), segments_of(&to));
+    assert!(
+        ours.len() > 5 && ours[..ours.len() - 1].iter().all(|file| theirs.contains(file)),
+        "the sealed ones are the same"
+    );
+}
+
+/// With --follow it goes on with what comes, until a signal ends it at the end of a piece.
+#[test]
+fn what_becomes_durable_is_shipped_as_it_does() {
+    let (dir, log) = a_log("ship-follow");
+    append(&log, b"old");
+    let args = args_on(&dir, "ship LOG -f");
+    let (mut child, mut stdout) = spawn(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut shipped = Vec::new();
+    for n in 0..3 {
+        let mark = format!("a record that is new, number {n}");
+        append(&log, mark.as_bytes());
+        let mut piece = [0; 4096];
+        while !shipped.windows(mark.len()).any(|bytes| bytes == mark.as_bytes()) {
+            let len = stdout.read(&mut piece).unwrap();
+            assert!(len > 0, "it ended");
+            shipped.extend_from_slice(&piece[..len]);
+        }
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    stdout.read_to_end(&mut shipped).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    log.close().unwrap();
+    let to = scratch("tool-ship-follow-to").join("follower");
+    let [any, buffered] = ANY_DISK;
+    let mut receiving =
+        command(&["receive", to.to_str().unwrap(), "--promote", any, buffered]).stdin(Stdio::piped()).spawn().unwrap();
+    receiving.stdin.take().unwrap().write_all(&shipped).unwrap();
+    assert_eq!(receiving.wait().unwrap().code(), Some(0));
+    assert_eq!(dumped(&to), dumped(&dir));
+}
