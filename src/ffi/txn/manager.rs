@@ -23,7 +23,7 @@ use crate::txn::{Left, Manager, ManagerOptions, Recovery};
 /// What is told is in the log before anything is done about it; a decision
 /// (created, started, prepared, commit, abort, compensation and rollback begun)
 /// is durable when the call returns, in every mode of the log.  What is asked
-/// shows no decision that a crash could take back.
+/// shows no decision, and no end, that a crash could take back.
 ///
 /// Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
 /// RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.

@@ -14,7 +14,9 @@
 //!
 //! Whoever is told something by the manager, a refusal included, is told nothing that a crash may take back and that
 //! somebody may act on: a decision that another thread appended and that is not durable yet is waited for
-//! (`query.rs`).  Else a participant could be told of an abort that recovery turns into a commit.
+//! (`query.rs`).  Else a participant could be told of an abort that recovery turns into a commit.  An end is no decision, and
+//! nobody waits for it but who is shown it: a participant that hears of it forgets the operation's tokens, and must not
+//! be asked for the same again.
 //!
 //! A checkpoint (`checkpoint.rs`):
 //!
@@ -127,6 +129,8 @@ pub(super) struct State {
     pub(super) table: Table,
     /// Number of the last decision that was appended, or of the last checkpoint.
     decided_seq: u64,
+    /// Number of the last event that was appended and ended an operation.
+    ended_seq: u64,
     /// Events since the last checkpoint.
     since_checkpoint: u64,
 }
@@ -145,7 +149,7 @@ impl Manager {
             log: log.clone(),
             options,
             state_max,
-            state: Mutex::new(State { table, decided_seq: 0, since_checkpoint: 0 }),
+            state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, since_checkpoint: 0 }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
             resuming: Mutex::new(()),
