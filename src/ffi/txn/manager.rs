@@ -135,8 +135,10 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 ///   TWAL_E_READ_ONLY    the log is open for reading only
 ///   TWAL_E_POISONED     an earlier write or flush failed
 ///   TWAL_E_BUSY         the log has a manager already
-///   TWAL_E_CORRUPT      the log is damaged, or has events that contradict each
-///                       other; twal_last_error() says where
+///   TWAL_E_CORRUPT      the log is damaged, has events that contradict each
+///                       other, or lacks records that were compacted away
+///                       behind what is left of its checkpoints: a repair has
+///                       cut off the last one; twal_last_error() says where
 ///   TWAL_E_VERSION      a record that must not be ignored, of a later release
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                       no room for the first checkpoint

@@ -30,7 +30,9 @@ impl Manager {
     /// a program that trims recovers first.
     ///
     /// # Errors
-    /// Busy: the log has a manager.  Corrupt: damage, or events that are not legal; its `seq` says where.  Version:
+    /// Busy: the log has a manager.  Corrupt: damage, events that are not legal, or records that a compaction took
+    /// and no checkpoint stands for: it was lost in a repair, or the program compacted before the log had a manager;
+    /// its `seq` says where.  Version:
     /// a record that must not be ignored, of a later release.  Inval: the log's records are too small for a
     /// checkpoint.  ReadOnly, Poisoned, Closed, Io: as an append's.
     pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
@@ -93,9 +95,14 @@ fn rebuild(log: &Log) -> Result<Rebuilt> {
         }
         rebuild.record(record.seq, record.kind, record.data).map_err(Error::from)
     })?;
+    if next_seq <= last_seq {
+        hole.get_or_insert(next_seq);
+    }
     // A manager compacts only in front of a checkpoint.  If that was cut off by a repair, an older one, or none, is left,
     // and what happened behind it is not all there: operations could come back to life, and ids be given a second time.
-    if let Some(seq) = hole.filter(|_| checkpoint_seq.is_some() || rebuild.replayed > 0) {
+    // Where nothing at all is left of them, the log looks as one that never had any and that its program compacted:
+    // that one is refused, too.
+    if let Some(seq) = hole {
         let text = "records are missing from here on, and no checkpoint behind them stands for what they said";
         return Err(in_segment(log, Error::new(Code::Corrupt, text).about_seq(seq)));
     }
