@@ -210,6 +210,23 @@ fn what_is_needed_is_held() {
     }
 }
 
+/// Who recovers has asked for no record to go, the program's own least of all; later checkpoints release, as they are told.
+#[test]
+fn a_recovery_releases_nothing() {
+    let mut machine = Machine::new(76, Durability::Sync);
+    machine.options.max_retained_segments = 1;
+    machine.managed = ManagerOptions::default();
+    let log = machine.try_open().unwrap();
+    fill_up_to_segment(&log, 6);
+    let (manager, _) = Manager::recover(&log, &machine.managed).unwrap();
+    assert_eq!((log.first_seq(), manager.counts().unwrap().checkpoints), (1, 1));
+    drop((manager, log));
+    let (log, manager, _) = machine.power_cut();
+    assert_eq!(log.first_seq(), 1);
+    manager.checkpoint().unwrap();
+    assert!(log.first_seq() > 1);
+}
+
 /// A checkpoint that is not durable releases nothing: power is cut in each step of writing one.
 #[test]
 fn a_crash_at_every_step_of_a_checkpoint() {

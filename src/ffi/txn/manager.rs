@@ -114,9 +114,12 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 ///
 /// Every operation that was not finished is there again, as it was, with what
 /// is to be done about it: twal_txn_report_get(), twal_txn_unfinished_get() and
-/// twal_txn_resume().  A log that has no checkpoint yet gets one.  From now on
-/// until twal_close() no trim releases what the manager needs, also when the
-/// manager is closed: a program that trims recovers first.
+/// twal_txn_resume().  A log that has no checkpoint yet gets one.  That releases
+/// nothing; every later checkpoint, also an automatic one, releases the segments
+/// in front of it that nothing unfinished needs, WITH THE PROGRAM'S OWN RECORDS
+/// in them, unless options say TWAL_TXN_KEEP_RECORDS.  From now on until
+/// twal_close() no trim releases what the manager needs, also when the manager
+/// is closed: a program that trims recovers first.
 ///
 ///   log      a log open for writing, also a new one
 ///   options  how to work; NULL: all defaults

@@ -25,7 +25,7 @@
 //! | 1. the table is appended as one record, under the lock | the checkpoint before counts, or the log's beginning |
 //! | 2. that is made durable | from here on recovery begins at it |
 //! | 3. the hold rises to the oldest record that is still needed | the same: holds are in memory |
-//! | 4. what lies below is released | some segments are released, some not yet |
+//! | 4. what lies below is released, unless it is a recovery's | some segments are released, some not yet |
 //!
 //! Recovery (`recover.rs`) begins at the last checkpoint and never before it: of what lies in front of it, some may have
 //! been released or dropped.

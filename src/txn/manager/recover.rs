@@ -26,7 +26,7 @@ pub struct Recovery {
 
 impl Manager {
     /// Reads the log from its last checkpoint on, and gives its transactions a manager.  A log without a checkpoint gets
-    /// one now.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
+    /// one now, which releases nothing; the later ones do, unless the options say to keep records.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
     /// a program that trims recovers first.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Manager {
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
-            manager.checkpoint()?;
+            manager.write_first_checkpoint()?;
         }
         manager.inner.compactor.begin();
         log.recovered();
