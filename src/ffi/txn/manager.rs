@@ -119,7 +119,8 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 /// in front of it that nothing unfinished needs, WITH THE PROGRAM'S OWN RECORDS
 /// in them, unless options say TWAL_TXN_KEEP_RECORDS.  From now on until
 /// twal_close() no trim releases what the manager needs, also when the manager
-/// is closed: a program that trims recovers first.
+/// is closed: a program that trims recovers first.  A call that fails changes
+/// nothing of what a trim may release.
 ///
 ///   log      a log open for writing, also a new one
 ///   options  how to work; NULL: all defaults

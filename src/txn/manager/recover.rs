@@ -27,7 +27,7 @@ pub struct Recovery {
 impl Manager {
     /// Reads the log from its last checkpoint on, and gives its transactions a manager.  A log without a checkpoint gets
     /// one now, which releases nothing; the later ones do, unless the options say to keep records.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
-    /// a program that trims recovers first.
+    /// a program that trims recovers first.  One that fails changes nothing of that.
     ///
     /// # Errors
     /// Busy: the log has a manager.  Corrupt: damage, events that are not legal, or records that a compaction took
@@ -38,7 +38,12 @@ impl Manager {
     pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
         let state_max = state_max(log)?;
         log.claim()?;
-        let rebuilt = rebuild(log).inspect_err(|_| log.unclaim())?;
+        // What fails leaves trims as they were, and before the claim is another's.
+        let held_seq = log.hold_seq();
+        let rebuilt = rebuild(log).inspect_err(|_| {
+            log.hold(held_seq);
+            log.unclaim();
+        })?;
         let found = Recovery {
             from_seq: rebuilt.from_seq,
             records_replayed: rebuilt.rebuild.replayed,
@@ -58,7 +63,8 @@ impl Manager {
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
-            manager.write_first_checkpoint()?;
+            // There may be room for it when the program has trimmed.
+            manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
         manager.inner.compactor.begin();
         log.recovered();
