@@ -146,6 +146,9 @@ impl Manager {
             }
             if event.ends() {
                 state.ended_seq = seq;
+                if let Some(operation) = event.operation() {
+                    state.to_resume.remove(&operation);
+                }
             }
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),

@@ -39,11 +39,13 @@ mod query;
 mod recover;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::event::CHECKPOINT_SHORT;
 use super::limits::STATE_BYTES_DEFAULT;
-use super::{snapshot, Table};
+use super::plan::plan;
+use super::{snapshot, Family, Table};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::log::Log;
@@ -131,6 +133,8 @@ pub(super) struct State {
     decided_seq: u64,
     /// Number of the last event that was appended and ended an operation.
     ended_seq: u64,
+    /// Operations that nobody runs: recovery found them unfinished, or an import brought them, and they are not ended.
+    to_resume: BTreeSet<(Family, u64)>,
     /// Events since the last checkpoint.
     since_checkpoint: u64,
 }
@@ -145,11 +149,12 @@ impl Drop for Inner {
 impl Manager {
     /// A manager of a log that it has claimed; `table` is what its records say.
     fn new(log: &Log, options: ManagerOptions, state_max: usize, table: Table) -> Manager {
+        let to_resume = plan(&table).iter().map(|one| (one.family, one.id)).collect();
         let inner = Inner {
             log: log.clone(),
             options,
             state_max,
-            state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, since_checkpoint: 0 }),
+            state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, to_resume, since_checkpoint: 0 }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
             resuming: Mutex::new(()),

@@ -93,6 +93,16 @@ impl Manager {
         self.look_at_ends(|state| plan(&state.table), |_| true)
     }
 
+    /// Those of them that recovery found, or an import brought, and nobody runs.
+    pub(in crate::txn) fn to_resume(&self) -> Result<Vec<Unfinished>> {
+        let nobodys = |state: &State| {
+            let mut all = plan(&state.table);
+            all.retain(|one| state.to_resume.contains(&(one.family, one.id)));
+            all
+        };
+        self.look_at_ends(nobodys, |_| true)
+    }
+
     /// The first of them that comes after this one, for who goes through them one by one; (Saga, 0): the very first.
     ///
     /// # Errors
