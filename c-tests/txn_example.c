@@ -13,7 +13,7 @@ static void crash_with_an_order(void *dir)
     twal_txn *txn;
     twal_saga_step step = TWAL_SAGA_STEP_INIT;
     twal_saga_spec saga = TWAL_SAGA_SPEC_INIT;
-    step.action = SHIP;
+    step.index = SHIP;
     saga.steps = &step;
     saga.step_count = 1;
     saga.flags = TWAL_SAGA_START;

@@ -25,6 +25,12 @@ void t_txn_close(twal_txn *txn)
     t_ok(twal_txn_close(txn));
 }
 
+twal_txn *t_recover_again(twal_txn *txn, twal_log *log)
+{
+    t_txn_close(txn);
+    return t_recover(log, NULL);
+}
+
 twal_txn_report t_report(const twal_txn *txn)
 {
     twal_txn_report report = TWAL_TXN_REPORT_INIT;

@@ -16,6 +16,9 @@ t_name t_name_of(const char *kind, uint64_t number);
 twal_txn *t_recover(twal_log *log, const twal_txn_options *options);
 void t_txn_close(twal_txn *txn);
 
+/* Closes it and recovers: what was begun with it is now found, and can be resumed. */
+twal_txn *t_recover_again(twal_txn *txn, twal_log *log);
+
 twal_txn_report t_report(const twal_txn *txn);
 twal_txn_stats t_txn_stats(const twal_txn *txn);
 

@@ -155,6 +155,7 @@ static void levels_at_once(void)
     twal_log *log = t_open(it->dir, &options);
     twal_txn *txn = t_recover(log, NULL);
     uint64_t id = begin(txn);
+    txn = t_recover_again(txn, log);
     it->points = -1;
     it->meet = true;
     resume(txn, 3);
@@ -180,8 +181,10 @@ static void live(void *arg)
     twal_options options = lazy();
     twal_log *log = t_open(it->dir, &options);
     twal_txn *txn = t_recover(log, NULL);
-    if (t_report(txn).unfinished == 0)
+    if (t_report(txn).unfinished == 0) {
         begin(txn);
+        txn = t_recover_again(txn, log);
+    }
     resume(txn, 1);
 }
 

@@ -106,7 +106,10 @@ static void resume_answers(void)
     uint64_t saga = t_saga_begin(it.txn, t_name_of("me", 1), 1);
 
     it.answer = TWAL_RETRY;
-    twal_txn_resumed resumed = resume(&it);
+    twal_txn_resumed resumed = resume(&it); /* whoever has begun it goes on with it */
+    t_check(resumed.calls == 0 && resumed.left == 0 && resumed.finished == 0);
+    it.txn = t_recover_again(it.txn, log);
+    resumed = resume(&it);
     t_check(resumed.calls == 3 && resumed.retries == 2 && resumed.left == 1 && resumed.finished == 0);
     t_ok(twal_txn_left_get(it.txn, 0, &left, &why));
     t_check(left.id == saga && left.kind == TWAL_TXN_SAGA && left.action == TWAL_RESUME_SAGA_EXECUTE);
@@ -124,6 +127,7 @@ static void resume_answers(void)
 
     uint64_t tx = t_2pc_begin(it.txn, t_name_of("me", 1), 1, 1);
     t_ok(twal_2pc_vote(it.txn, tx, t_name_of("shard", 1).bytes, TWAL_VOTE_COMMIT, 0, NULL));
+    it.txn = t_recover_again(it.txn, log);
     resumed = resume(&it); /* a promise cannot fail: it is left, committing */
     t_check(resumed.finished == 0 && resumed.left == 1);
     t_ok(twal_txn_left_get(it.txn, 0, &left, &why));

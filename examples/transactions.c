@@ -13,64 +13,48 @@ static int failed(const char *what)
     return 1;
 }
 
-/* Where the work is done.  A real one is asked over the network, and keeps the tokens that it has seen with what it did:
- * the same token again means "was that done?", and it answers TWAL_DONE without doing it twice. */
-static int execute(void *arg, const twal_txn_action *action, uint32_t *error_out)
+/* Where the work is done.  A real one is asked over the network, and keeps the tokens that it has seen with what
+ * it did: the same token again means "was that done?", and it answers TWAL_DONE without doing it twice. */
+static int work(void *arg, const twal_txn_action *action, uint32_t *error_out)
 {
-    (void)arg;
-    *error_out = 0; /* with TWAL_FAILED, why: then what was done is undone */
-    printf("order %llu: %s\n", (unsigned long long)action->id, action->action == CHARGE ? "charge" : "ship");
+    (void)arg, (void)error_out; /* with TWAL_FAILED it says why: then what was done is undone */
+    const char *what = action->direction == TWAL_DIRECTION_COMPENSATE ? "undo" : "do";
+    printf("order %llu: %s %s\n", (unsigned long long)action->id, what, action->step == CHARGE ? "charge" : "ship");
     return TWAL_DONE;
-}
-
-static int compensate(void *arg, const twal_txn_action *action, uint32_t *error_out)
-{
-    (void)arg, (void)error_out;
-    printf("order %llu: undo with %.*s\n", (unsigned long long)action->id, (int)action->payload_len,
-           (const char *)action->payload);
-    return TWAL_DONE;
-}
-
-static int not_used(void *arg, const twal_txn_action *action, uint32_t *error_out)
-{
-    (void)arg, (void)action, (void)error_out;
-    return TWAL_RETRY;
 }
 
 int main(int argc, char **argv)
 {
     twal_log *log;
     twal_txn *txn;
-    uint64_t order;
-    static const char refund[] = "refund 12 EUR";
     static const uint32_t charged[] = { CHARGE };
     twal_saga_step steps[2] = { TWAL_SAGA_STEP_INIT, TWAL_SAGA_STEP_INIT };
     twal_saga_spec saga = TWAL_SAGA_SPEC_INIT;
-    twal_txn_resumed resumed = TWAL_TXN_RESUMED_INIT;
-    twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
-    participants.execute = execute;
-    participants.compensate = compensate;
-    participants.commit = participants.abort = participants.rollback = not_used;
+    twal_txn_action now = { .direction = TWAL_DIRECTION_EXECUTE };
+    twal_txn_participants everybody = TWAL_TXN_PARTICIPANTS_INIT;
+    everybody.execute = everybody.compensate = everybody.commit = everybody.abort = everybody.rollback = work;
 
     if (twal_open(argc > 1 ? argv[1] : "orders", NULL, &log))
         return failed("open");
-    if (twal_txn_recover(log, NULL, &txn)) /* what the last run has left is there again */
+    if (twal_txn_recover(log, NULL, &txn) || twal_txn_resume(txn, &everybody, NULL, NULL)) /* what the last run left */
         return failed("recover");
 
-    steps[0].index = steps[0].action = CHARGE;
-    steps[0].payload = refund;
-    steps[0].payload_len = strlen(refund);
-    steps[1].index = steps[1].action = SHIP;
+    steps[0].index = CHARGE;
+    steps[0].payload = "refund 12 EUR"; /* what it needs to be undone */
+    steps[0].payload_len = strlen(steps[0].payload);
+    steps[1].index = SHIP;
     steps[1].depends_on = charged; /* not before it is paid */
     steps[1].depends_on_count = 1;
     saga.steps = steps;
     saga.step_count = 2;
     saga.flags = TWAL_SAGA_START;
-    if (twal_saga_create(txn, &saga, &order, NULL)) /* from here on it is done, or undone, whatever happens */
+    if (twal_saga_create(txn, &saga, &now.id, NULL)) /* from here on it is done, or undone, whatever happens */
         return failed("create");
-    if (twal_txn_resume(txn, &participants, NULL, &resumed))
-        return failed("resume");
-    printf("order %llu, and %llu finished\n", (unsigned long long)order, (unsigned long long)resumed.finished);
-    twal_txn_close(txn);
+    for (now.step = CHARGE; now.step <= SHIP; now.step++)
+        if (twal_saga_token(txn, now.id, now.step, now.direction, now.token) || work(NULL, &now, NULL) != TWAL_DONE ||
+            twal_saga_step_succeeded(txn, now.id, now.step, 0, NULL))
+            return failed("step");
+    if (twal_saga_completed(txn, now.id, 0, NULL) || twal_txn_close(txn))
+        return failed("end");
     return twal_close(log) ? failed("close") : 0;
 }

@@ -63,6 +63,11 @@ impl Log {
         self.inner.kept.managed.store(false, Ordering::Release);
     }
 
+    /// From here on nothing is released; `u64::MAX`: nobody has asked for that.
+    pub(crate) fn hold_seq(&self) -> u64 {
+        self.inner.kept.asked.hold_seq()
+    }
+
     /// Nothing from `seq` on is released from now on.
     pub(crate) fn hold(&self, seq: u64) {
         self.inner.kept.asked.hold(seq);

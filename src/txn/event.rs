@@ -252,6 +252,11 @@ impl Event {
         matches!(self.kind(), 0x01 | 0x03 | 0x06 | 0x10 | 0x12 | 0x14 | 0x16 | 0x18 | CHECKPOINT)
     }
 
+    /// The operation is finished with it: what took part in it may forget it, once that is durable.
+    pub fn ends(&self) -> bool {
+        matches!(self.kind(), 0x09 | 0x0A | 0x0B | 0x15 | 0x17 | 0x19)
+    }
+
     /// The record: its type and its payload, in the place of what `out` held.
     pub fn encode(&self, out: &mut Vec<u8>) -> u16 {
         out.clear();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use twal::disk::sim::{CallKind, Keep};
 use twal::txn::{Manager, ManagerOptions, SagaSpec, Status, TransactionState};
-use twal::{Code, Durability, Entry, How, Log};
+use twal::{Code, CompactOptions, Durability, Entry, How, Log};
 
 use super::live::{spec, step};
 use super::machine::Machine;
@@ -210,6 +210,23 @@ fn what_is_needed_is_held() {
     }
 }
 
+/// Who recovers has asked for no record to go, the program's own least of all; later checkpoints release, as they are told.
+#[test]
+fn a_recovery_releases_nothing() {
+    let mut machine = Machine::new(76, Durability::Sync);
+    machine.options.max_retained_segments = 1;
+    machine.managed = ManagerOptions::default();
+    let log = machine.try_open().unwrap();
+    fill_up_to_segment(&log, 6);
+    let (manager, _) = Manager::recover(&log, &machine.managed).unwrap();
+    assert_eq!((log.first_seq(), manager.counts().unwrap().checkpoints), (1, 1));
+    drop((manager, log));
+    let (log, manager, _) = machine.power_cut();
+    assert_eq!(log.first_seq(), 1);
+    manager.checkpoint().unwrap();
+    assert!(log.first_seq() > 1);
+}
+
 /// A checkpoint that is not durable releases nothing: power is cut in each step of writing one.
 #[test]
 fn a_crash_at_every_step_of_a_checkpoint() {
@@ -306,6 +323,46 @@ fn a_checkpoint_that_does_not_fit_is_tried_again() {
     assert_eq!((counts.checkpoints, counts.checkpoints_failed), (2, 1), "it fits again");
     let too_big = manager.saga_create(&spec(vec![big_step(1, 8000)]));
     assert_eq!(too_big.map_err(|error| error.code), Err(Code::TooBig), "never, whatever finishes");
+}
+
+/// Damage, or no room for the first checkpoint: the program can still trim, but not what an earlier manager needs.
+#[test]
+fn a_failed_recovery_leaves_trims_as_they_were() {
+    let begin = || {
+        let mut machine = Machine::new(80, Durability::Sync);
+        machine.options.max_retained_segments = 1;
+        let log = machine.try_open().unwrap();
+        fill_up_to_segment(&log, 4);
+        (machine, log)
+    };
+    let check_trims = |log: &Log| {
+        log.trim(log.last_seq()).unwrap();
+        assert!(log.first_seq() > 8);
+    };
+    let (machine, log) = begin();
+    let everything = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    assert_eq!(log.compact(&everything, &mut |asked| asked.record.seq != 2).unwrap().records_purged, 1);
+    let refused = Manager::recover(&log, &machine.managed).err().unwrap();
+    assert_eq!((refused.code, refused.seq), (Code::Corrupt, 2));
+    check_trims(&log);
+
+    let (machine, log) = begin();
+    machine.disk.fail_from(Some(CallKind::Read), 0, 5);
+    assert_eq!(Manager::recover(&log, &machine.managed).err().map(|error| error.code), Some(Code::Io));
+    machine.disk.clear_faults();
+    check_trims(&log);
+
+    let (machine, log) = begin();
+    let (manager, _) = Manager::recover(&log, &machine.managed).unwrap();
+    let needed_seq = log.last_seq();
+    drop(manager);
+    fill_up_to_segment(&log, 8);
+    machine.disk.fail_from(Some(CallKind::Read), 0, 5);
+    assert_eq!(Manager::recover(&log, &machine.managed).err().map(|error| error.code), Some(Code::Io));
+    machine.disk.clear_faults();
+    check_trims(&log);
+    assert!(log.first_seq() <= needed_seq);
+    assert_eq!(Manager::recover(&log, &machine.managed).unwrap().1.from_seq, needed_seq);
 }
 
 /// Events without the checkpoint that stands for what was released in front of them: some may be missing.

@@ -5,7 +5,7 @@ use twal::txn::{Action, Direction, Event, Family, Manager, SagaSpec, SagaState, 
 use twal::{Code, Durability, Entry, How};
 
 use super::machine::Machine;
-use super::{name, transaction};
+use super::{name, saga, transaction};
 
 pub fn step(index: u32, depends_on: &[u32]) -> Step {
     Step { index, action: 7, depends_on: depends_on.to_vec(), payload: vec![1, 2, 3] }
@@ -233,4 +233,57 @@ fn many_threads_and_one_table() {
     lives.retain(|life| life.2);
     assert_eq!(left, lives);
     log.close().unwrap();
+}
+
+/// Who is told of an end forgets the operation's tokens: no crash takes that back, though nobody waited for the event.
+#[test]
+fn an_end_that_is_shown_is_durable() {
+    const SAGA_ENDS: [(&str, &str); 3] = [("N +1 E s1", "D"), ("N +1 E s1 C u1", "U"), ("N +1 E", "A")];
+    const TRANSACTION_ENDS: [(&str, &str); 3] = [("N +1 P v1 C", "D"), ("N +1 P n1 A", "B"), ("N +1 P v1 C D R", "S")];
+    type Question = fn(&Manager, Family) -> bool;
+    const QUESTIONS: [Question; 5] = [
+        |manager, family| match family {
+            Family::Saga => manager.saga_status(1).unwrap() == Status::Finished,
+            Family::Transaction => manager.transaction_status(1).unwrap() == Status::Finished,
+        },
+        |manager, family| match family {
+            Family::Saga => manager.saga(1).unwrap().is_none(),
+            Family::Transaction => manager.transaction(1).unwrap().is_none_or(|found| found.state().is_finished()),
+        },
+        |manager, _| manager.active().unwrap().is_empty(),
+        |manager, _| manager.active_after((Family::Saga, 0)).unwrap().is_none(),
+        |manager, family| match family {
+            Family::Saga => manager.append(&saga(1, "s1"), Some(false)).unwrap_err().code == Code::State,
+            Family::Transaction => manager.append(&transaction(1, "P"), Some(false)).unwrap_err().code == Code::State,
+        },
+    ];
+    let sagas = SAGA_ENDS.map(|(before, end)| (Family::Saga, saga(1, before), saga(1, end)));
+    let transactions =
+        TRANSACTION_ENDS.map(|(before, end)| (Family::Transaction, transaction(1, before), transaction(1, end)));
+    for (family, before, end) in sagas.into_iter().chain(transactions) {
+        for (at, question) in QUESTIONS.iter().enumerate() {
+            let machine = Machine::new(9, Durability::Group);
+            let (log, manager, _) = machine.recover();
+            manager.append(&before, Some(true)).unwrap();
+            let seq = manager.append(&end, None).unwrap();
+            assert!(log.durable_seq() < seq, "nobody waited for it");
+            assert_eq!(machine.fork_after_cut().recover().2.unfinished.len(), 1, "so it can be taken back");
+            assert!(question(&manager, family), "question {at}: {end:?}");
+            let (_log, after, found) = machine.fork_after_cut().recover();
+            assert_eq!(found.unfinished, [], "question {at}: {end:?}");
+            assert!(question(&after, family));
+        }
+    }
+}
+
+/// What is going on is told without a flush, whatever else has ended.
+#[test]
+fn an_end_that_is_not_shown_is_not_waited_for() {
+    let machine = Machine::new(10, Durability::Group);
+    let (log, manager, _) = machine.recover();
+    manager.append(&saga(1, "N +1 E"), None).unwrap();
+    manager.append(&saga(2, "N +1 E"), None).unwrap();
+    let seq = manager.append(&saga(1, "s1 D"), None).unwrap();
+    assert_eq!(manager.saga_status(2).unwrap(), Status::Active(SagaState::Executing));
+    assert!(manager.saga(2).unwrap().is_some() && log.durable_seq() < seq);
 }

@@ -9,6 +9,7 @@ mod compaction;
 mod compaction_failures;
 mod crashes;
 mod failures;
+mod holes;
 mod import;
 mod live;
 mod machine;

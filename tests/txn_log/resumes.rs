@@ -9,7 +9,7 @@ use twal::txn::{
     Action, Direction, Manager, Outcome, Participants, ResumeOptions, SagaState, ShardAction, Status, StepAction,
     TransactionState,
 };
-use twal::{Code, Durability};
+use twal::{Code, Durability, Log};
 
 use super::live::{spec, step};
 use super::machine::Machine;
@@ -52,6 +52,12 @@ fn prepare(manager: &Manager) {
     for (id, words, _) in TRANSACTIONS {
         manager.append(&transaction(id, words), Some(true)).unwrap();
     }
+}
+
+/// Another manager of the same open log, which finds what this one leaves.
+fn next_manager(machine: &Machine, log: &Log, manager: Manager) -> Manager {
+    drop(manager);
+    Manager::recover(log, &machine.managed).unwrap().0
 }
 
 /// Everything is finished but what was not begun; each effect happened once, and none that should not have.
@@ -99,6 +105,38 @@ fn everything_unfinished_is_finished() {
     }
 }
 
+/// Who is waiting for votes must not be told of an abort by a resume beside it; and a commit that a coordinator rolls back
+/// is its own, though recovery had found it unfinished.
+#[test]
+fn what_was_begun_since_the_recovery_is_left_alone() {
+    let machine = Machine::new(22, Durability::Group);
+    let (log, manager, _) = machine.recover();
+    prepare(&manager);
+    manager.append(&transaction(17, "N +1"), None).unwrap();
+    let manager = next_manager(&machine, &log, manager);
+    manager.append(&transaction(18, "N +1 +2 P v1"), None).unwrap();
+    manager.append(&saga(6, "N +1 E"), None).unwrap();
+    manager.append(&transaction(17, "A"), None).unwrap();
+    let begun = (manager.transaction(18), manager.saga(6));
+    let shards = Shards::new(answer);
+    for finished in [11, 0] {
+        let resumed = manager.resume(&shards, &ONE_THREAD).unwrap();
+        assert_eq!(resumed.finished, finished);
+        assert_eq!(resumed.left.iter().map(|left| left.operation.id).collect::<Vec<_>>(), [5], "it was never begun");
+        assert_eq!((manager.transaction(18), manager.saga(6)), begun);
+        if finished > 0 {
+            manager.transaction_rollback_start(11).unwrap();
+        }
+    }
+    assert_eq!(manager.transaction_status(11), Ok(Status::Active(TransactionState::RollingBack)));
+    assert_eq!(shards.parts(17, Direction::Abort), [1], "found, not begun then, and given up since");
+    manager.append(&transaction(18, "v2 C"), None).unwrap();
+    // The next recovery finds it with the others.
+    let manager = next_manager(&machine, &log, manager);
+    assert_eq!(manager.resume(&shards, &ONE_THREAD).unwrap().finished, 3);
+    assert_eq!((shards.parts(18, Direction::Commit).len(), shards.parts(11, Direction::Rollback).len()), (2, 3));
+}
+
 /// Power is cut, or the process killed, in the middle of each call of the disk, then again a little later.
 #[test]
 fn a_crash_at_every_step_of_the_disk() {
@@ -114,8 +152,8 @@ fn a_crash_at_every_step_of_the_disk() {
 /// False: the resume had no such step.
 fn crash_at(at: u64, stop: Stop, durability: Durability) -> bool {
     let machine = Machine::new(at, durability);
-    let (log, manager, _) = machine.recover();
-    prepare(&manager);
+    prepare(&machine.recover().1);
+    let (log, manager, _) = machine.recover_again();
     let shards = Shards::new(answer);
     machine.disk.stop_at(machine.disk.steps() + at, stop);
     let ended = manager.resume(&shards, &ONE_THREAD);
@@ -211,6 +249,7 @@ fn a_callback_that_panics_stops_the_resume() {
         let machine = Machine::with_threads(45);
         let (log, manager, _) = machine.recover();
         prepare(&manager);
+        let manager = next_manager(&machine, &log, manager);
         let mut shards = Shards::new(answer);
         shards.beside = Box::new(|call, _, _| assert_ne!(call, 4, "as intended"));
         let options = ResumeOptions { threads, ..ONE_THREAD };
@@ -227,10 +266,11 @@ fn a_callback_that_panics_stops_the_resume() {
 #[test]
 fn tries_are_bounded_and_nothing_is_given_up() {
     let machine = Machine::new(51, Durability::Sync);
-    let (_log, manager, _) = machine.recover();
+    let (log, manager, _) = machine.recover();
     manager.append(&saga(1, "N +1 +2 +3:1 E"), None).unwrap();
     manager.append(&saga(2, "N +1 E s1 C"), None).unwrap();
     manager.append(&transaction(3, "N +1 +2 P v1 v2 C"), None).unwrap();
+    let manager = next_manager(&machine, &log, manager);
     struct Stubborn<'a>(&'a Machine, Mutex<Vec<(u64, u32, u64)>>, AtomicBool);
     impl Stubborn<'_> {
         fn answer(&self, id: u64, attempt: u32, stubborn: bool) -> Outcome {
@@ -336,6 +376,7 @@ fn the_steps_of_a_level_run_at_once_and_a_level_waits_for_the_one_before() {
     let steps = [(0, vec![]), (1, vec![0]), (2, vec![10, 11, 12])];
     let steps = steps.iter().flat_map(|(level, on)| (0..3).map(move |n| step(level * 10 + n, on))).collect();
     let one = manager.saga_create(&spec(steps)).unwrap();
+    let manager = next_manager(&machine, &log, manager);
     let meeting = Meeting::default();
     let resumed = manager.resume(&meeting, &ResumeOptions { threads: 3, ..ONE_THREAD }).unwrap();
     assert_eq!((resumed.finished, resumed.calls), (1, 15));

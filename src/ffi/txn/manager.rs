@@ -23,7 +23,7 @@ use crate::txn::{Left, Manager, ManagerOptions, Recovery};
 /// What is told is in the log before anything is done about it; a decision
 /// (created, started, prepared, commit, abort, compensation and rollback begun)
 /// is durable when the call returns, in every mode of the log.  What is asked
-/// shows no decision that a crash could take back.
+/// shows no decision, and no end, that a crash could take back.
 ///
 /// Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
 /// RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.
@@ -114,9 +114,13 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 ///
 /// Every operation that was not finished is there again, as it was, with what
 /// is to be done about it: twal_txn_report_get(), twal_txn_unfinished_get() and
-/// twal_txn_resume().  A log that has no checkpoint yet gets one.  From now on
-/// until twal_close() no trim releases what the manager needs, also when the
-/// manager is closed: a program that trims recovers first.
+/// twal_txn_resume().  A log that has no checkpoint yet gets one.  That releases
+/// nothing; every later checkpoint, also an automatic one, releases the segments
+/// in front of it that nothing unfinished needs, WITH THE PROGRAM'S OWN RECORDS
+/// in them, unless options say TWAL_TXN_KEEP_RECORDS.  From now on until
+/// twal_close() no trim releases what the manager needs, also when the manager
+/// is closed: a program that trims recovers first.  A call that fails changes
+/// nothing of what a trim may release.
 ///
 ///   log      a log open for writing, also a new one
 ///   options  how to work; NULL: all defaults
@@ -135,8 +139,10 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 ///   TWAL_E_READ_ONLY    the log is open for reading only
 ///   TWAL_E_POISONED     an earlier write or flush failed
 ///   TWAL_E_BUSY         the log has a manager already
-///   TWAL_E_CORRUPT      the log is damaged, or has events that contradict each
-///                       other; twal_last_error() says where
+///   TWAL_E_CORRUPT      the log is damaged, has events that contradict each
+///                       other, or lacks records that were compacted away
+///                       behind what is left of its checkpoints: a repair has
+///                       cut off the last one; twal_last_error() says where
 ///   TWAL_E_VERSION      a record that must not be ignored, of a later release
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                       no room for the first checkpoint

@@ -51,7 +51,7 @@ pub enum twal_saga_state {
     TWAL_SAGA_FAILED = 3,
     /// Steps are undone.
     TWAL_SAGA_COMPENSATING = 4,
-    /// Completed, compensated or aborted; of what is finished nothing is kept.
+    /// Completed, compensated or aborted: nothing is kept that could say which.
     TWAL_SAGA_FINISHED = 5,
 }
 
@@ -79,7 +79,9 @@ pub enum twal_2pc_state {
     TWAL_2PC_ABORTING = 7,
     /// A commit is being undone.
     TWAL_2PC_ROLLING_BACK = 8,
-    /// Aborted, rolled back, or committed long ago; nothing more is kept.
+    /// Aborted, rolled back, or committed long ago: nothing is kept that could
+    /// say which.  A participant that asks is never answered so while it is in
+    /// doubt, if all were told before the end was.
     TWAL_2PC_FINISHED = 9,
 }
 
@@ -423,7 +425,7 @@ pub unsafe extern "C" fn twal_txn_unfinished_get(
 ///   while (twal_txn_next(txn, one.kind, one.id, &one) == TWAL_OK)
 ///       printf("%llu\n", (unsigned long long)one.id);
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

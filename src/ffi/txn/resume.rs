@@ -144,7 +144,8 @@ pub struct twal_txn_resumed {
     pub calls: u64,
     /// Those among them that were not the first try.
     pub retries: u64,
-    /// Operations that are not finished: twal_txn_left_get() tells each.
+    /// Operations that twal_txn_recover() found, or twal_import() brought, and
+    /// that are not finished: twal_txn_left_get() tells each.
     pub left: u64,
 }
 
@@ -302,17 +303,22 @@ unsafe fn options_of(options: *const twal_txn_resume_options) -> Result<ResumeOp
     })
 }
 
-/// Finishes every operation that something is to be done about.
+/// Finishes every operation that twal_txn_recover() found unfinished, or
+/// twal_import() brought, and that something is to be done about.
 ///
 /// Calls the program's functions, logs each outcome, and returns when nothing
 /// is left to do; what it tells as finished is durable.  What was never begun
 /// is left alone; so is an operation of which an action failed that cannot be
-/// passed over, or has no outcome after so many tries: ask again later.
+/// passed over, or has no outcome after so many tries: ask again later, which
+/// does what was left and nothing else.
+///
+/// What was created since twal_txn_recover() belongs to who created it, and is
+/// never touched: others may go on meanwhile.  What recovery found and the
+/// program goes on with by itself, it must not resume.
 ///
 /// It may be killed at any point: after the next twal_txn_recover() another
 /// resume goes on, and asks again, with the same token, for what it cannot know
-/// was done.  Made for the time right after recovery: an operation that another
-/// thread works on meanwhile would be worked on twice.
+/// was done.
 ///
 ///   txn           a manager
 ///   participants  who carries actions out
@@ -393,8 +399,8 @@ fn resumed_of(resumed: &Resumed) -> twal_txn_resumed {
 ///                  be set, as TWAL_TXN_OPERATION_INIT does.  Untouched on
 ///                  failure.
 ///   error_out      receives why, as TWAL_ERROR_INIT lets it; code is TWAL_OK
-///                  if the operation was not begun, or came after the resume
-///                  did.  NULL if you do not need it.  Untouched on failure.
+///                  if the operation was not begun, or was imported
+///                  meanwhile.  NULL if you do not need it.  Untouched on failure.
 ///
 /// Returns TWAL_OK, or
 ///

@@ -52,6 +52,9 @@ const _: () = assert!(size_of::<twal_saga_step_info>() == 40 && offset_of!(twal_
 
 /// Tells where a saga is.
 ///
+/// TWAL_SAGA_FINISHED is durable when it is told, whatever the flags were that
+/// its last event was told with.
+///
 ///   txn        a manager
 ///   id         the saga; any number
 ///   state_out  receives one of twal_saga_state.  Untouched on failure.
@@ -66,7 +69,7 @@ const _: () = assert!(size_of::<twal_saga_step_info>() == 40 && offset_of!(twal_
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1
@@ -109,7 +112,7 @@ pub unsafe extern "C" fn twal_saga_state_get(txn: *const twal_txn, id: u64, stat
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1
@@ -186,7 +189,7 @@ fn info_of(step: &SagaStep) -> twal_saga_step_info {
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

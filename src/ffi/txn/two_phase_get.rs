@@ -13,6 +13,9 @@ use crate::txn::{Direction, Manager, Participant, Status, Transaction, Transacti
 /// Tells where a two-phase commit is: what a participant asks that does not
 /// know its outcome.
 ///
+/// TWAL_2PC_COMMITTED and TWAL_2PC_FINISHED are durable when they are told,
+/// whatever the flags were that its last event was told with.
+///
 ///   txn        a manager
 ///   id         the two-phase commit; any number
 ///   state_out  receives one of twal_2pc_state.  Untouched on failure.
@@ -27,7 +30,7 @@ use crate::txn::{Direction, Manager, Participant, Status, Transaction, Transacti
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1
@@ -81,7 +84,7 @@ fn status_of(manager: &Manager, id: u64) -> Result<Status<TransactionState>> {
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
-/// Blocks:  on the device, if a decision is just being made durable.
+/// Blocks:  on the device, if a decision, or an end that is shown, is not durable.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

@@ -104,10 +104,10 @@ impl Manager {
             let state = guard.as_mut().expect("just taken");
             let events = build(state)?;
             if let Err(error) = self.admit(state, &events) {
-                let decided_seq = state.decided_seq;
+                let shown_seq = state.decided_seq.max(state.ended_seq);
                 drop(guard);
-                // The reason may be a decision that is not durable yet.
-                self.wait_decided(decided_seq)?;
+                // The reason may be a decision, or an end, that is not durable yet.
+                self.wait_shown(shown_seq)?;
                 return Err(error);
             }
             let payloads = Payloads::of(&events);
@@ -143,6 +143,12 @@ impl Manager {
             state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");
             if event.must_be_durable() {
                 state.decided_seq = seq;
+            }
+            if event.ends() {
+                state.ended_seq = seq;
+                if let Some(operation) = event.operation() {
+                    state.to_resume.remove(&operation);
+                }
             }
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),

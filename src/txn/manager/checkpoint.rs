@@ -30,6 +30,11 @@ impl Manager {
         self.checkpoint_in_turn()
     }
 
+    /// A recovery's own.  It releases nothing: who opens a log to see what is in it has not asked for its records to go.
+    pub(super) fn write_first_checkpoint(&self) -> Result<u64> {
+        Ok(self.write_durable()?.0)
+    }
+
     /// The thread whose event is the last of an interval writes the checkpoint, when its own call is done: whoever
     /// makes the work does it.  One that fails is tried again
     /// half an interval later, and is nobody's error; what stops the log stops the next call anyway.
@@ -63,6 +68,15 @@ impl Manager {
 
     /// The steps of the table in `manager/mod.rs`.
     fn checkpoint_in_turn(&self) -> Result<u64> {
+        let (seq, needed_seq) = self.write_durable()?;
+        if !self.inner.options.keep_records {
+            self.inner.log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;
+        }
+        Ok(seq)
+    }
+
+    /// All of them but the last.  The checkpoint's number, and that of the oldest record that is needed.
+    fn write_durable(&self) -> Result<(u64, u64)> {
         let (seq, needed_seq) = self.append_checkpoint()?;
         let log = &self.inner.log;
         log.sync(seq)?;
@@ -70,10 +84,7 @@ impl Manager {
         // Release: whoever does not find an older one any more finds this number (`compact.rs`).
         self.inner.compactor.checkpoint_seq.store(seq, Ordering::Release);
         log.hold(needed_seq);
-        if !self.inner.options.keep_records {
-            log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;
-        }
-        Ok(seq)
+        Ok((seq, needed_seq))
     }
 
     /// Its number, and that of the oldest record that is needed once it is durable.

@@ -14,7 +14,7 @@ use crate::base::bytes::usize_of;
 use crate::base::Result;
 use crate::interchange::Reader;
 use crate::txn::interchange::import::{import, Import, Imported, Sink};
-use crate::txn::{Event, Family};
+use crate::txn::{Event, Family, Status};
 
 impl Manager {
     /// Appends the events of the files that `open` opens, twice, with their timestamps and new numbers; tells each
@@ -63,6 +63,13 @@ impl Sink for Into<'_> {
         let events: Vec<Event> = events.iter().map(|imported| imported.event.clone()).collect();
         let appended = self.manager.append_stamped(|_| Ok(events.clone()), Some(&stamps))?;
         self.is_due |= appended.due;
+        let state = &mut *self.manager.lock()?;
+        let active = |&(family, id): &(Family, u64)| match family {
+            Family::Saga => state.table.saga(id).is_some(),
+            Family::Transaction => matches!(state.table.transaction_status(id), Status::Active(_)),
+        };
+        // Whoever ran them, nobody does here.
+        state.to_resume.extend(events.iter().filter_map(Event::operation).filter(active));
         Ok(appended.first_seq)
     }
 

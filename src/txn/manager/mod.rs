@@ -14,7 +14,9 @@
 //!
 //! Whoever is told something by the manager, a refusal included, is told nothing that a crash may take back and that
 //! somebody may act on: a decision that another thread appended and that is not durable yet is waited for
-//! (`query.rs`).  Else a participant could be told of an abort that recovery turns into a commit.
+//! (`query.rs`).  Else a participant could be told of an abort that recovery turns into a commit.  An end is no decision, and
+//! nobody waits for it but who is shown it: a participant that hears of it forgets the operation's tokens, and must not
+//! be asked for the same again.
 //!
 //! A checkpoint (`checkpoint.rs`):
 //!
@@ -23,7 +25,7 @@
 //! | 1. the table is appended as one record, under the lock | the checkpoint before counts, or the log's beginning |
 //! | 2. that is made durable | from here on recovery begins at it |
 //! | 3. the hold rises to the oldest record that is still needed | the same: holds are in memory |
-//! | 4. what lies below is released | some segments are released, some not yet |
+//! | 4. what lies below is released, unless it is a recovery's | some segments are released, some not yet |
 //!
 //! Recovery (`recover.rs`) begins at the last checkpoint and never before it: of what lies in front of it, some may have
 //! been released or dropped.
@@ -37,11 +39,13 @@ mod query;
 mod recover;
 mod streams;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::event::CHECKPOINT_SHORT;
 use super::limits::STATE_BYTES_DEFAULT;
-use super::{snapshot, Table};
+use super::plan::plan;
+use super::{snapshot, Family, Table};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::log::Log;
@@ -127,6 +131,10 @@ pub(super) struct State {
     pub(super) table: Table,
     /// Number of the last decision that was appended, or of the last checkpoint.
     decided_seq: u64,
+    /// Number of the last event that was appended and ended an operation.
+    ended_seq: u64,
+    /// Operations that nobody runs: recovery found them unfinished, or an import brought them, and they are not ended.
+    to_resume: BTreeSet<(Family, u64)>,
     /// Events since the last checkpoint.
     since_checkpoint: u64,
 }
@@ -141,11 +149,12 @@ impl Drop for Inner {
 impl Manager {
     /// A manager of a log that it has claimed; `table` is what its records say.
     fn new(log: &Log, options: ManagerOptions, state_max: usize, table: Table) -> Manager {
+        let to_resume = plan(&table).iter().map(|one| (one.family, one.id)).collect();
         let inner = Inner {
             log: log.clone(),
             options,
             state_max,
-            state: Mutex::new(State { table, decided_seq: 0, since_checkpoint: 0 }),
+            state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, to_resume, since_checkpoint: 0 }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
             resuming: Mutex::new(()),

@@ -1,4 +1,4 @@
-//! What a manager tells.  No answer shows a decision that is not durable: see the head of `manager/mod.rs`.
+//! What a manager tells.  No answer shows a decision, or an end, that is not durable: see the head of `manager/mod.rs`.
 
 use super::{Manager, State};
 use crate::base::bytes::len_u64;
@@ -56,7 +56,7 @@ impl Manager {
     /// # Errors
     /// Poisoned, Closed, Io: the log takes nothing more.
     pub fn saga_status(&self, id: u64) -> Result<Status<SagaState>> {
-        self.look(|state| state.table.saga_status(id))
+        self.look_at_ends(|state| state.table.saga_status(id), |status| *status == Status::Finished)
     }
 
     /// Where a transaction is.
@@ -64,7 +64,7 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn transaction_status(&self, id: u64) -> Result<Status<TransactionState>> {
-        self.look(|state| state.table.transaction_status(id))
+        self.look_at_ends(|state| state.table.transaction_status(id), |status| *status == Status::Finished)
     }
 
     /// A saga that is not finished, with its steps.
@@ -72,7 +72,7 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn saga(&self, id: u64) -> Result<Option<Saga>> {
-        self.look(|state| state.table.saga(id).cloned())
+        self.look_at_ends(|state| state.table.saga(id).cloned(), Option::is_none)
     }
 
     /// A transaction that is not finished, or a committed one that is remembered, with its participants.
@@ -80,7 +80,8 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn transaction(&self, id: u64) -> Result<Option<Transaction>> {
-        self.look(|state| state.table.transaction(id).cloned())
+        let has_ended = |found: &Option<Transaction>| found.as_ref().is_none_or(|found| found.state().is_finished());
+        self.look_at_ends(|state| state.table.transaction(id).cloned(), has_ended)
     }
 
     /// Every operation that is not finished, as it is now: sagas, then transactions, by id.
@@ -88,7 +89,18 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn active(&self) -> Result<Vec<Unfinished>> {
-        self.look(|state| plan(&state.table))
+        // What is missing in it has ended.
+        self.look_at_ends(|state| plan(&state.table), |_| true)
+    }
+
+    /// Those of them that recovery found, or an import brought, and nobody runs.
+    pub(in crate::txn) fn to_resume(&self) -> Result<Vec<Unfinished>> {
+        let nobodys = |state: &State| {
+            let mut all = plan(&state.table);
+            all.retain(|one| state.to_resume.contains(&(one.family, one.id)));
+            all
+        };
+        self.look_at_ends(nobodys, |_| true)
     }
 
     /// The first of them that comes after this one, for who goes through them one by one; (Saga, 0): the very first.
@@ -96,7 +108,7 @@ impl Manager {
     /// # Errors
     /// As [`Manager::saga_status`].
     pub fn active_after(&self, after: (Family, u64)) -> Result<Option<Unfinished>> {
-        self.look(|state| next_after(&state.table, after))
+        self.look_at_ends(|state| next_after(&state.table, after), |_| true)
     }
 
     /// What was counted.
@@ -142,18 +154,25 @@ impl Manager {
     }
 
     pub(in crate::txn) fn look<T>(&self, at: impl FnOnce(&State) -> T) -> Result<T> {
+        self.look_at_ends(at, |_| false)
+    }
+
+    /// The same; where what is seen shows that an operation has ended, that is durable, too.
+    fn look_at_ends<T>(&self, at: impl FnOnce(&State) -> T, shows_end: impl FnOnce(&T) -> bool) -> Result<T> {
         let state = self.lock()?;
-        let (seen, decided_seq) = (at(&state), state.decided_seq);
+        let seen = at(&state);
+        let ended_seq = if shows_end(&seen) { state.ended_seq } else { 0 };
+        let shown_seq = state.decided_seq.max(ended_seq);
         drop(state);
-        self.wait_decided(decided_seq)?;
+        self.wait_shown(shown_seq)?;
         Ok(seen)
     }
 
-    /// Waits until the last decision is durable: its own caller is about to make it so.
-    pub(super) fn wait_decided(&self, decided_seq: u64) -> Result<()> {
-        if self.inner.log.durable_seq() >= decided_seq {
+    /// Makes durable what an answer shows.  Of a decision its own caller is about to; of an end perhaps nobody.
+    pub(super) fn wait_shown(&self, shown_seq: u64) -> Result<()> {
+        if self.inner.log.durable_seq() >= shown_seq {
             return Ok(());
         }
-        self.inner.log.sync(decided_seq)
+        self.inner.log.sync(shown_seq)
     }
 }

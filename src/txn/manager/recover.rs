@@ -26,17 +26,24 @@ pub struct Recovery {
 
 impl Manager {
     /// Reads the log from its last checkpoint on, and gives its transactions a manager.  A log without a checkpoint gets
-    /// one now.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
-    /// a program that trims recovers first.
+    /// one now, which releases nothing; the later ones do, unless the options say to keep records.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
+    /// a program that trims recovers first.  One that fails changes nothing of that.
     ///
     /// # Errors
-    /// Busy: the log has a manager.  Corrupt: damage, or events that are not legal; its `seq` says where.  Version:
+    /// Busy: the log has a manager.  Corrupt: damage, events that are not legal, or records that a compaction took
+    /// and no checkpoint stands for: it was lost in a repair, or the program compacted before the log had a manager;
+    /// its `seq` says where.  Version:
     /// a record that must not be ignored, of a later release.  Inval: the log's records are too small for a
     /// checkpoint.  ReadOnly, Poisoned, Closed, Io: as an append's.
     pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
         let state_max = state_max(log)?;
         log.claim()?;
-        let rebuilt = rebuild(log).inspect_err(|_| log.unclaim())?;
+        // What fails leaves trims as they were, and before the claim is another's.
+        let held_seq = log.hold_seq();
+        let rebuilt = rebuild(log).inspect_err(|_| {
+            log.hold(held_seq);
+            log.unclaim();
+        })?;
         let found = Recovery {
             from_seq: rebuilt.from_seq,
             records_replayed: rebuilt.rebuild.replayed,
@@ -56,7 +63,8 @@ impl Manager {
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
-            manager.checkpoint()?;
+            // There may be room for it when the program has trimmed.
+            manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
         manager.inner.compactor.begin();
         log.recovered();
@@ -118,9 +126,14 @@ fn read(log: &Log) -> Result<Rebuilt> {
         }
         rebuild.record(record.seq, record.kind, record.data).map_err(Error::from)
     })?;
+    if next_seq <= last_seq {
+        hole.get_or_insert(next_seq);
+    }
     // A manager compacts only in front of a checkpoint.  If that was cut off by a repair, an older one, or none, is left,
     // and what happened behind it is not all there: operations could come back to life, and ids be given a second time.
-    if let Some(seq) = hole.filter(|_| checkpoint_seq.is_some() || rebuild.replayed > 0) {
+    // Where nothing at all is left of them, the log looks as one that never had any and that its program compacted:
+    // that one is refused, too.
+    if let Some(seq) = hole {
         let text = "records are missing from here on, and no checkpoint behind them stands for what they said";
         return Err(in_segment(log, Error::new(Code::Corrupt, text).about_seq(seq)));
     }

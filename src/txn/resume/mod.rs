@@ -108,7 +108,7 @@ pub struct Resumed {
     pub calls: u64,
     /// Those among them that were not the first try.
     pub retries: u64,
-    /// Operations that are not finished, by kind and id.
+    /// Operations that nobody runs and that are not finished, by kind and id.
     pub left: Vec<Left>,
 }
 
@@ -117,6 +117,6 @@ pub struct Resumed {
 pub struct Left {
     /// As it is now.
     pub operation: Unfinished,
-    /// Why; None: it was not begun, or came after the resume did.
+    /// Why; None: it was not begun, or was imported meanwhile.
     pub error: Option<Error>,
 }

@@ -27,9 +27,10 @@ struct Resume<'a> {
 }
 
 impl Manager {
-    /// Finishes every operation that something is to be done about, as far as `participants` let it, and returns when
-    /// nothing is left to do.  What it reports as finished is durable.  Made for the time right after recovery: an
-    /// operation that another thread works on meanwhile would be worked on twice.
+    /// Finishes every operation that recovery found unfinished, or an import brought, and something is to be done about,
+    /// as far as `participants` let it, and returns when nothing is left to do; also what an earlier one left.  What it
+    /// reports as finished is durable.  What was begun since the recovery is whose who began it: a resume beside it
+    /// would abort a transaction that is waiting for its votes.
     ///
     /// # Errors
     /// Busy: another resume runs.  Io, Poisoned, Closed: the log takes nothing more; recover and resume again.
@@ -42,7 +43,7 @@ impl Manager {
         };
         let or = |value, default| if value == 0 { default } else { value };
         let mut board = Board::default();
-        for unfinished in self.active()?.iter().filter(|unfinished| unfinished.action != Action::None) {
+        for unfinished in self.to_resume()?.iter().filter(|unfinished| unfinished.action != Action::None) {
             let key = (unfinished.family, unfinished.id);
             board.operations.insert(key, Operation::default());
             board.ready.push_back(Job::Look(key));
@@ -73,7 +74,7 @@ impl Manager {
             return Err(error);
         }
         self.inner.log.sync(0)?;
-        let left = self.active()?.into_iter().map(|operation| {
+        let left = self.to_resume()?.into_iter().map(|operation| {
             let resumed = board.operations.get_mut(&(operation.family, operation.id));
             Left { operation, error: resumed.and_then(|resumed| resumed.given_up.take()) }
         });
