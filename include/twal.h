@@ -2767,7 +2767,9 @@ typedef struct twal_v26_exported {
      */
     uint64_t tags;
     /**
-     * Left out: records of operations whose beginning is not in the log.
+     * Left out: records of operations whose beginning is not in what is
+     * exported: it was released, or compacted, which takes finished operations
+     * away from the front.
      */
     uint64_t headless;
     /**
@@ -5925,8 +5927,8 @@ int twal_import(twal_txn *txn,
  * Records keep their numbers and timestamps.  What is durable when it begins
  * is written.  The files are there when all of them are whole and durable:
  * after a crash, all or none.  What the layout cannot hold (the program's own
- * records, streams, what steps depend on) is refused, or with
- * TWAL_V26_LEAVE_OUT left out and counted.
+ * records, streams, what steps depend on, operations without their beginning)
+ * is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
  *
  *   log       an open log, also a read-only one
  *   dir       the directory, which is made if it is missing, and must hold no

@@ -8,6 +8,7 @@
 mod compaction;
 mod compaction_failures;
 mod crashes;
+mod export;
 mod failures;
 mod import;
 mod live;
