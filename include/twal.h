@@ -2498,7 +2498,7 @@ typedef struct twal_tombstone_info {
 } twal_tombstone_info;
 
 /**
- * The purge of a stream.
+ * The last purge of a stream.
  */
 typedef struct twal_purge_info {
     /**
@@ -5631,7 +5631,9 @@ int twal_tombstone(twal_txn *txn,
  * Drops what the program has written to a stream with old timestamps.
  *
  * As twal_tombstone() of the records in front of this one whose timestamp is
- * below before.  The latest before of a stream counts.
+ * below before.  Earlier purges of the stream stand, too; one whose before is
+ * not above this one's is forgotten, because this one drops all that it drops.
+ * At most 64 of a stream stand.
  *
  *   txn      a manager
  *   stream   the stream
@@ -5642,7 +5644,8 @@ int twal_tombstone(twal_txn *txn,
  *   seq_out  receives the purge's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_tombstone() returns.
+ * Returns what twal_tombstone() returns; TWAL_E_TOOBIG: 64 purges of the stream
+ * have later times than this one.
  *
  * Blocks:  on the device, if it is to be durable.
  * Threads: any.
@@ -5719,7 +5722,7 @@ int twal_tombstone_get(const twal_txn *txn,
                        twal_tombstone_info *info_out);
 
 /**
- * Tells the purge of a stream: the latest one that counts.
+ * Tells the purge of a stream: the last one.
  *
  *   txn       a manager
  *   stream    the stream

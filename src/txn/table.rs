@@ -198,7 +198,7 @@ impl Table {
         }
     }
 
-    /// A table of those operations only that the events are about.
+    /// A table of those operations, and of the streams if there are any, that the events are about.
     fn excerpt(&self, events: &[Event]) -> Table {
         let mut excerpt = Table {
             saga_highest: self.saga_highest,
@@ -206,6 +206,9 @@ impl Table {
             through_seq: self.through_seq,
             ..Table::new()
         };
+        if events.iter().any(|event| matches!(event, Event::Stream(..))) {
+            excerpt.streams = self.streams.clone();
+        }
         for (family, id) in events.iter().filter_map(Event::operation) {
             match family {
                 Family::Saga => excerpt.sagas.extend(self.sagas.get(&id).map(|saga| (id, saga.clone()))),
@@ -234,7 +237,7 @@ impl Table {
                 Some(transaction) => transaction.check(happened, rules),
                 None => Err(self.absent(Family::Transaction, *id)),
             },
-            Event::Stream(_, happened) => happened.check(),
+            Event::Stream(stream, happened) => self.streams.check(*stream, happened),
             Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
         };
         checked.map_err(|reason| self.refusal(event, reason))
