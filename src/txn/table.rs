@@ -178,16 +178,19 @@ impl Table {
     /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
     pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
+        // Legal first: whoever is told that there is no room may make some, and must not for what is refused anyway.
+        if let [event] = events {
+            self.check_one(event, rules)?;
+        } else {
+            let mut scratch = self.excerpt(events);
+            events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))?;
+        }
         let grows = events.iter().map(|event| self.growth(event)).sum::<usize>();
         let over = self.state_len + grows > state_max;
-        if let Some(event) = events.iter().find(|event| over && self.growth(event) > 0) {
-            return Err(self.refusal(event, Reason::Full));
+        match events.iter().find(|event| over && self.growth(event) > 0) {
+            Some(event) => Err(self.refusal(event, Reason::Full)),
+            None => Ok(()),
         }
-        if let [event] = events {
-            return self.check_one(event, rules);
-        }
-        let mut scratch = self.excerpt(events);
-        events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))
     }
 
     /// How many bytes an event adds to the state, at most.

@@ -14,6 +14,7 @@ mod import;
 mod live;
 mod machine;
 mod resumes;
+mod room;
 mod shards;
 mod tables;
 #[path = "../txn/words.rs"]
