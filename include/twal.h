@@ -2773,7 +2773,7 @@ typedef struct twal_tombstone_info {
 } twal_tombstone_info;
 
 /**
- * The purge of a stream.
+ * The last purge of a stream.
  */
 typedef struct twal_purge_info {
     /**
@@ -3042,7 +3042,9 @@ typedef struct twal_v26_exported {
      */
     uint64_t tags;
     /**
-     * Left out: records of operations whose beginning is not in the log.
+     * Left out: records of operations whose beginning is not in what is
+     * exported: it was released, or compacted, which takes finished operations
+     * away from the front.
      */
     uint64_t headless;
     /**
@@ -6263,12 +6265,14 @@ int twal_txn_left_get(const twal_txn *txn,
  *
  *   TWAL_E_INVAL     txn is NULL, name is NULL and name_len is not 0, or flags
  *                    has unknown bits or both
- *   TWAL_E_TOOBIG    name_len is above 255
+ *   TWAL_E_TOOBIG    name_len is above 255; or what is said of streams has
+ *                    half of the room for all state, and takes it: waiting
+ *                    does not help
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_AGAIN     the state of all operations and streams takes all the
- *                    room that it may have
+ *                    room that it may have, until an operation finishes
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                    no room
  *   TWAL_E_IO        a write or flush failed
@@ -6292,7 +6296,9 @@ int twal_tombstone(twal_txn *txn,
  * Drops what the program has written to a stream with old timestamps.
  *
  * As twal_tombstone() of the records in front of this one whose timestamp is
- * below before.  The latest before of a stream counts.
+ * below before.  Earlier purges of the stream stand, too; one whose before is
+ * not above this one's is forgotten, because this one drops all that it drops.
+ * At most 64 of a stream stand.
  *
  *   txn      a manager
  *   stream   the stream
@@ -6303,7 +6309,8 @@ int twal_tombstone(twal_txn *txn,
  *   seq_out  receives the purge's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_tombstone() returns.
+ * Returns what twal_tombstone() returns; TWAL_E_TOOBIG: 64 purges of the stream
+ * have later times than this one.
  *
  * Blocks:  on the device, if it is to be durable.
  * Threads: any.
@@ -6380,7 +6387,7 @@ int twal_tombstone_get(const twal_txn *txn,
                        twal_tombstone_info *info_out);
 
 /**
- * Tells the purge of a stream: the latest one that counts.
+ * Tells the purge of a stream: the last one.
  *
  *   txn       a manager
  *   stream    the stream
@@ -6588,8 +6595,8 @@ int twal_import(twal_txn *txn,
  * Records keep their numbers and timestamps.  What is durable when it begins
  * is written.  The files are there when all of them are whole and durable:
  * after a crash, all or none.  What the layout cannot hold (the program's own
- * records, streams, what steps depend on) is refused, or with
- * TWAL_V26_LEAVE_OUT left out and counted.
+ * records, streams, what steps depend on, operations without their beginning)
+ * is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
  *
  *   log       an open log, also a read-only one
  *   dir       the directory, which is made if it is missing, and must hold no

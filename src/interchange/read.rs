@@ -327,7 +327,7 @@ fn misplaced(header: &FileHeader, number: u64, before: Option<u64>, name: &str) 
         _ if segment != number => format!("{name} holds file {segment}"),
         // The first there is: number 0 or 1, or one that says that it is the first.
         None if previous == 0 => return None,
-        None if previous + 1 == number => format!("files are missing before {name}"),
+        None if previous.checked_add(1) == Some(number) => format!("files are missing before {name}"),
         Some(before) if previous == before => return None,
         _ => format!("{name} says that file {previous} is before it"),
     };

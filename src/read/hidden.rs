@@ -16,12 +16,12 @@ pub struct Hidden {
 }
 
 /// What is dropped of one stream: each rule alone is enough.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Dropped {
     /// Records with a lower number.
     below_seq: u64,
     /// Records with a lower timestamp, of those with a number below the second.
-    before: Option<(i64, u64)>,
+    before: Vec<(i64, u64)>,
 }
 
 impl Hidden {
@@ -37,9 +37,9 @@ impl Hidden {
     }
 
     /// Hides the records of `stream` with a timestamp below `before`, of those with a number below
-    /// `below_seq`; in the place of an earlier such rule for the stream.
+    /// `below_seq`.  Each such rule of a stream costs the reader of its records a comparison.
     pub fn hide_before(&mut self, stream: u64, before: i64, below_seq: u64) {
-        self.streams.entry(stream).or_default().before = Some((before, below_seq));
+        self.streams.entry(stream).or_default().before.push((before, below_seq));
     }
 
     /// Whether nothing is hidden.
@@ -53,8 +53,8 @@ impl Hidden {
             return false;
         }
         self.streams.get(&record.stream).is_some_and(|dropped| {
-            let old = |(before, below_seq)| record.timestamp < before && record.seq < below_seq;
-            record.seq < dropped.below_seq || dropped.before.is_some_and(old)
+            let old = |&(before, below_seq): &(i64, u64)| record.timestamp < before && record.seq < below_seq;
+            record.seq < dropped.below_seq || dropped.before.iter().any(old)
         })
     }
 }
@@ -72,13 +72,14 @@ mod tests {
         hidden.hide_below(7, 5);
         hidden.hide_below(7, 4); // the highest stays
         hidden.hide_before(7, 100, 8);
+        hidden.hide_before(7, 0, 10); // both stand
         hidden.hide_before(9, i64::MIN, u64::MAX);
         for kind in [0x02, 0x20, 0x00ff, 0x0100, 0xffff] {
             for stream in [0, 7, 8, 9] {
                 for seq in 1..12 {
                     for timestamp in [i64::MIN, -1, 99, 100, i64::MAX] {
                         let record = RecordHeader { kind, stream, seq, timestamp, ..RecordHeader::default() };
-                        let dropped = seq < 5 || seq < 8 && timestamp < 100;
+                        let dropped = seq < 5 || seq < 8 && timestamp < 100 || seq < 10 && timestamp < 0;
                         let expected = kind >= 0x0100 && stream == 7 && dropped;
                         assert_eq!(hidden.hides(&record), expected, "{record:?}");
                     }

@@ -16,6 +16,8 @@ pub const PARTICIPANTS_MAX: usize = 64;
 pub const ROLLBACK_TRIES_MAX: u8 = 3;
 /// Bytes of a tombstone's name.
 pub const STREAM_NAME_MAX: usize = 255;
+/// Purges of a stream that stand at once: each names an earlier time than the one before it.
+pub const PURGES_MAX: usize = 64;
 /// Committed transactions that are remembered, so that they can be rolled back; the oldest goes first.
 pub const COMMITTED_KEPT: usize = 256;
 /// Bytes of a table's state beyond which nothing new is begun.  A checkpoint is one

@@ -28,6 +28,10 @@ pub enum Reason {
     Incomplete,
     /// One of the limits of an operation, or of a name.
     Limit,
+    /// As many purges of the stream stand as may, each of an earlier time than the one before.
+    Purges,
+    /// What is said of streams takes the half of the table that is theirs.
+    Streams,
     /// The table is full: something must finish first.
     Full,
 }
@@ -46,6 +50,8 @@ impl Reason {
             Reason::Level => "another level is not done",
             Reason::Incomplete => "not everything that this needs is there",
             Reason::Limit => "a limit",
+            Reason::Purges => "as many purges of the stream stand as may: one of a later time takes their place",
+            Reason::Streams => "what is said of streams takes all of its half of the room",
             Reason::Full => "the table of operations is full",
         }
     }
@@ -70,7 +76,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         let code = match refusal.reason {
             Reason::Full => Code::Again,
-            Reason::Limit => Code::TooBig,
+            Reason::Limit | Reason::Purges | Reason::Streams => Code::TooBig,
             _ => Code::State,
         };
         let Refusal { id, state, event, reason, .. } = refusal;

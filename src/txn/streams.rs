@@ -1,17 +1,18 @@
 //! What is said of streams: tombstones, purges and applied markers.
 //!
 //! Records of a stream are the program's; what is here only says which of them
-//! have left replay, and how far something outside was applied.  Always legal in
-//! any order: the highest tombstone and the latest purge time of a stream win, of
-//! applied markers the last one.
+//! have left replay, and how far something outside was applied.  Legal in any
+//! order: the highest tombstone of a stream wins, of applied markers the last one.
 //!
 //! A tombstone and a purge drop nothing that is written behind them, whatever
-//! number or time they name: a stream that is used again begins anew.
+//! number or time they name: a stream that is used again begins anew.  So a later
+//! purge of an earlier time says something, too: both stand, until one behind
+//! them names a time as late as theirs.
 
 use std::collections::BTreeMap;
 
 use super::event::BadEvent;
-use super::limits::STREAM_NAME_MAX;
+use super::limits::{PURGES_MAX, STREAM_NAME_MAX};
 use super::snapshot::{BadSnapshot, Bytes};
 use super::Reason;
 use crate::base::bytes::*;
@@ -84,14 +85,6 @@ impl StreamEvent {
         }
     }
 
-    /// Whether it can be a record.
-    pub(super) fn check(&self) -> Result<(), Reason> {
-        match self {
-            StreamEvent::Tombstone(tombstone) if tombstone.name.len() > STREAM_NAME_MAX => Err(Reason::Limit),
-            _ => Ok(()),
-        }
-    }
-
     /// The payload behind the stream.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -149,9 +142,12 @@ impl StreamEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Streams {
     tombstones: BTreeMap<u64, Tombstone>,
-    /// With the number of the record: it drops nothing behind it.
-    purges: BTreeMap<u64, (u64, Purge)>,
+    /// With the number of the record: it drops nothing behind it.  Numbers rise and times fall: what is behind a purge
+    /// of the same time or a later one is all that the purge says.  None is empty.
+    purges: BTreeMap<u64, Vec<(u64, Purge)>>,
     applied: BTreeMap<u64, (u64, Applied)>,
+    /// Bytes of all in the state.
+    len: usize,
 }
 
 impl Streams {
@@ -160,9 +156,9 @@ impl Streams {
         self.tombstones.iter().map(|(stream, tombstone)| (*stream, tombstone))
     }
 
-    /// The purges, by stream, each with the number of its record.
-    pub fn purges(&self) -> impl ExactSizeIterator<Item = (u64, u64, &Purge)> {
-        self.purges.iter().map(|(stream, (seq, purge))| (*stream, *seq, purge))
+    /// The purges that say something, by stream, then by number, each with the number of its record.
+    pub fn purges(&self) -> impl Iterator<Item = (u64, u64, &Purge)> {
+        self.purges.iter().flat_map(|(stream, purges)| purges.iter().map(|(seq, purge)| (*stream, *seq, purge)))
     }
 
     /// The last applied markers, by stream, each with the number of its record.
@@ -180,9 +176,9 @@ impl Streams {
         self.tombstones.range(stream..).next().map(|(stream, tombstone)| (*stream, tombstone))
     }
 
-    /// The purge of a stream.
+    /// The last purge of a stream.
     pub fn purge(&self, stream: u64) -> Option<&Purge> {
-        self.purges.get(&stream).map(|(_, purge)| purge)
+        self.purges.get(&stream)?.last().map(|(_, purge)| purge)
     }
 
     /// The last applied marker of a stream.
@@ -198,7 +194,9 @@ impl Streams {
                 let below_seq = tombstone.below_seq.min(seq);
                 self.tombstones.get(&stream).is_some_and(|stands| stands.below_seq > below_seq)
             }
-            StreamEvent::Purge(_) => self.purges.get(&stream).is_some_and(|(stands, _)| *stands != seq),
+            StreamEvent::Purge(_) => {
+                self.purges.get(&stream).is_some_and(|purges| purges.iter().all(|(stands, _)| *stands != seq))
+            }
             StreamEvent::Applied(_) => self.applied.get(&stream).is_some_and(|(last, _)| *last > seq),
         }
     }
@@ -212,39 +210,50 @@ impl Streams {
     pub fn hidden(&self) -> Hidden {
         let mut hidden = Hidden::new();
         self.tombstones.iter().for_each(|(stream, tombstone)| hidden.hide_below(*stream, tombstone.below_seq));
-        self.purges.iter().for_each(|(stream, (seq, purge))| hidden.hide_before(*stream, purge.before, *seq));
+        self.purges().for_each(|(stream, seq, purge)| hidden.hide_before(stream, purge.before, seq));
         hidden
     }
 
-    /// Bytes that an event of `stream` takes in the state.
-    fn len_of(event: &StreamEvent) -> usize {
+    /// Whether an event can be a record, and stand with the others of its stream.
+    pub(super) fn check(&self, stream: u64, event: &StreamEvent) -> Result<(), Reason> {
         match event {
-            StreamEvent::Tombstone(tombstone) => TOMBSTONE_STATE + tombstone.name.len(),
-            StreamEvent::Purge(_) => PURGE_STATE,
-            StreamEvent::Applied(_) => APPLIED_STATE,
+            StreamEvent::Tombstone(tombstone) if tombstone.name.len() > STREAM_NAME_MAX => Err(Reason::Limit),
+            StreamEvent::Purge(purge) if self.purges_left_by(stream, purge) >= PURGES_MAX => Err(Reason::Purges),
+            _ => Ok(()),
         }
     }
 
-    /// Bytes in the state of what an event of `stream` may replace.
-    fn len_before(&self, stream: u64, event: &StreamEvent) -> usize {
+    /// How many purges of a stream still say something behind this one: those that name a later time.
+    fn purges_left_by(&self, stream: u64, purge: &Purge) -> usize {
+        let purges = self.purges.get(&stream).map_or(&[][..], Vec::as_slice);
+        purges.partition_point(|(_, stands)| stands.before > purge.before)
+    }
+
+    /// Bytes in the state of what is there of the event's kind and stream.
+    fn len_there(&self, stream: u64, event: &StreamEvent) -> usize {
         match event {
             StreamEvent::Tombstone(_) => {
                 self.tombstones.get(&stream).map_or(0, |tombstone| TOMBSTONE_STATE + tombstone.name.len())
             }
-            StreamEvent::Purge(_) if self.purges.contains_key(&stream) => PURGE_STATE,
+            StreamEvent::Purge(_) => self.purges.get(&stream).map_or(0, |purges| purges.len() * PURGE_STATE),
             StreamEvent::Applied(_) if self.applied.contains_key(&stream) => APPLIED_STATE,
-            StreamEvent::Purge(_) | StreamEvent::Applied(_) => 0,
+            StreamEvent::Applied(_) => 0,
         }
     }
 
     /// How many bytes an event adds to the state, at most.
     pub(super) fn growth(&self, stream: u64, event: &StreamEvent) -> usize {
-        Self::len_of(event).saturating_sub(self.len_before(stream, event))
+        let len = match event {
+            StreamEvent::Tombstone(tombstone) => TOMBSTONE_STATE + tombstone.name.len(),
+            StreamEvent::Purge(purge) => (self.purges_left_by(stream, purge) + 1) * PURGE_STATE,
+            StreamEvent::Applied(_) => APPLIED_STATE,
+        };
+        len.saturating_sub(self.len_there(stream, event))
     }
 
     /// Takes an event with number `seq`.  Returns the bytes of what it replaced in the state, and of what is there now.
     pub(super) fn apply(&mut self, seq: u64, stream: u64, event: &StreamEvent) -> (usize, usize) {
-        let before = self.len_before(stream, event);
+        let before = self.len_there(stream, event);
         match event {
             StreamEvent::Tombstone(tombstone) => {
                 let below_seq = tombstone.below_seq.min(seq);
@@ -253,25 +262,26 @@ impl Streams {
                 }
             }
             StreamEvent::Purge(purge) => {
-                if self.purges.get(&stream).is_none_or(|(_, old)| old.before <= purge.before) {
-                    self.purges.insert(stream, (seq, *purge));
-                }
+                let left = self.purges_left_by(stream, purge);
+                let purges = self.purges.entry(stream).or_default();
+                purges.truncate(left);
+                purges.push((seq, *purge));
             }
             StreamEvent::Applied(applied) => drop(self.applied.insert(stream, (seq, *applied))),
         }
-        (before, self.len_before(stream, event))
+        let now = self.len_there(stream, event);
+        self.len = self.len - before + now;
+        (before, now)
     }
 
     /// Bytes of all in the state.
     pub(super) fn len(&self) -> usize {
-        self.tombstones.values().map(|tombstone| TOMBSTONE_STATE + tombstone.name.len()).sum::<usize>()
-            + self.purges.len() * PURGE_STATE
-            + self.applied.len() * APPLIED_STATE
+        self.len
     }
 
     /// The three counts, as the state's head has them.
     pub(super) fn put_counts(&self, out: &mut Vec<u8>) {
-        for count in [self.tombstones.len(), self.purges.len(), self.applied.len()] {
+        for count in [self.tombstones.len(), self.purges().count(), self.applied.len()] {
             out.extend(u32::try_from(count).expect("the state's bytes are bounded").to_le_bytes());
         }
     }
@@ -284,7 +294,7 @@ impl Streams {
             out.extend([0; 7]);
             out.extend(&tombstone.name);
         }
-        for (stream, (seq, purge)) in &self.purges {
+        for (stream, seq, purge) in self.purges() {
             out.extend(stream.to_le_bytes());
             out.extend(seq.to_le_bytes());
             out.extend(purge.before.to_le_bytes());
@@ -302,7 +312,7 @@ impl Streams {
 
     /// What `put` wrote, of a state whose events have numbers up to `through_seq`.
     pub(super) fn get(counts: [u32; 3], through_seq: u64, bytes: &mut Bytes) -> Result<Streams, BadSnapshot> {
-        let mut streams = Streams::default();
+        let mut streams = Streams { len: bytes.len(), ..Streams::default() };
         // Counts that are too high run into the end; nothing is taken in advance for them.
         for _ in 0..counts[0] {
             let (stream, below_seq) = (bytes.u64()?, bytes.u64()?);
@@ -316,14 +326,27 @@ impl Streams {
             let (stream, seq, before, purged) = (bytes.u64()?, bytes.u64()?, bytes.i64()?, bytes.u64()?);
             let tag = bytes.u8()?;
             bytes.zeros(7)?;
-            check(&streams.purges, stream, seq <= through_seq)?;
-            streams.purges.insert(stream, (seq, Purge { before, tag, purged }));
+            let in_state = seq <= through_seq;
+            match streams.purges.last_entry().filter(|last| *last.key() == stream) {
+                Some(mut last) => {
+                    let of_stream = last.get_mut();
+                    let (before_seq, stands) = of_stream[of_stream.len() - 1];
+                    let says = before_seq < seq && stands.before > before && of_stream.len() < PURGES_MAX;
+                    (says && in_state).then_some(()).ok_or(BadSnapshot::Stream(stream))?;
+                    of_stream.push((seq, Purge { before, tag, purged }));
+                }
+                None => {
+                    check(&streams.purges, stream, in_state)?;
+                    streams.purges.insert(stream, vec![(seq, Purge { before, tag, purged })]);
+                }
+            }
         }
         for _ in 0..counts[2] {
             let (stream, seq, epoch, position) = (bytes.u64()?, bytes.u64()?, bytes.u64()?, bytes.u64()?);
             check(&streams.applied, stream, seq <= through_seq)?;
             streams.applied.insert(stream, (seq, Applied { epoch, position }));
         }
+        streams.len -= bytes.len();
         Ok(streams)
     }
 }

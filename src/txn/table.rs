@@ -175,19 +175,29 @@ impl Table {
     }
 
     /// Whether these events are legal, one after the other, and the state behind them takes at most
-    /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
+    /// `state_max` bytes, of which streams have at most half.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
     pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
+        // Legal first: whoever is told that there is no room may make some, and must not for what is refused anyway.
+        if let [event] = events {
+            self.check_one(event, rules)?;
+        } else {
+            let mut scratch = self.excerpt(events);
+            events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))?;
+        }
+        let said = events.iter().filter(|event| matches!(event, Event::Stream(..)));
+        let said = said.map(|event| self.growth(event)).sum::<usize>();
+        // What is said of streams never finishes: if it had all the room, nothing could ever be begun again.
+        if said > 0 && self.streams.len() + said > state_max.saturating_sub(snapshot::HEADER_LEN) / 2 {
+            let event = events.iter().find(|event| matches!(event, Event::Stream(..))).expect("one of them grows");
+            return Err(self.refusal(event, Reason::Streams));
+        }
         let grows = events.iter().map(|event| self.growth(event)).sum::<usize>();
         let over = self.state_len + grows > state_max;
-        if let Some(event) = events.iter().find(|event| over && self.growth(event) > 0) {
-            return Err(self.refusal(event, Reason::Full));
+        match events.iter().find(|event| over && self.growth(event) > 0) {
+            Some(event) => Err(self.refusal(event, Reason::Full)),
+            None => Ok(()),
         }
-        if let [event] = events {
-            return self.check_one(event, rules);
-        }
-        let mut scratch = self.excerpt(events);
-        events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))
     }
 
     /// How many bytes an event adds to the state, at most.
@@ -198,7 +208,7 @@ impl Table {
         }
     }
 
-    /// A table of those operations only that the events are about.
+    /// A table of those operations, and of the streams if there are any, that the events are about.
     fn excerpt(&self, events: &[Event]) -> Table {
         let mut excerpt = Table {
             saga_highest: self.saga_highest,
@@ -206,6 +216,9 @@ impl Table {
             through_seq: self.through_seq,
             ..Table::new()
         };
+        if events.iter().any(|event| matches!(event, Event::Stream(..))) {
+            excerpt.streams = self.streams.clone();
+        }
         for (family, id) in events.iter().filter_map(Event::operation) {
             match family {
                 Family::Saga => excerpt.sagas.extend(self.sagas.get(&id).map(|saga| (id, saga.clone()))),
@@ -234,7 +247,7 @@ impl Table {
                 Some(transaction) => transaction.check(happened, rules),
                 None => Err(self.absent(Family::Transaction, *id)),
             },
-            Event::Stream(_, happened) => happened.check(),
+            Event::Stream(stream, happened) => self.streams.check(*stream, happened),
             Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
         };
         checked.map_err(|reason| self.refusal(event, reason))

@@ -60,6 +60,8 @@ fn sets_that_are_not_whole_are_refused() {
     assert_eq!(refused(|files| files[1].1[12] = 9), corrupt(2, 12), "another's number");
     assert_eq!(refused(|files| files[1].1[36] = 0), corrupt(2, 36), "another before it");
     assert_eq!(refused(|files| files[0].1[36] = 7), corrupt(1, 36), "the first has one before it");
+    let highest = |files: &mut Files| files[0].1[36..44].fill(0xff);
+    assert_eq!(refused(highest), corrupt(1, 36), "there is no file behind the highest");
     assert_eq!(refused(|files| files[1].1[28] = 19), corrupt(2, 28), "a record too many");
     assert_eq!(refused(|files| files[1].1[28] = 21), corrupt(2, 28), "a record too few");
     assert_eq!(refused(|files| files[1].1[28] = 0), corrupt(2, 28), "not filled in");

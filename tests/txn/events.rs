@@ -271,6 +271,22 @@ fn hostile_checkpoints_are_refused() {
     assert_eq!(with(&|bad| bad.state[tombstones + 17] = 1), Err(BadSnapshot::Number(1)), "reserved");
     assert_eq!(with(&|bad| bad.state[purge + 15] = 1), Err(BadSnapshot::Stream(5)), "younger than the state");
     assert_eq!(with(&|bad| bad.state[purge + 33] = 1), Err(BadSnapshot::Number(1)), "reserved");
+    // A second purge of the stream: its number rises, its time falls.
+    let second = |seq: i8, before: i8| {
+        with(&|bad| {
+            let mut other = bad.state[purge..applied].to_vec();
+            other[8] = other[8].wrapping_add_signed(seq);
+            let time = i64::from_le_bytes(other[16..24].try_into().unwrap()) + i64::from(before);
+            other[16..24].copy_from_slice(&time.to_le_bytes());
+            bad.state.splice(applied..applied, other);
+            bad.state[36] = 2;
+            bad.state[24] += 1; // an event more
+        })
+    };
+    assert!(second(1, -1).is_ok());
+    for (seq, before) in [(0, -1), (-1, -1), (1, 0), (1, 1), (4, -1)] {
+        assert_eq!(second(seq, before), Err(BadSnapshot::Stream(5)), "{seq} {before}");
+    }
     assert_eq!(with(&|bad| bad.state[applied + 32] = 3), Err(BadSnapshot::Stream(3)), "the stream is there twice");
     assert_eq!(with(&|bad| bad.state[applied + 15] = 1), Err(BadSnapshot::Stream(3)), "younger than the state");
     for (count, there) in [(32, 2), (36, 1), (40, 2)] {

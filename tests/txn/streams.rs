@@ -11,6 +11,7 @@ use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::format::RecordHeader;
 use twal::txn::limits::STATE_BYTES_DEFAULT;
+use twal::txn::snapshot::HEADER_LEN;
 use twal::txn::{Event, Reason, Rebuild, Rules, StreamEvent, Table};
 use twal::{Entry, Hidden, How, IterOptions, Log, Options};
 
@@ -43,16 +44,40 @@ fn the_highest_tombstone_of_a_stream_stands() {
     }
 }
 
+/// A purge says nothing any more when one behind it names a time as late as its own; else both stand.
 #[test]
-fn the_latest_purge_time_of_a_stream_stands() {
-    for (first, second) in [(-5, 9), (9, -5), (7, 7), (i64::MIN, i64::MAX), (i64::MAX, i64::MIN)] {
-        let table = table(20, &[purge(1, first, 1, 10), purge(1, second, 2, 20)]);
-        let stands = table.streams().purge(1).unwrap();
-        let (before, tag, purged) = if second >= first { (second, 2, 20) } else { (first, 1, 10) };
-        assert_eq!((stands.before, stands.tag, stands.purged), (before, tag, purged), "{first}, then {second}");
-        let seq = if second >= first { 21 } else { 20 };
-        assert_eq!(table.streams().purges().map(|(stream, seq, _)| (stream, seq)).collect::<Vec<_>>(), [(1, seq)]);
-    }
+fn purges_of_a_stream_stand_until_a_later_one_says_all_that_they_say() {
+    let standing = |times: &[i64]| {
+        let events: Vec<_> = (0..).zip(times).map(|(tag, before)| purge(1, *before, tag, 10)).collect();
+        let table = table(20, &events);
+        let last = table.streams().purge(1).unwrap();
+        assert_eq!((last.before, usize::from(last.tag)), (times[times.len() - 1], times.len() - 1), "the last one");
+        table.streams().purges().map(|(stream, seq, one)| (stream, seq, one.before)).collect::<Vec<_>>()
+    };
+    assert_eq!(standing(&[-5, 9]), [(1, 21, 9)]);
+    assert_eq!(standing(&[7, 7]), [(1, 21, 7)]);
+    assert_eq!(standing(&[9, -5]), [(1, 20, 9), (1, 21, -5)]);
+    assert_eq!(standing(&[i64::MAX, i64::MIN]), [(1, 20, i64::MAX), (1, 21, i64::MIN)]);
+    assert_eq!(standing(&[9, 5, 3, 5]), [(1, 20, 9), (1, 23, 5)]);
+    assert_eq!(standing(&[9, 5, 3, 4]), [(1, 20, 9), (1, 21, 5), (1, 23, 4)]);
+    assert_eq!(standing(&[9, 5, 3, 9]), [(1, 23, 9)]);
+}
+
+#[test]
+fn the_purges_of_a_stream_are_bounded() {
+    let falling: Vec<_> = (0..64).map(|at| purge(1, -at, 0, 0)).collect();
+    let mut table = table(1, &falling);
+    let refused = table.check(&[purge(1, -64, 0, 0)], Rules::Strict, STATE_BYTES_DEFAULT).unwrap_err();
+    assert_eq!(refused.reason, Reason::Purges);
+    assert_eq!(twal::Error::from(refused).code, twal::Code::TooBig);
+    let both = [purge(2, 0, 0, 0), purge(1, -64, 0, 0)];
+    let refused = table.check(&both, Rules::Strict, STATE_BYTES_DEFAULT).unwrap_err();
+    assert_eq!(refused.reason, Reason::Purges, "behind another, too");
+    table.apply(65, &purge(1, -63, 0, 0), Rules::Strict).unwrap();
+    table.apply(66, &purge(2, -64, 0, 0), Rules::Strict).unwrap();
+    assert_eq!(Table::restore(&table.checkpoint()).as_ref(), Ok(&table));
+    table.apply(67, &purge(1, 1, 0, 0), Rules::Strict).unwrap();
+    assert_eq!(table.streams().purges().map(|(stream, seq, _)| (stream, seq)).collect::<Vec<_>>(), [(1, 67), (2, 66)]);
 }
 
 #[test]
@@ -65,20 +90,32 @@ fn the_last_applied_marker_of_a_stream_stands() {
     assert!(table.streams().hidden().is_empty(), "a marker drops nothing");
 }
 
-/// Streams take part in the bound of the state; what only replaces is taken when the table is full.
+/// Streams have half of the state, at most; what only replaces is taken when that is full.
 #[test]
 fn the_state_is_bounded() {
     let mut table = table(1, &[tombstone(1, 1, b"name"), purge(1, 1, 0, 0), applied(1, 1, 1)]);
-    let full = table.state_len();
-    let refused = |event: Event| table.check(&[event], Rules::Strict, full).map_err(|refusal| refusal.reason);
+    let (half, full) = (table.state_len() - HEADER_LEN, table.state_len());
+    let half_full = HEADER_LEN + 2 * half;
+    let refused = |event: Event| table.check(&[event], Rules::Strict, half_full).map_err(|refusal| refusal.reason);
     for event in [tombstone(2, 1, b""), purge(2, 1, 0, 0), applied(2, 1, 1), tombstone(1, 2, b"names")] {
-        assert_eq!(refused(event), Err(Reason::Full));
+        assert_eq!(refused(event), Err(Reason::Streams));
     }
+    assert_eq!(refused(purge(1, 0, 0, 0)), Err(Reason::Streams), "both would stand");
+    let bigger = HEADER_LEN + 2 * (half + 32);
+    assert_eq!(table.check(&[applied(2, 1, 1)], Rules::Strict, bigger), Ok(()));
+    assert_eq!(table.check(&saga(1, "N"), Rules::Strict, half_full), Ok(()), "operations have the rest");
+    let mut filled = table.clone();
+    for id in 1..=8 {
+        filled.apply(20 + id, &saga(id, "N")[0], Rules::Strict).unwrap();
+    }
+    let fills = filled.check(&[applied(2, 1, 1)], Rules::Strict, filled.state_len()).unwrap_err();
+    assert_eq!(fills.reason, Reason::Full, "operations have more than their half");
     let replacing = [tombstone(1, 9, b"same"), tombstone(1, 9, b""), purge(1, 9, 9, 9), applied(1, 9, 9)];
     assert_eq!(replacing.iter().map(|event| refused(event.clone())).collect::<Vec<_>>(), [Ok(()); 4]);
-    assert_eq!(table.check(&[replacing.as_slice(), &saga(1, "N")].concat(), Rules::Strict, full + 64), Ok(()));
-    let text = twal::Error::from(table.check(&[applied(2, 1, 1)], Rules::Strict, full).unwrap_err());
-    assert_eq!(text.to_string(), "applied is refused: the table of operations is full");
+    assert_eq!(table.check(&[replacing.as_slice(), &saga(1, "N")].concat(), Rules::Strict, half_full), Ok(()));
+    let text = twal::Error::from(table.check(&[applied(2, 1, 1)], Rules::Strict, half_full).unwrap_err());
+    assert_eq!(text.to_string(), "applied is refused: what is said of streams takes all of its half of the room");
+    assert_eq!(text.code, twal::Code::TooBig, "it does not get better by itself");
     for (seq, event) in (10..).zip(&replacing) {
         table.apply(seq, event, Rules::Strict).unwrap();
         assert_eq!(table.checkpoint().state.len(), table.state_len());
@@ -102,16 +139,11 @@ fn is_hidden(history: &[Happened], record: &RecordHeader) -> bool {
         _ => None,
     };
     let events: Vec<_> = history.iter().filter_map(of_stream).collect();
-    let latest = events.iter().filter_map(|(seq, event)| match event {
-        StreamEvent::Purge(purge) => Some((purge.before, *seq)),
-        _ => None,
-    });
-    let purged = latest.max().is_some_and(|(before, seq)| record.timestamp < before && record.seq < seq);
-    let dropped = events.iter().any(|(seq, event)| match event {
+    events.iter().any(|(seq, event)| match event {
         StreamEvent::Tombstone(tombstone) => record.seq < tombstone.below_seq && record.seq < *seq,
-        _ => false,
-    });
-    purged || dropped
+        StreamEvent::Purge(purge) => record.timestamp < purge.before && record.seq < *seq,
+        StreamEvent::Applied(_) => false,
+    })
 }
 
 #[test]
@@ -202,6 +234,7 @@ fn a_reader_hides_when_asked_and_batches_end_where_they_end() {
 
     let mut hidden = Hidden::new();
     hidden.hide_below(1, 20);
+    hidden.hide_before(2, -40, 40);
     hidden.hide_before(2, -24, 40); // older: of higher numbers here
     let hidden = Arc::new(hidden);
     let is_shown = |seq: u64| kind(seq) == 0x20 || if stream(seq) == 1 { seq >= 20 } else { seq <= 24 };

@@ -8,12 +8,14 @@
 mod compaction;
 mod compaction_failures;
 mod crashes;
+mod export;
 mod failures;
 mod holes;
 mod import;
 mod live;
 mod machine;
 mod resumes;
+mod room;
 mod shards;
 mod tables;
 #[path = "../txn/words.rs"]

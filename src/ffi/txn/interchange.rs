@@ -119,7 +119,9 @@ pub struct twal_v26_exported {
     pub steps: u64,
     /// Written without the tag of their stream: records.
     pub tags: u64,
-    /// Left out: records of operations whose beginning is not in the log.
+    /// Left out: records of operations whose beginning is not in what is
+    /// exported: it was released, or compacted, which takes finished operations
+    /// away from the front.
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
@@ -363,8 +365,8 @@ pub unsafe extern "C" fn twal_import(
 /// Records keep their numbers and timestamps.  What is durable when it begins
 /// is written.  The files are there when all of them are whole and durable:
 /// after a crash, all or none.  What the layout cannot hold (the program's own
-/// records, streams, what steps depend on) is refused, or with
-/// TWAL_V26_LEAVE_OUT left out and counted.
+/// records, streams, what steps depend on, operations without their beginning)
+/// is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
 ///
 ///   log       an open log, also a read-only one
 ///   dir       the directory, which is made if it is missing, and must hold no

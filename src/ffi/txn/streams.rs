@@ -57,12 +57,14 @@ unsafe fn tell<A>(
 ///
 ///   TWAL_E_INVAL     txn is NULL, name is NULL and name_len is not 0, or flags
 ///                    has unknown bits or both
-///   TWAL_E_TOOBIG    name_len is above 255
+///   TWAL_E_TOOBIG    name_len is above 255; or what is said of streams has
+///                    half of the room for all state, and takes it: waiting
+///                    does not help
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
 ///   TWAL_E_POISONED  an earlier write or flush failed
 ///   TWAL_E_AGAIN     the state of all operations and streams takes all the
-///                    room that it may have
+///                    room that it may have, until an operation finishes
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                    no room
 ///   TWAL_E_IO        a write or flush failed
@@ -100,7 +102,9 @@ pub unsafe extern "C" fn twal_tombstone(
 /// Drops what the program has written to a stream with old timestamps.
 ///
 /// As twal_tombstone() of the records in front of this one whose timestamp is
-/// below before.  The latest before of a stream counts.
+/// below before.  Earlier purges of the stream stand, too; one whose before is
+/// not above this one's is forgotten, because this one drops all that it drops.
+/// At most 64 of a stream stand.
 ///
 ///   txn      a manager
 ///   stream   the stream
@@ -111,7 +115,8 @@ pub unsafe extern "C" fn twal_tombstone(
 ///   seq_out  receives the purge's number; NULL if you do not need it.
 ///            Untouched on failure.
 ///
-/// Returns what twal_tombstone() returns.
+/// Returns what twal_tombstone() returns; TWAL_E_TOOBIG: 64 purges of the stream
+/// have later times than this one.
 ///
 /// Blocks:  on the device, if it is to be durable.
 /// Threads: any.
@@ -189,7 +194,7 @@ unsafe impl Grows for twal_tombstone_info {
     const FIRST_SIZE: usize = 288;
 }
 
-/// The purge of a stream.
+/// The last purge of a stream.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct twal_purge_info {
@@ -283,7 +288,7 @@ fn tombstone_of(stream: u64, tombstone: &Tombstone) -> twal_tombstone_info {
     twal_tombstone_info { struct_size: 0, stream, below_seq: tombstone.below_seq, name_len, name }
 }
 
-/// Tells the purge of a stream: the latest one that counts.
+/// Tells the purge of a stream: the last one.
 ///
 ///   txn       a manager
 ///   stream    the stream

@@ -11,8 +11,7 @@ use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
 use crate::log::{Iter, Record};
 
-use super::super::{Checkpoint, Event, Family, SagaEvent, Table, TransactionEvent};
-use super::replay::at;
+use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Table, TransactionEvent};
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,7 +45,8 @@ pub struct LeftOut {
 /// Unsupported: the layout cannot hold a record, and nothing is to be left out.  As the reader and the writer.
 /// Then no file is there.
 pub fn export(iter: &mut Iter, writer: Writer, leave_out: bool) -> Result<Exported> {
-    let mut run = Run { writer, leave_out, left_out: LeftOut::default(), begun: [None; 2], headless: BTreeSet::new() };
+    let mut run =
+        Run { writer, leave_out, left_out: LeftOut::default(), begun: Table::new(), headless: BTreeSet::new() };
     while let Some(record) = iter.next_record()? {
         run.take(&record)?;
     }
@@ -58,9 +58,10 @@ struct Run {
     writer: Writer,
     leave_out: bool,
     left_out: LeftOut,
-    /// The first id of a saga and of a transaction whose `created` was met: ids rise, so all above it are whole.
-    begun: [Option<u64>; 2],
-    /// Operations that were begun before.
+    /// The operations whose `created` was met, as the records so far left them.  Others with higher ids may lack their
+    /// beginnings all the same: a compaction takes what finished, from the front.
+    begun: Table,
+    /// Operations whose beginning was not met.
     headless: BTreeSet<(Family, u64)>,
 }
 
@@ -111,25 +112,30 @@ impl Run {
     }
 
     /// Whether the beginning of the event's operation was met; if not, the record is lost.
+    ///
+    /// # Errors
+    /// Corrupt: it was, and the event is not legal behind the others; recovery refuses such a log, too.
     fn is_whole(&mut self, record: &Record<'_>, event: &Event) -> Result<bool> {
         let Some((family, id)) = event.operation() else { return Ok(true) };
         let begins = matches!(
             event,
             Event::Saga(_, SagaEvent::Created { .. }) | Event::Transaction(_, TransactionEvent::Created { .. })
         );
-        if begins {
-            self.begun[at(family)].get_or_insert(id);
-        }
-        let whole = self.was_begun(family, id);
-        if !whole {
+        if !begins && !self.was_begun(family, id) {
             self.lose_operation(record, family, id)?;
             self.left_out.headless += 1;
+            return Ok(false);
         }
-        Ok(whole)
+        let taken = self.begun.apply(record.seq, event, Rules::Strict);
+        taken.map_err(|refusal| Error { code: Code::Corrupt, ..refusal.into() }.about_seq(record.seq))?;
+        Ok(true)
     }
 
     fn was_begun(&self, family: Family, id: u64) -> bool {
-        self.begun[at(family)].is_some_and(|first| first <= id)
+        match family {
+            Family::Saga => self.begun.saga(id).is_some(),
+            Family::Transaction => self.begun.transaction(id).is_some(),
+        }
     }
 
     fn lose_operation(&mut self, record: &Record<'_>, family: Family, id: u64) -> Result<()> {

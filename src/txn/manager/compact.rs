@@ -215,7 +215,8 @@ impl Manager {
         }
         let Ok(unfinished) = self.lock().map(|state| records_of_unfinished(&state.table)) else { return false };
         let records = basis.records_kept.load(Ordering::Relaxed) + (self.inner.log.last_seq() + 1).saturating_sub(from);
-        let written = self.events_written() - basis.events.load(Ordering::Relaxed);
+        // A compaction that ends on another thread between the two may have counted more.
+        let written = self.events_written().saturating_sub(basis.events.load(Ordering::Relaxed));
         let needless = (basis.events_kept.load(Ordering::Relaxed) + written).saturating_sub(unfinished);
         let percent = or_default(options.compact_percent.into(), COMPACT_PERCENT_DEFAULT.into());
         needless.saturating_mul(100) >= records.saturating_mul(percent)

@@ -19,6 +19,8 @@ impl Manager {
     }
 
     /// The same of the records with timestamps below `purge.before`, of those in front of this one.
+    ///
+    /// TooBig: [`crate::txn::limits::PURGES_MAX`] others of the stream name later times.
     pub fn purge(&self, stream: u64, purge: Purge, sync: Option<bool>) -> Result<u64> {
         self.stream_event(stream, &StreamEvent::Purge(purge), sync)
     }
@@ -49,7 +51,7 @@ impl Manager {
         })
     }
 
-    /// The purge of a stream.
+    /// The last purge of a stream.
     pub fn purge_of(&self, stream: u64) -> Result<Option<Purge>> {
         self.look(|state| state.table.streams().purge(stream).copied())
     }

@@ -1,0 +1,73 @@
+//! Goal: what is exported of a compacted log is legal: an operation that lost its beginning is refused or counted, never
+//! written.
+//! Method: operations that begin in one segment and end in another, compacted; the files are replayed.
+
+use std::path::Path;
+
+use twal::base::clock::Clock;
+use twal::disk::sim::SimDisk;
+use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
+use twal::txn::interchange::{export, replay, Exported, LeftOut, Replayed};
+use twal::txn::limits::STATE_BYTES_DEFAULT;
+use twal::txn::CompactionOptions;
+use twal::{Code, Durability, Entry, Error, How, Log};
+
+use super::compaction::SEAL;
+use super::machine::Machine;
+use super::{saga, transaction};
+
+/// What was exported, and what the files say.
+fn exported(log: &Log, leave_out: bool) -> Result<(Exported, Replayed), Error> {
+    let (files, dir) = (SimDisk::new(1), Path::new("v26"));
+    let writer = Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated())?;
+    let done = export(&mut log.iter(0)?, writer, leave_out)?;
+    let mut reader = Reader::open_on(files.as_ref(), dir, ReadOptions::default())?;
+    Ok((done, replay(&mut reader, STATE_BYTES_DEFAULT)?))
+}
+
+/// What finished is compacted away in the segment where it began, and not in the active one, where it ended.
+#[test]
+fn operations_that_lost_their_beginning_are_not_exported() {
+    let mut machine = Machine::new(1, Durability::Sync);
+    machine.managed.keep_records = true;
+    let (log, manager, _) = machine.recover();
+    manager.append(&saga(1, "N E"), None).unwrap(); // never finished: all ids are above a whole one's
+    manager.append(&saga(2, "N E"), None).unwrap();
+    manager.append(&transaction(1, "N +1 P v1 C"), None).unwrap();
+    manager.append(&transaction(2, "N +1 P v1 C D"), None).unwrap();
+    log.roll().unwrap();
+    manager.append(&saga(2, "D"), None).unwrap();
+    manager.append(&transaction(1, "D"), None).unwrap();
+    let (done, found) = exported(&log, false).unwrap();
+    assert_eq!((done.left_out, found.wrong_count, found.plan.len()), (LeftOut::default(), 0, 1));
+
+    manager.compact(&CompactionOptions::default()).unwrap();
+    manager.append(&saga(3, "N E"), None).unwrap();
+    let end = manager.append(&transaction(2, "R"), None).unwrap();
+    manager.append(&transaction(2, "S"), None).unwrap();
+    let refused = exported(&log, false).unwrap_err();
+    assert!(refused.code == Code::Unsupported && refused.seq < end, "the first of them: {refused}");
+    let (done, found) = exported(&log, true).unwrap();
+    assert_eq!((done.left_out.headless, done.left_out.headless_operations), (4, 3), "{done:?}");
+    assert_eq!((found.wrong_count, found.isolated.len()), (0, 0), "{found:?}");
+    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [1, 3]);
+
+    manager.compact(&SEAL).unwrap();
+    let (done, found) = exported(&log, false).unwrap();
+    assert_eq!((done.left_out.headless, found.wrong_count, found.plan.len()), (0, 0, 2));
+}
+
+/// Records that no manager wrote in this order: recovery refuses them, and so does an export.
+#[test]
+fn what_is_illegal_is_not_exported() {
+    let machine = Machine::new(2, Durability::Sync);
+    let log = machine.try_open().unwrap();
+    let mut payload = Vec::new();
+    for event in [saga(1, "N E D"), saga(2, "N D")].concat() {
+        let kind = event.encode(&mut payload);
+        let entry = Entry { data: &payload, stream: 0, timestamp: None, kind, required: true };
+        log.append(&entry, How::default()).unwrap();
+    }
+    let refused = exported(&log, true).unwrap_err();
+    assert_eq!((refused.code, refused.seq), (Code::Corrupt, 5), "{refused}");
+}
