@@ -32,6 +32,7 @@ int main(int argc, char **argv)
     /* Many segments, and files that are used again. */
     segment_size = T_MIB;
     log_size_max = 32 * T_MIB;
+    seed = (unsigned)t_seed();
     example("rounds", "killed", "100");
     example("sync", "replicated", "200");
     return t_end();

@@ -2171,8 +2171,8 @@ typedef struct twal_ship_position {
  * Some bytes of one segment, as they are on disk: whole frames, or the header,
  * or what lies behind the seal.
  *
- * To send one, send the struct as it is, then len bytes from data; who receives
- * them sets data to where they are.
+ * To send one, send the struct with data set to NULL, then the len bytes; who
+ * receives them sets data to where they are.
  */
 typedef struct twal_ship_piece {
     /**
