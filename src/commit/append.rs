@@ -181,10 +181,15 @@ impl Commit {
     #[inline]
     pub(super) fn timed(&self, wait: bool) -> u64 {
         if wait {
-            self.clock.now_ns()
+            self.now_ns()
         } else {
             0
         }
+    }
+
+    #[inline(never)] // else who does not wait pays for its registers
+    fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does, which began at `since_ns`.
