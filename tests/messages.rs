@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
@@ -159,28 +160,63 @@ fn an_open_that_fails_and_a_tail_that_is_cut_are_told() {
     log.close().unwrap();
 }
 
+/// Closing waits for a call that another thread is inside, and that is the last one.
+#[test]
+fn nobody_is_called_when_close_has_returned() {
+    let (disk, heard) = (SimDisk::new(1), Heard::default());
+    let log = open(&disk, &heard, &Options::default()).unwrap();
+    damage_first_segment(&disk, &log);
+    log.close().unwrap();
+    for _ in 0..20 {
+        let (inside, done) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)));
+        let (there, out) = (Arc::clone(&inside), Arc::clone(&done));
+        let log = open(&disk, &heard, &Options { read_only: true, ..Options::default() }).unwrap();
+        let listener = Listener::new(MessageLevel::Error, move |_| {
+            there.wait();
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            out.store(true, Ordering::SeqCst);
+        });
+        log.listen(Some(listener)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| read_to_damage(&log));
+            inside.wait();
+            log.close().unwrap();
+            assert!(done.load(Ordering::SeqCst));
+        });
+    }
+}
+
+/// The error that a reader of the log ends with.
+fn read_to_damage(log: &Log) -> twal::Error {
+    let mut iter = log.iter(0).unwrap();
+    loop {
+        match iter.next_record() {
+            Ok(record) => assert!(record.is_some(), "the damage comes first"),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Fills a few segments, and changes a byte of the first record.
+fn damage_first_segment(disk: &SimDisk, log: &Log) {
+    for _ in 0..12 {
+        append(log).unwrap();
+    }
+    let sealed = disk.names().into_iter().find(|name| name.ends_with(".sealed")).unwrap();
+    let at = disk.content(&sealed).unwrap().iter().position(|byte| *byte == 7).unwrap();
+    disk.overwrite(&sealed, at as u64, &[8]);
+}
+
 /// A reader's own thread tells of damage, of a log that is open for reading only too; and a repair of what it does.
 #[test]
 fn damage_and_repair_are_told() {
     let (disk, heard) = (SimDisk::new(1), Heard::default());
     let log = open(&disk, &heard, &Options::default()).unwrap();
-    for _ in 0..12 {
-        append(&log).unwrap();
-    }
-    let sealed = disk.names().into_iter().find(|name| name.ends_with(".sealed")).unwrap();
-    let at = disk.content(&sealed).unwrap().iter().position(|byte| *byte == 7).unwrap();
-    disk.overwrite(&sealed, at as u64, &[8]);
+    damage_first_segment(&disk, &log);
     heard.take();
-    let read = |log: &Log| {
-        let mut iter = log.iter(0).unwrap();
-        loop {
-            match iter.next_record() {
-                Ok(record) => assert!(record.is_some(), "the damage comes first"),
-                Err(error) => return error,
-            }
-        }
-    };
-    assert_eq!(read(&log).code, Code::Corrupt);
+    assert_eq!(read_to_damage(&log).code, Code::Corrupt);
     log.tick();
     let told = heard.take();
     assert_eq!((told[0].name, told[0].code, number(&told[0], "segment")), ("damage", Some(Code::Corrupt), 1));
@@ -188,7 +224,7 @@ fn damage_and_repair_are_told() {
     heard.take();
     let log = open(&disk, &heard, &Options { read_only: true, ..Options::default() }).unwrap();
     heard.take();
-    assert_eq!(read(&log).code, Code::Corrupt);
+    assert_eq!(read_to_damage(&log).code, Code::Corrupt);
     assert_eq!(heard.names(), ["damage"]);
     log.close().unwrap();
     heard.take();

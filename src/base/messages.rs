@@ -354,6 +354,32 @@ mod tests {
         }
     }
 
+    /// The end comes after what was noted before it, also where another thread is at it.
+    #[test]
+    fn the_end_loses_nothing() {
+        let (inside, heard) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
+        let (there, counted) = (Arc::clone(&inside), Arc::clone(&heard));
+        let messages = Messages::new(Some(Listener::new(Level::Info, move |_| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                there.wait();
+                there.wait();
+            }
+        })));
+        (0..3).for_each(|_| assert!(note(&messages, Level::Info, "one of three")));
+        std::thread::scope(|scope| {
+            scope.spawn(|| messages.deliver());
+            inside.wait();
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    std::thread::yield_now();
+                }
+                inside.wait();
+            });
+            messages.end();
+            assert_eq!(heard.load(Ordering::SeqCst), 3);
+        });
+    }
+
     /// What a call notes is delivered behind it, not inside it; and it may unset.
     #[test]
     fn a_call_may_do_what_it_likes() {

@@ -96,15 +96,25 @@ impl Commit {
     where
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
-        let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
+        if self.waits(how) {
+            self.timed(|| self.append_as(entries, how, true))
+        } else {
+            self.append_as(entries, how, false)
+        }
+    }
+
+    #[inline(always)] // once for each `wait`
+    fn append_as<'a, I>(&self, entries: I, how: How, wait: bool) -> Result<u64>
+    where
+        I: ExactSizeIterator<Item = Entry<'a>> + Clone,
+    {
         let asked = self.measure(entries.clone(), wait)?;
-        let since_ns = self.timed(wait);
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         fill(&mut claim, entries, first_seq);
         drop(claim);
-        self.finish(last_seq, gate, lead, wait, since_ns)?;
+        self.finish(last_seq, gate, lead, wait)?;
         Ok(first_seq)
     }
 
@@ -160,60 +170,58 @@ impl Commit {
     where
         I: Iterator<Item = &'a [u8]> + Clone,
     {
+        if self.waits(how) {
+            self.timed(|| self.append_gather_as(entry, parts, how, true))
+        } else {
+            self.append_gather_as(entry, parts, how, false)
+        }
+    }
+
+    #[inline(always)] // once for each `wait`
+    fn append_gather_as<'a, I>(&self, entry: &Entry<'_>, parts: I, how: How, wait: bool) -> Result<u64>
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
         let len = parts.clone().fold(0usize, |sum, part| sum.saturating_add(part.len()));
         let (payload, need) = (len_u64(len), record_len(len.min(usize::MAX / 2)));
         self.check_size(payload, need)?;
-        let wait = how.sync.unwrap_or(self.config.durability == Durability::Sync);
         let asked = Asked { need, records: 1, payload, wait };
-        let since_ns = self.timed(wait);
         let mut lead = None;
         let queue = self.accept(asked, how.no_wait)?;
         let Accepted { first_seq, last_seq, mut claim, gate } = self.give_number(queue, asked, &mut lead);
         // Outside the lock: reading the caller's memory may wait for a page of it.
         entry.header(len, first_seq, false).encode_parts(parts, claim.bytes());
         drop(claim);
-        self.finish(last_seq, gate, lead, wait, since_ns)?;
+        self.finish(last_seq, gate, lead, wait)?;
         Ok(first_seq)
     }
 
-    /// When an append that waits for durability began.  Of one that does not, nothing is measured: two looks at the clock
-    /// would cost as much as all the rest.
-    #[inline]
-    pub(super) fn timed(&self, wait: bool) -> u64 {
-        if wait {
-            self.clock.now_ns()
-        } else {
-            0
-        }
+    /// Whether an append returns when it is durable.
+    pub(super) fn waits(&self, how: How) -> bool {
+        how.sync.unwrap_or(self.config.durability == Durability::Sync)
     }
 
-    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does, which began at `since_ns`.
-    #[inline]
-    pub(super) fn finish(
-        &self,
-        last_seq: u64,
-        gate: usize,
-        lead: Option<Closed>,
-        wait: bool,
-        since_ns: u64,
-    ) -> Result<()> {
-        // Who does not wait is never asked to write the frame.
-        if wait {
-            self.finish_durable(last_seq, gate, lead, since_ns)
-        } else {
-            Ok(())
-        }
-    }
-
-    #[inline(never)] // else who does not wait pays for its stack
-    fn finish_durable(&self, last_seq: u64, gate: usize, lead: Option<Closed>, since_ns: u64) -> Result<()> {
-        self.counters.durable_waits.one();
-        if let Some(closed) = lead {
-            self.lead(closed)?;
-        }
-        self.wait_durable(last_seq, Some(gate), None)?;
+    /// Measures an append that waits until it is durable.  Of one that does not, nothing is measured: two looks at the
+    /// clock would cost as much as all the rest, and even the way round them some registers.
+    #[inline(never)]
+    pub(super) fn timed<T>(&self, append: impl FnOnce() -> Result<T>) -> Result<T> {
+        let since_ns = self.clock.now_ns();
+        let appended = append()?;
         self.counters.histograms.append_ns.add(self.clock.now_ns() - since_ns);
-        Ok(())
+        Ok(appended)
+    }
+
+    /// Steps 4 to 7: writes the frame if it is this appender's, waits if the append does.
+    pub(super) fn finish(&self, last_seq: u64, gate: usize, lead: Option<Closed>, wait: bool) -> Result<()> {
+        if wait {
+            self.counters.durable_waits.one();
+        }
+        match lead {
+            Some(closed) => self.lead(closed)?,
+            None if !wait => return Ok(()),
+            None => {}
+        }
+        self.wait_durable(last_seq, Some(gate), None)
     }
 
     /// Step 1: what the log can hold at all.

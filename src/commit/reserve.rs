@@ -14,7 +14,6 @@ use super::append::{Accepted, Asked};
 use super::queue::Place;
 use super::{Commit, Entry, How};
 use crate::base::bytes::len_u64;
-use crate::base::options::Durability;
 use crate::base::{Code, Error, Result};
 use crate::format::record::{record_len, RECORD_HEADER_LEN};
 use crate::mem::ring::OpenFrame;
@@ -77,19 +76,25 @@ impl Reservation {
             let text = format!("{len} bytes are committed, {} were reserved", self.len);
             return Err(Error::new(Code::Inval, text));
         }
-        let (commit, frame) = (&self.commit, &mut self.frame);
-        let wait = self.how.sync.unwrap_or(commit.config.durability == Durability::Sync);
-        let asked = Asked { need: record_len(len), records: 1, payload: len_u64(len), wait };
-        let since_ns = commit.timed(wait);
-        let queue = commit.find_place(self.how.no_wait, |queue| {
-            Ok(queue.place_reserved(frame, asked.need, &commit.config, &commit.clock))
-        })?;
-        let mut lead = None;
-        let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
-        self.entry.header(len, first_seq, false).encode_around(claim.bytes());
-        drop(claim);
-        commit.finish(last_seq, gate, lead, wait, since_ns)?;
-        Ok(first_seq)
+        let Reservation { commit, frame, entry, how, .. } = self;
+        let wait = commit.waits(*how);
+        let mut append = || {
+            let asked = Asked { need: record_len(len), records: 1, payload: len_u64(len), wait };
+            let queue = commit.find_place(how.no_wait, |queue| {
+                Ok(queue.place_reserved(frame, asked.need, &commit.config, &commit.clock))
+            })?;
+            let mut lead = None;
+            let Accepted { first_seq, last_seq, mut claim, gate } = commit.give_number(queue, asked, &mut lead);
+            entry.header(len, first_seq, false).encode_around(claim.bytes());
+            drop(claim);
+            commit.finish(last_seq, gate, lead, wait)?;
+            Ok(first_seq)
+        };
+        if wait {
+            commit.timed(append)
+        } else {
+            append()
+        }
     }
 }
 
