@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::keep;
 use super::layer::Kept;
-use super::report::{live_segments, of_examined, RecoveryReport, Tail};
+use super::report::{count_of, live_segments, of_examined, RecoveryReport, Tail};
 use super::tail::{Watch, PAUSE_MIN_NS, PAUSE_NS_A_BYTE};
 use super::{Inner, Side};
 use crate::base::clock::Clock;
@@ -102,7 +102,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
             let bound = if alone { found.end.last_seq } else { found.witnessed.seq };
             let mut report = of_examined(&directory, &found);
             report.last_seq = bound;
-            report.records = (bound + 1).saturating_sub(report.first_seq + found.purged);
+            report.records = count_of(report.first_seq, bound, found.purged);
             let config = config.for_log(found.newest.header.block_size)?;
             keeps_holds = found.newest.header.keeps_holds;
             let log_id = found.log_id;

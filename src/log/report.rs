@@ -175,6 +175,12 @@ pub(super) fn live_segments(directory: &Directory) -> u64 {
     crate::base::bytes::len_u64(segments.len() - retain::first_live(&segments))
 }
 
+/// Records from one number to another, of which `purged` are gone.  Beside a writer `first_seq` may have moved beyond
+/// what was last when it was looked for.
+pub(super) fn count_of(first_seq: u64, last_seq: u64, purged: u64) -> u64 {
+    (last_seq + 1).saturating_sub(first_seq).saturating_sub(purged)
+}
+
 /// The report on a log that is whole.
 pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryReport {
     let first_seq = directory.first_seq();
@@ -182,7 +188,7 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         created: false,
         first_seq,
         last_seq: found.end.last_seq,
-        records: (found.end.last_seq + 1 - first_seq).saturating_sub(found.purged),
+        records: count_of(first_seq, found.end.last_seq, found.purged),
         witnessed_seq: found.witnessed.seq,
         segments: live_segments(directory),
         bytes_cut: found.bytes_cut,
@@ -197,5 +203,17 @@ pub(super) fn of_examined(directory: &Directory, found: &Examined) -> RecoveryRe
         repaired_bytes: found.cut.map_or(0, |(_, cut)| cut.bytes),
         holds: 0,
         holds_damaged: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count_of;
+
+    #[test]
+    fn what_was_released_meanwhile_is_not_counted() {
+        assert_eq!(count_of(5, 14, 3), 7);
+        assert_eq!(count_of(15, 14, 0), 0);
+        assert_eq!(count_of(30, 14, 3), 0);
     }
 }

@@ -24,7 +24,7 @@ impl Drop for Ends<'_> {
 #[test]
 fn a_writer_is_looked_at_while_it_writes() {
     let dir = scratch("tool-beside").join("log");
-    let log = Log::open(&dir, &Options { max_retained_segments: 2, ..options() }).unwrap();
+    let log = Log::open(&dir, &Options { max_retained_segments: 2, segment_size: 8 << 20, ..options() }).unwrap();
     append(&log, b"first");
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -34,10 +34,10 @@ fn a_writer_is_looked_at_while_it_writes() {
             let mut last = 0;
             while !done.load(Ordering::Relaxed) {
                 last = append(&log, &[7; 100]);
-                if last % 300 == 0 {
+                if last % 1000 == 0 {
                     log.roll().unwrap();
                     // So that what is read stays as large, however fast this is.
-                    log.trim(last.saturating_sub(6000)).unwrap();
+                    log.trim(last.saturating_sub(10_000)).unwrap();
                 }
             }
             last

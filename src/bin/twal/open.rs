@@ -5,10 +5,13 @@ use std::path::Path;
 use twal::disk::real::RealDisk;
 use twal::disk::LockKind;
 use twal::segment::Directory;
-use twal::{IoEngine, Log, Options, SegmentState};
+use twal::{IoEngine, Log, Options, SegmentState, Tail};
 
 use crate::cli::FileSystemArgs;
 use crate::exit::Failure;
+
+/// How often a log is opened anew that looks damaged beside its writer.
+const TRIES: u32 = 10;
 
 /// What is asked of a log that is only read: whoever wrote it has decided that its file system is good enough.
 pub fn reading() -> Options {
@@ -23,7 +26,15 @@ pub fn reading() -> Options {
 }
 
 pub fn to_read(dir: &Path) -> Result<Log, Failure> {
-    Log::open(dir, &reading()).map_err(|error| Failure::opening(&error))
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let log = Log::open(dir, &reading()).map_err(|error| Failure::opening(&error))?;
+        // A writer that rolls and releases faster than the directory is read makes what is whole look damaged.
+        if tries == 0 || log.report().tail != Tail::Damaged || !has_writer(dir)? {
+            return Ok(log);
+        }
+    }
 }
 
 /// The same for what writes, with the log's own segment size: what this program makes is what the log's program would
