@@ -3949,7 +3949,7 @@ int twal_iter_next(twal_iter *iter,
  * As twal_iter_next(), but where that says that there is no more yet, this
  * waits until there is.  In the writer's process who waits is woken when a
  * record has become durable.  In another process nothing tells: the reader
- * looks again after 0.4 ms, and ever less often while nothing comes, at last
+ * looks again after 0.7 ms, and ever less often while nothing comes, at last
  * every quarter of options.idle_mark_us (of this opening).  A record is seen
  * there when the log testifies that it is durable: with the frame that
  * follows, or, when the writer is idle, with the mark that it writes after

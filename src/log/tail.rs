@@ -2,7 +2,7 @@
 //!
 //! In the writer's process the durable mark wakes who waits.  In another one
 //! nothing does: direct writes over what a file holds already tell nobody.
-//! There the next block is read again and again, two thousand times a second
+//! There the next block is read again and again, more than a thousand times a second
 //! while records come, and ever less often while none do; never later than a
 //! quarter of the time after which an idle writer says that its last frame is
 //! durable, unless the look itself takes long.
@@ -26,7 +26,7 @@ use crate::disk::cancel::Uncancelled;
 use crate::mem::Gate;
 
 /// Between two looks at least: what comes meanwhile is found by one.
-pub(super) const PAUSE_MIN_NS: u64 = 400_000;
+pub(super) const PAUSE_MIN_NS: u64 = 700_000;
 
 /// The same in the writer's process.  A reader that were woken with every frame would cost the writer a system call,
 /// and the device a read, for each.
@@ -238,7 +238,7 @@ mod tests {
     fn pauses_grow_to_a_quarter_of_the_idle_mark_and_begin_anew() {
         let mut pause = Pause::new(10_000_000);
         let pauses: Vec<u64> = (0..6).map(|_| pause.next()).collect();
-        assert_eq!(pauses, [400_000, 800_000, 1_600_000, 2_500_000, 2_500_000, 2_500_000]);
+        assert_eq!(pauses, [700_000, 1_400_000, 2_500_000, 2_500_000, 2_500_000, 2_500_000]);
         pause.reset();
         assert_eq!(pause.next(), PAUSE_MIN_NS);
         let mut short = Pause::new(1_000);
