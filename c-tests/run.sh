@@ -20,7 +20,8 @@
 #             are built from there, through pkg-config, and run
 #   headers   only the header
 #   soak-kill what kills writers, everything mixed, for $TWAL_SOAK_SECONDS (60),
-#             all at once; then how many rounds it were
+#             all at once, coordinators of transactions $TWAL_TXN_ROUNDS (500)
+#             times at least; then how many rounds it were
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
 # comment, and for files that only some tests are built with, with "t:with FILE...".
@@ -60,7 +61,7 @@ linkages=(shared static)
 case $mode in
 plain | install | headers) ;;
 soak-kill)
-    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60}
+    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60} TWAL_TXN_ROUNDS=${TWAL_TXN_ROUNDS:-500}
     [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds) txn_kill)
     jobs=${JOBS:-$((2 * ${#only[@]}))}
     ;;
