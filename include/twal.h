@@ -832,7 +832,7 @@ typedef enum twal_saga_state {
      */
     TWAL_SAGA_COMPENSATING = 4,
     /**
-     * Completed, compensated or aborted; of what is finished nothing is kept.
+     * Completed, compensated or aborted: nothing is kept that could say which.
      */
     TWAL_SAGA_FINISHED = 5,
 } twal_saga_state;
@@ -880,7 +880,9 @@ typedef enum twal_2pc_state {
      */
     TWAL_2PC_ROLLING_BACK = 8,
     /**
-     * Aborted, rolled back, or committed long ago; nothing more is kept.
+     * Aborted, rolled back, or committed long ago: nothing is kept that could
+     * say which.  A participant that asks is never answered so while it is in
+     * doubt, if all were told before the end was.
      */
     TWAL_2PC_FINISHED = 9,
 } twal_2pc_state;
@@ -1051,7 +1053,7 @@ typedef struct twal_repair twal_repair;
  * What is told is in the log before anything is done about it; a decision
  * (created, started, prepared, commit, abort, compensation and rollback begun)
  * is durable when the call returns, in every mode of the log.  What is asked
- * shows no decision that a crash could take back.
+ * shows no decision, and no end, that a crash could take back.
  *
  * Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
  * RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.
@@ -2466,7 +2468,8 @@ typedef struct twal_txn_resumed {
      */
     uint64_t retries;
     /**
-     * Operations that are not finished: twal_txn_left_get() tells each.
+     * Operations that twal_txn_recover() found, or twal_import() brought, and
+     * that are not finished: twal_txn_left_get() tells each.
      */
     uint64_t left;
 } twal_txn_resumed;
@@ -4438,9 +4441,13 @@ void twal_repair_close(twal_repair *repair);
  *
  * Every operation that was not finished is there again, as it was, with what
  * is to be done about it: twal_txn_report_get(), twal_txn_unfinished_get() and
- * twal_txn_resume().  A log that has no checkpoint yet gets one.  From now on
- * until twal_close() no trim releases what the manager needs, also when the
- * manager is closed: a program that trims recovers first.
+ * twal_txn_resume().  A log that has no checkpoint yet gets one.  That releases
+ * nothing; every later checkpoint, also an automatic one, releases the segments
+ * in front of it that nothing unfinished needs, WITH THE PROGRAM'S OWN RECORDS
+ * in them, unless options say TWAL_TXN_KEEP_RECORDS.  From now on until
+ * twal_close() no trim releases what the manager needs, also when the manager
+ * is closed: a program that trims recovers first.  A call that fails changes
+ * nothing of what a trim may release.
  *
  *   log      a log open for writing, also a new one
  *   options  how to work; NULL: all defaults
@@ -4459,8 +4466,10 @@ void twal_repair_close(twal_repair *repair);
  *   TWAL_E_READ_ONLY    the log is open for reading only
  *   TWAL_E_POISONED     an earlier write or flush failed
  *   TWAL_E_BUSY         the log has a manager already
- *   TWAL_E_CORRUPT      the log is damaged, or has events that contradict each
- *                       other; twal_last_error() says where
+ *   TWAL_E_CORRUPT      the log is damaged, has events that contradict each
+ *                       other, or lacks records that were compacted away
+ *                       behind what is left of its checkpoints: a repair has
+ *                       cut off the last one; twal_last_error() says where
  *   TWAL_E_VERSION      a record that must not be ignored, of a later release
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                       no room for the first checkpoint
@@ -4481,9 +4490,11 @@ int twal_txn_recover(twal_log *log,
 /**
  * Gives a manager back.
  *
- * Waits until every call inside has come back, a resume too, and an automatic
- * compaction has ended, which it does at its next frame; no new call may
- * begin on it.  Changes nothing in the log: what is not finished is there for
+ * Waits until every call inside has come back, and an automatic compaction has
+ * ended, which it does at its next frame; no new call may begin on it.  A
+ * resume asks for nothing more, waits for no further try, and returns
+ * TWAL_E_CLOSED as soon as the program's functions that it has called have come
+ * back.  Changes nothing in the log: what is not finished is there for
  * the next twal_txn_recover(), on the same open log too.
  *
  * Works before and after twal_close(); until then, a manager keeps the memory
@@ -4626,7 +4637,7 @@ int twal_txn_unfinished_get(const twal_txn *txn,
  *   while (twal_txn_next(txn, one.kind, one.id, &one) == TWAL_OK)
  *       printf("%llu\n", (unsigned long long)one.id);
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -4804,7 +4815,8 @@ int twal_saga_step_succeeded(twal_txn *txn,
  *
  * From here on a recovery compensates the saga.  The log does not say which
  * steps were begun, so tell this when no other step of the saga is in flight:
- * an outcome that comes later is taken, and undone like the others.
+ * an outcome that comes later is taken, and undone like the others; a step
+ * whose outcome never comes is not undone, though it may have been done.
  *
  *   txn      a manager
  *   id       the saga
@@ -4836,6 +4848,13 @@ int twal_saga_step_failed(twal_txn *txn,
  *
  * After a failed step, or instead of going on.  Durable on return, in every
  * mode of the log.
+ *
+ * The log does not say which steps were begun, so call this when no step of the
+ * saga is in flight, as for twal_saga_step_failed().  An outcome that comes
+ * later is taken, and undone like the others, until twal_saga_compensated() has
+ * ended the saga.  A step whose outcome never comes is not undone, though it
+ * may have been done: neither by the program's own compensation, which asks for
+ * what stands, nor by twal_txn_resume() after a crash.
  *
  *   txn      a manager
  *   id       the saga
@@ -4990,6 +5009,9 @@ int twal_saga_aborted(twal_txn *txn,
 /**
  * Tells where a saga is.
  *
+ * TWAL_SAGA_FINISHED is durable when it is told, whatever the flags were that
+ * its last event was told with.
+ *
  *   txn        a manager
  *   id         the saga; any number
  *   state_out  receives one of twal_saga_state.  Untouched on failure.
@@ -5004,7 +5026,7 @@ int twal_saga_aborted(twal_txn *txn,
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -5040,7 +5062,7 @@ int twal_saga_state_get(const twal_txn *txn,
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -5075,7 +5097,7 @@ int twal_saga_get(const twal_txn *txn,
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -5407,6 +5429,9 @@ int twal_2pc_rollback_complete(twal_txn *txn,
  * Tells where a two-phase commit is: what a participant asks that does not
  * know its outcome.
  *
+ * TWAL_2PC_COMMITTED and TWAL_2PC_FINISHED are durable when they are told,
+ * whatever the flags were that its last event was told with.
+ *
  *   txn        a manager
  *   id         the two-phase commit; any number
  *   state_out  receives one of twal_2pc_state.  Untouched on failure.
@@ -5421,7 +5446,7 @@ int twal_2pc_rollback_complete(twal_txn *txn,
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -5459,7 +5484,7 @@ int twal_2pc_state_get(const twal_txn *txn,
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
- * Blocks:  on the device, if a decision is just being made durable.
+ * Blocks:  on the device, if a decision, or an end that is shown, is not durable.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -5503,17 +5528,22 @@ int twal_2pc_token(const twal_txn *txn,
                    uint8_t *token_out);
 
 /**
- * Finishes every operation that something is to be done about.
+ * Finishes every operation that twal_txn_recover() found unfinished, or
+ * twal_import() brought, and that something is to be done about.
  *
  * Calls the program's functions, logs each outcome, and returns when nothing
  * is left to do; what it tells as finished is durable.  What was never begun
  * is left alone; so is an operation of which an action failed that cannot be
- * passed over, or has no outcome after so many tries: ask again later.
+ * passed over, or has no outcome after so many tries: ask again later, which
+ * does what was left and nothing else.
+ *
+ * What was created since twal_txn_recover() belongs to who created it, and is
+ * never touched: others may go on meanwhile.  What recovery found and the
+ * program goes on with by itself, it must not resume.
  *
  * It may be killed at any point: after the next twal_txn_recover() another
  * resume goes on, and asks again, with the same token, for what it cannot know
- * was done.  Made for the time right after recovery: an operation that another
- * thread works on meanwhile would be worked on twice.
+ * was done.
  *
  *   txn           a manager
  *   participants  who carries actions out
@@ -5529,7 +5559,8 @@ int twal_2pc_token(const twal_txn *txn,
  *   TWAL_E_UNSUPPORTED  participants or options say something that this
  *                       release does not know
  *   TWAL_E_FORKED       this process is a fork()ed child
- *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
+ *   TWAL_E_CLOSED       twal_txn_close() has begun, also while it ran; or
+ *                       twal_close(), which it sees before its next action
  *   TWAL_E_POISONED     an earlier write or flush failed
  *   TWAL_E_BUSY         another resume of this manager runs
  *   TWAL_E_IO           a write or flush failed
@@ -5557,8 +5588,8 @@ int twal_txn_resume(twal_txn *txn,
  *                  be set, as TWAL_TXN_OPERATION_INIT does.  Untouched on
  *                  failure.
  *   error_out      receives why, as TWAL_ERROR_INIT lets it; code is TWAL_OK
- *                  if the operation was not begun, or came after the resume
- *                  did.  NULL if you do not need it.  Untouched on failure.
+ *                  if the operation was not begun, or was imported
+ *                  meanwhile.  NULL if you do not need it.  Untouched on failure.
  *
  * Returns TWAL_OK, or
  *

@@ -357,12 +357,8 @@ fn a_resume_that_waits_for_its_next_try_can_be_ended() {
         }
     }
     const HOUR_US: u64 = 3_600_000_000;
-    let patient = ResumeOptions {
-        threads: 3,
-        attempts_max: u32::MAX,
-        retry_delay_us: HOUR_US,
-        retry_delay_max_us: HOUR_US,
-    };
+    let patient =
+        ResumeOptions { threads: 3, attempts_max: u32::MAX, retry_delay_us: HOUR_US, retry_delay_max_us: HOUR_US };
     let machine = Machine::with_threads(46);
     let (log, manager, _) = machine.recover();
     prepare(&manager);
@@ -393,7 +389,11 @@ fn nobody_is_asked_when_the_log_takes_nothing_more() {
     manager.append(&saga(1, "N +1 E"), None).unwrap();
     let manager = next_manager(&machine, &log, manager);
     let mut shards = Shards::new(|_| Outcome::Retry);
-    shards.beside = Box::new(|_, is_before, _| if is_before { log.close().unwrap() });
+    shards.beside = Box::new(|_, is_before, _| {
+        if is_before {
+            log.close().unwrap()
+        }
+    });
     let ended = manager.resume(&shards, &ResumeOptions { attempts_max: 1000, ..ONE_THREAD });
     assert_eq!(ended.err().map(|error| error.code), Some(Code::Closed));
     assert_eq!(shards.memory.lock().unwrap().calls, 1);
