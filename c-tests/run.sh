@@ -7,7 +7,8 @@
 # built against the shared and against the static library, run in a process and
 # a scratch directory of its own: exit status 0 passed, 1 failed, 77 skipped.
 #
-#   plain     all tests; the header in every standard comes first
+#   plain     all tests, shared; static too those that asan leaves out, and what is
+#             asked for by name; the header in every standard comes first
 #   asan      the C side with AddressSanitizer and UBSan, static, but for those
 #             with "t:asan no, <reason>"
 #   valgrind  all tests but those that say why not, in their first comment:
@@ -20,7 +21,8 @@
 #             are built from there, through pkg-config, and run
 #   headers   only the header
 #   soak-kill what kills writers, everything mixed, for $TWAL_SOAK_SECONDS (60),
-#             all at once; then how many rounds it were
+#             all at once, coordinators of transactions $TWAL_TXN_ROUNDS (500)
+#             times at least; then how many rounds it were
 #
 # A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
 # comment, and for files that only some tests are built with, with "t:with FILE...".
@@ -60,7 +62,7 @@ linkages=(shared static)
 case $mode in
 plain | install | headers) ;;
 soak-kill)
-    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60}
+    export TWAL_SOAK_SECONDS=${TWAL_SOAK_SECONDS:-60} TWAL_TXN_ROUNDS=${TWAL_TXN_ROUNDS:-500}
     [ ${#only[@]} -gt 0 ] || only=($(cd "$here" && grep -l 't_kill_mixed(.*);$' kill_*.c | grep -v kill_rounds) txn_kill)
     jobs=${JOBS:-$((2 * ${#only[@]}))}
     ;;
@@ -326,7 +328,10 @@ run_all() {
         fi
         why=$(tag shared "$here/$name.c")
         for linkage in "${linkages[@]}"; do
-            if [ "$linkage" != shared ] || [ -z "$why" ]; then
+            if [ "$mode-$linkage" = plain-static ] && [ ${#only[@]} -eq 0 ] && [ -z "$why" ] &&
+                [ -z "$(tag asan "$here/$name.c")" ]; then
+                continue # asan runs it
+            elif [ "$linkage" != shared ] || [ -z "$why" ]; then
                 queue+=("$name $linkage")
             elif [ ${#linkages[@]} -eq 1 ]; then
                 report skipped "${why#no, }" "$name" ""

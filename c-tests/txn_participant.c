@@ -54,8 +54,17 @@ static const effect *find(const memory *memory, const effect *wanted)
     return NULL;
 }
 
+/* As soon as it is in the state file: what was done is there, and so is what was forgotten. */
 static void remember(memory *memory, const effect *effect)
 {
+    if (effect->direction == FORGET) {
+        size_t kept = 0;
+        for (size_t at = 0; at < memory->count; at++)
+            if (memory->effects[at].id != effect->id || memory->effects[at].kind != effect->kind)
+                memory->effects[kept++] = memory->effects[at];
+        memory->count = kept;
+        return;
+    }
     if (memory->count == memory->room) {
         memory->room = memory->room * 2 + 64;
         memory->effects = realloc(memory->effects, memory->room * sizeof(*effect));
@@ -72,7 +81,7 @@ static void die(void)
 /* Does it, once for each token; what it answers. */
 static int carry_out(memory *memory, int state, effect wanted, bool forgets)
 {
-    if (!forgets && find(memory, &wanted))
+    if (!forgets && wanted.direction != FORGET && find(memory, &wanted))
         return TWAL_DONE;
     bool may_fail = wanted.direction == TWAL_DIRECTION_EXECUTE || wanted.direction == TWAL_DIRECTION_PREPARE;
     if (may_fail && part_fails(wanted.kind, wanted.id, wanted.part))

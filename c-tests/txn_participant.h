@@ -2,7 +2,7 @@
  * Participants in processes of their own, and what a coordinator asks of them.
  *
  * Each keeps a state file: one entry an effect, written with one write(), so that an effect is there with its token or
- * not at all.  It dies at random, before and after what it does, and is started anew by whoever waits for children; the
+ * not at all.  It forgets the tokens of an operation that it is told has ended.  It dies at random, before and after what it does, and is started anew by whoever waits for children; the
  * socket that it listens at is its parent's, so who asks meanwhile waits.  What it answers to a new request (a vote, a
  * step that fails) follows from the seed and the request: the same before and after any crash.
  */
@@ -13,6 +13,8 @@
 
 #define PARTICIPANTS 3
 #define STEPS 4
+/* Asked for instead of a twal_direction: the operation has ended, its tokens can be forgotten. */
+#define FORGET 7
 
 /* An effect, as it is asked for and as it stands in the state file. */
 typedef struct effect {

@@ -5135,9 +5135,11 @@ int twal_txn_recover(twal_log *log,
 /**
  * Gives a manager back.
  *
- * Waits until every call inside has come back, a resume too, and an automatic
- * compaction has ended, which it does at its next frame; no new call may
- * begin on it.  Changes nothing in the log: what is not finished is there for
+ * Waits until every call inside has come back, and an automatic compaction has
+ * ended, which it does at its next frame; no new call may begin on it.  A
+ * resume asks for nothing more, waits for no further try, and returns
+ * TWAL_E_CLOSED as soon as the program's functions that it has called have come
+ * back.  Changes nothing in the log: what is not finished is there for
  * the next twal_txn_recover(), on the same open log too.
  *
  * Works before and after twal_close(); until then, a manager keeps the memory
@@ -5458,7 +5460,8 @@ int twal_saga_step_succeeded(twal_txn *txn,
  *
  * From here on a recovery compensates the saga.  The log does not say which
  * steps were begun, so tell this when no other step of the saga is in flight:
- * an outcome that comes later is taken, and undone like the others.
+ * an outcome that comes later is taken, and undone like the others; a step
+ * whose outcome never comes is not undone, though it may have been done.
  *
  *   txn      a manager
  *   id       the saga
@@ -5490,6 +5493,13 @@ int twal_saga_step_failed(twal_txn *txn,
  *
  * After a failed step, or instead of going on.  Durable on return, in every
  * mode of the log.
+ *
+ * The log does not say which steps were begun, so call this when no step of the
+ * saga is in flight, as for twal_saga_step_failed().  An outcome that comes
+ * later is taken, and undone like the others, until twal_saga_compensated() has
+ * ended the saga.  A step whose outcome never comes is not undone, though it
+ * may have been done: neither by the program's own compensation, which asks for
+ * what stands, nor by twal_txn_resume() after a crash.
  *
  *   txn      a manager
  *   id       the saga
@@ -6194,7 +6204,8 @@ int twal_2pc_token(const twal_txn *txn,
  *   TWAL_E_UNSUPPORTED  participants or options say something that this
  *                       release does not know
  *   TWAL_E_FORKED       this process is a fork()ed child
- *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
+ *   TWAL_E_CLOSED       twal_txn_close() has begun, also while it ran; or
+ *                       twal_close(), which it sees before its next action
  *   TWAL_E_POISONED     an earlier write or flush failed
  *   TWAL_E_BUSY         another resume of this manager runs
  *   TWAL_E_IO           a write or flush failed

@@ -15,10 +15,11 @@
 //! In both directions an event of another level is refused.
 //!
 //! The log does not say which steps were begun, only their outcomes.  So whoever
-//! runs steps writes `step_failed` when no other step is in flight any more: what
-//! has no outcome in a saga that failed was then never begun, or is begun again
-//! under the same token in one that did not.  An outcome that comes late is taken
-//! until the saga is finished, and undone like the others.
+//! runs steps writes `step_failed`, or `compensation_start` without one, when no
+//! other step is in flight any more: what has no outcome in a saga that failed was
+//! then never begun, or is begun again under the same token in one that did not.
+//! An outcome that comes late is taken until the saga is finished, and undone like
+//! the others.
 
 use super::event::{Name, SagaEvent, Step};
 use super::limits::{DEPENDENCIES_MAX, STEPS_MAX, STEP_PAYLOAD_MAX};

@@ -13,7 +13,7 @@ use super::{name, saga_event, transaction_event};
 /// Steps 1 and 2 have level 0, step 3 has level 1.
 const STEPS: &str = "+1 +2 +3:1,2";
 const SAGA_PROBES: &str = "N +4 +4:1,3 +1 +4:9 +4:1,1 E s1 s2 s3 s9 f1 f2 f3 f9 C u1 u2 u3 u9 x1 x2 x3 x9 D U A";
-const SAGA_ROWS: [(&str, &str, &str); 23] = [
+const SAGA_ROWS: [(&str, &str, &str); 24] = [
     ("", "created", "+4>created +4:1,3>created E>executing A>aborted"),
     ("E", "executing", "s1>executing s2>executing f1>failed f2>failed C>compensating A>aborted"),
     ("E s1", "executing", "s2>executing f2>failed C>compensating"),
@@ -26,6 +26,7 @@ const SAGA_ROWS: [(&str, &str, &str); 23] = [
     ("E f1 f2", "failed", "C>compensating A>aborted"),
     ("E C", "compensating", "s1>compensating s2>compensating f1>compensating f2>compensating U>compensated A>aborted"),
     ("E s1 C", "compensating", "s2>compensating f2>compensating u1>compensating x1>compensating"),
+    ("E s1 C s2", "compensating", "u1>compensating u2>compensating x1>compensating x2>compensating"),
     ("E f1 C s2", "compensating", "u2>compensating x2>compensating"),
     ("E s1 s2 s3 C", "compensating", "u3>compensating x3>compensating"),
     ("E s1 s2 s3 C x3", "compensating", "u3>compensating x3>compensating A>aborted"),

@@ -12,11 +12,12 @@ use twal::base::clock::Clock;
 use twal::disk::sim::{CallKind, SimDisk, Stop};
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::Import;
-use twal::txn::{plan, Event, Family, Manager, Rules, Table};
+use twal::txn::{plan, Event, Family, Manager, Outcome, ResumeOptions, Rules, Table};
 use twal::{Code, Durability, Error, Log};
 
 use super::compaction_failures::{check_failure, FAILING};
 use super::machine::Machine;
+use super::shards::Shards;
 use super::{saga, transaction};
 
 /// Ids in the files are above those in the log.
@@ -287,4 +288,18 @@ fn files_that_cannot_be_read_are_not_imported() {
     let error = import(&log, &manager, &files, &mut Told::default()).unwrap_err();
     assert_eq!((error.code, error.segment, log.last_seq()), (Code::Corrupt, 3, last), "{error}");
     whole.check(&log, &manager);
+}
+
+/// Nobody runs what an import brings unfinished: a resume finishes it, and leaves alone what was begun beside it.
+#[test]
+fn what_is_imported_can_be_resumed() {
+    let (files, machine) = (files(), machine(8));
+    let (log, manager) = begun(&machine);
+    import(&log, &manager, &files, &mut Told::default()).unwrap();
+    let unfinished = manager.active().unwrap().len();
+    let shards = Shards::new(|_| Outcome::Done);
+    let resumed = manager.resume(&shards, &ResumeOptions { threads: 1, ..ResumeOptions::default() }).unwrap();
+    assert!(unfinished > 10, "{unfinished}");
+    assert_eq!((resumed.finished, resumed.left), (u64::try_from(unfinished).unwrap() - 1, Vec::new()));
+    assert_eq!(manager.active().unwrap().iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
 }

@@ -328,6 +328,77 @@ fn tries_are_bounded_and_nothing_is_given_up() {
     assert_eq!((resumed.finished, resumed.left.len()), (3, 0));
 }
 
+/// Tries are an hour apart: whoever closes the manager does not wait for one.
+#[test]
+fn a_resume_that_waits_for_its_next_try_can_be_ended() {
+    struct Never(Mutex<u32>, Condvar);
+    impl Never {
+        fn answer(&self) -> Outcome {
+            *self.0.lock().unwrap() += 1;
+            self.1.notify_all();
+            Outcome::Retry
+        }
+    }
+    impl Participants for Never {
+        fn execute(&self, _: &StepAction<'_>) -> Outcome {
+            self.answer()
+        }
+        fn compensate(&self, _: &StepAction<'_>) -> Outcome {
+            self.answer()
+        }
+        fn commit(&self, _: &ShardAction<'_>) -> Outcome {
+            self.answer()
+        }
+        fn abort(&self, _: &ShardAction<'_>) -> Outcome {
+            self.answer()
+        }
+        fn rollback(&self, _: &ShardAction<'_>) -> Outcome {
+            self.answer()
+        }
+    }
+    const HOUR_US: u64 = 3_600_000_000;
+    let patient =
+        ResumeOptions { threads: 3, attempts_max: u32::MAX, retry_delay_us: HOUR_US, retry_delay_max_us: HOUR_US };
+    let machine = Machine::with_threads(46);
+    let (log, manager, _) = machine.recover();
+    prepare(&manager);
+    let manager = next_manager(&machine, &log, manager);
+    let to_ask = u32::try_from(manager.active().unwrap().len()).unwrap();
+    let never = Never(Mutex::new(0), Condvar::new());
+    std::thread::scope(|scope| {
+        let resuming = scope.spawn(|| manager.resume(&never, &patient));
+        // Every operation but the one that was not begun is asked for at least once.
+        drop(never.1.wait_while(never.0.lock().unwrap(), |asked| *asked < to_ask - 1).unwrap());
+        manager.end_resumes();
+        assert_eq!(resuming.join().unwrap().err().map(|error| error.code), Some(Code::Closed));
+    });
+    assert_eq!(manager.resume(&never, &patient).err().map(|error| error.code), Some(Code::Closed), "for good");
+    // What it has not done is there for the next manager.
+    let manager = next_manager(&machine, &log, manager);
+    let shards = Shards::new(answer);
+    manager.resume(&shards, &ONE_THREAD).unwrap();
+    check_end(&manager, &shards);
+    log.close().unwrap();
+}
+
+/// A log that was closed is noticed before the next try, whose outcome nobody could note down.
+#[test]
+fn nobody_is_asked_when_the_log_takes_nothing_more() {
+    let machine = Machine::new(47, Durability::Sync);
+    let (log, manager, _) = machine.recover();
+    manager.append(&saga(1, "N +1 E"), None).unwrap();
+    let manager = next_manager(&machine, &log, manager);
+    let mut shards = Shards::new(|_| Outcome::Retry);
+    shards.beside = Box::new(|_, is_before, _| {
+        if is_before {
+            log.close().unwrap()
+        }
+    });
+    let ended = manager.resume(&shards, &ResumeOptions { attempts_max: 1000, ..ONE_THREAD });
+    assert_eq!(ended.err().map(|error| error.code), Some(Code::Closed));
+    assert_eq!(shards.memory.lock().unwrap().calls, 1);
+}
+
 /// Three threads: the three steps of a level meet in their callbacks; so do the three of the level before it, in compensation.
 #[test]
 fn the_steps_of_a_level_run_at_once_and_a_level_waits_for_the_one_before() {

@@ -182,9 +182,11 @@ pub unsafe extern "C" fn twal_txn_recover(
 
 /// Gives a manager back.
 ///
-/// Waits until every call inside has come back, a resume too, and an automatic
-/// compaction has ended, which it does at its next frame; no new call may
-/// begin on it.  Changes nothing in the log: what is not finished is there for
+/// Waits until every call inside has come back, and an automatic compaction has
+/// ended, which it does at its next frame; no new call may begin on it.  A
+/// resume asks for nothing more, waits for no further try, and returns
+/// TWAL_E_CLOSED as soon as the program's functions that it has called have come
+/// back.  Changes nothing in the log: what is not finished is there for
 /// the next twal_txn_recover(), on the same open log too.
 ///
 /// Works before and after twal_close(); until then, a manager keeps the memory
@@ -238,6 +240,7 @@ unsafe fn close(txn: *mut twal_txn) -> Result<()> {
         if !handle.callers.start_closing() {
             return Err(Error::new(Code::Closed, "another thread is closing this manager"));
         }
+        handle.manager.end_resumes();
         handle.callers.wait_until_out();
     }
     // SAFETY: it came out of Box::into_raw, only one thread started closing, and everybody is out.

@@ -292,7 +292,8 @@ pub unsafe extern "C" fn twal_saga_step_succeeded(
 ///
 /// From here on a recovery compensates the saga.  The log does not say which
 /// steps were begun, so tell this when no other step of the saga is in flight:
-/// an outcome that comes later is taken, and undone like the others.
+/// an outcome that comes later is taken, and undone like the others; a step
+/// whose outcome never comes is not undone, though it may have been done.
 ///
 ///   txn      a manager
 ///   id       the saga
@@ -330,6 +331,13 @@ pub unsafe extern "C" fn twal_saga_step_failed(
 ///
 /// After a failed step, or instead of going on.  Durable on return, in every
 /// mode of the log.
+///
+/// The log does not say which steps were begun, so call this when no step of the
+/// saga is in flight, as for twal_saga_step_failed().  An outcome that comes
+/// later is taken, and undone like the others, until twal_saga_compensated() has
+/// ended the saga.  A step whose outcome never comes is not undone, though it
+/// may have been done: neither by the program's own compensation, which asks for
+/// what stands, nor by twal_txn_resume() after a crash.
 ///
 ///   txn      a manager
 ///   id       the saga

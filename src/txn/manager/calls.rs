@@ -83,7 +83,8 @@ impl Manager {
         self.saga_event(id, SagaEvent::StepFailed { step, error }, sync)
     }
 
-    /// What was done is undone from now on.  Durable.
+    /// What was done is undone from now on.  Durable.  To be written when no step is in flight, too: one whose outcome never
+    /// comes is not undone.
     pub fn saga_compensation_start(&self, id: u64) -> Result<u64> {
         self.saga_event(id, SagaEvent::CompensationStart, None)
     }

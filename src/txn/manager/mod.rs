@@ -45,6 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::event::CHECKPOINT_SHORT;
 use super::limits::STATE_BYTES_DEFAULT;
 use super::plan::plan;
+use super::resume::Resumes;
 use super::{snapshot, Family, Table};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
@@ -120,8 +121,7 @@ pub(super) struct Inner {
     checkpointing: Mutex<()>,
     /// What the log had counted when this manager was made.
     counted_before: Counts,
-    /// One resume at a time.
-    pub(super) resuming: Mutex<()>,
+    pub(super) resumes: Resumes,
     compactor: Arc<Compactor>,
     compacting: compact::Thread,
 }
@@ -157,7 +157,7 @@ impl Manager {
             state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, to_resume, since_checkpoint: 0 }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
-            resuming: Mutex::new(()),
+            resumes: Resumes::default(),
             compactor: Arc::new(Compactor::new(log)),
             compacting: Mutex::default(),
         };

@@ -72,14 +72,14 @@ impl Board {
 }
 
 /// The board and who waits at it.
-pub struct Desk<'a> {
+pub struct Desk {
     board: Mutex<Board>,
     changed: Condvar,
-    clock: &'a Clock,
+    clock: Clock,
 }
 
 /// A job that is carried out; when this goes, it is done.
-pub struct Busy<'a>(&'a Desk<'a>);
+pub struct Busy<'a>(&'a Desk);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -92,8 +92,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-impl<'a> Desk<'a> {
-    pub fn new(board: Board, clock: &'a Clock) -> Desk<'a> {
+impl Desk {
+    pub fn new(board: Board, clock: Clock) -> Desk {
         Desk { board: Mutex::new(board), changed: Condvar::new(), clock }
     }
 
@@ -106,8 +106,15 @@ impl<'a> Desk<'a> {
         self.clock.now_ns()
     }
 
-    pub fn into_board(self) -> Board {
-        self.board.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// What it has come to, when all is done.
+    pub fn take_board(&self) -> Board {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Nothing is begun any more, and nobody waits for what was put off.
+    pub fn stop(&self, error: Error) {
+        self.lock().stop(error);
+        self.changed.notify_all();
     }
 
     /// The next job, as soon as there is one; None: all is done.
@@ -131,7 +138,7 @@ impl<'a> Desk<'a> {
                     board.ready.extend(due);
                     board
                 }
-                Some(due_ns) => match self.clock {
+                Some(due_ns) => match &self.clock {
                     // Time moves when nobody has anything else to do.
                     Clock::Simulated(_) if board.busy == 0 => {
                         self.clock.pass(Duration::from_nanos(due_ns - now_ns));

@@ -18,11 +18,14 @@
 //! A step that neither succeeded nor failed when its tries are used up may have been done.  So its saga
 //! neither goes on nor fails: it is left, and the next resume asks again.
 //!
-//! `decide.rs` says what comes next, as a function of the table; `board.rs` who does it; `work.rs` does it.
+//! `decide.rs` says what comes next, as a function of the table; `board.rs` who does it; `work.rs` does it, and `turn.rs` ends it.
 
 mod board;
 mod decide;
+mod turn;
 mod work;
+
+pub(super) use turn::Resumes;
 
 use super::event::{Name, Step};
 use super::plan::Unfinished;

@@ -1,6 +1,6 @@
 //! Carries out one job after the other, on a few threads.
 
-use std::sync::TryLockError;
+use std::sync::Arc;
 
 use super::board::{Act, Board, Desk, Job, Operation};
 use super::decide::{next, Key, Next, Part};
@@ -20,7 +20,7 @@ const RETRY_DELAY_MAX_US_DEFAULT: u64 = 10_000_000;
 struct Resume<'a> {
     manager: &'a Manager,
     participants: &'a dyn Participants,
-    desk: Desk<'a>,
+    desk: Arc<Desk>,
     attempts_max: u32,
     delay_us: u64,
     delay_max_us: u64,
@@ -33,14 +33,10 @@ impl Manager {
     /// would abort a transaction that is waiting for its votes.
     ///
     /// # Errors
-    /// Busy: another resume runs.  Io, Poisoned, Closed: the log takes nothing more; recover and resume again.
+    /// Busy: another resume runs.  Closed: [`Manager::end_resumes`], or as follows.  Io, Poisoned, Closed: the log takes
+    /// nothing more; recover and resume again.
     pub fn resume(&self, participants: &dyn Participants, options: &ResumeOptions) -> Result<Resumed> {
-        let _turn = match self.inner.resuming.try_lock() {
-            Ok(turn) => turn,
-            // A callback has panicked in an earlier one; nothing lies behind the lock.
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(Error::new(Code::Busy, "another resume runs")),
-        };
+        let turn = self.inner.resumes.take_turn()?;
         let or = |value, default| if value == 0 { default } else { value };
         let mut board = Board::default();
         for unfinished in self.to_resume()?.iter().filter(|unfinished| unfinished.action != Action::None) {
@@ -51,11 +47,12 @@ impl Manager {
         let resume = Resume {
             manager: self,
             participants,
-            desk: Desk::new(board, self.inner.log.clock()?),
+            desk: Arc::new(Desk::new(board, self.inner.log.clock()?.clone())),
             attempts_max: if options.attempts_max == 0 { ATTEMPTS_DEFAULT } else { options.attempts_max },
             delay_us: or(options.retry_delay_us, RETRY_DELAY_US_DEFAULT),
             delay_max_us: or(options.retry_delay_max_us, RETRY_DELAY_MAX_US_DEFAULT),
         };
+        let _turn = turn.begin(&resume.desk)?;
         let threads = if options.threads == 0 { THREADS_DEFAULT } else { options.threads };
         std::thread::scope(|scope| {
             for _ in 1..threads {
@@ -66,7 +63,13 @@ impl Manager {
             }
             resume.run();
         });
-        self.report(resume.desk.into_board())
+        self.report(resume.desk.take_board())
+    }
+
+    /// A resume that runs begins nothing more, and returns Closed when the calls of the program that it has made have come
+    /// back; it waits for no further try.  None begins on this manager any more.  What it left is for the next recovery.
+    pub fn end_resumes(&self) {
+        self.inner.resumes.end();
     }
 
     fn report(&self, mut board: Board) -> Result<Resumed> {
@@ -145,6 +148,10 @@ impl Resume<'_> {
 
     /// One call of the program, and what is to be logged of it.
     fn act(&self, act: Act) {
+        // Nobody could note down what comes of it; and while nothing but tries is due, no append would say so.
+        if let Some(trouble) = self.manager.inner.log.trouble() {
+            return self.desk.lock().stop(trouble);
+        }
         let outcome = self.ask(&act);
         {
             let mut board = self.desk.lock();
