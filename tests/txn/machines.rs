@@ -26,7 +26,12 @@ const SAGA_ROWS: [(&str, &str, &str); 24] = [
     ("E f1 f2", "failed", "C>compensating A>aborted"),
     ("E C", "compensating", "s1>compensating s2>compensating f1>compensating f2>compensating U>compensated A>aborted"),
     ("E s1 C", "compensating", "s2>compensating f2>compensating u1>compensating x1>compensating"),
-    ("E s1 C s2", "compensating", "u1>compensating u2>compensating x1>compensating x2>compensating"),
+    // As if s2 had come before C: then s3 may be in flight.
+    (
+        "E s1 C s2",
+        "compensating",
+        "s3>compensating f3>compensating u1>compensating u2>compensating x1>compensating x2>compensating",
+    ),
     ("E f1 C s2", "compensating", "u2>compensating x2>compensating"),
     ("E s1 s2 s3 C", "compensating", "u3>compensating x3>compensating"),
     ("E s1 s2 s3 C x3", "compensating", "u3>compensating x3>compensating A>aborted"),
