@@ -5602,12 +5602,14 @@ int twal_txn_left_get(const twal_txn *txn,
  *
  *   TWAL_E_INVAL     txn is NULL, name is NULL and name_len is not 0, or flags
  *                    has unknown bits or both
- *   TWAL_E_TOOBIG    name_len is above 255
+ *   TWAL_E_TOOBIG    name_len is above 255; or what is said of streams has
+ *                    half of the room for all state, and takes it: waiting
+ *                    does not help
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_AGAIN     the state of all operations and streams takes all the
- *                    room that it may have
+ *                    room that it may have, until an operation finishes
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                    no room
  *   TWAL_E_IO        a write or flush failed

@@ -30,6 +30,8 @@ pub enum Reason {
     Limit,
     /// As many purges of the stream stand as may, each of an earlier time than the one before.
     Purges,
+    /// What is said of streams takes the half of the table that is theirs.
+    Streams,
     /// The table is full: something must finish first.
     Full,
 }
@@ -49,6 +51,7 @@ impl Reason {
             Reason::Incomplete => "not everything that this needs is there",
             Reason::Limit => "a limit",
             Reason::Purges => "as many purges of the stream stand as may: one of a later time takes their place",
+            Reason::Streams => "what is said of streams takes all of its half of the room",
             Reason::Full => "the table of operations is full",
         }
     }
@@ -73,7 +76,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         let code = match refusal.reason {
             Reason::Full => Code::Again,
-            Reason::Limit | Reason::Purges => Code::TooBig,
+            Reason::Limit | Reason::Purges | Reason::Streams => Code::TooBig,
             _ => Code::State,
         };
         let Refusal { id, state, event, reason, .. } = refusal;

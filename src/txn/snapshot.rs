@@ -345,6 +345,11 @@ impl<'a> Bytes<'a> {
         Ok(front)
     }
 
+    /// How many are left.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn u8(&mut self) -> Result<u8, BadSnapshot> {
         Ok(self.take(1)?[0])
     }

@@ -146,6 +146,8 @@ pub struct Streams {
     /// of the same time or a later one is all that the purge says.  None is empty.
     purges: BTreeMap<u64, Vec<(u64, Purge)>>,
     applied: BTreeMap<u64, (u64, Applied)>,
+    /// Bytes of all in the state.
+    len: usize,
 }
 
 impl Streams {
@@ -267,14 +269,14 @@ impl Streams {
             }
             StreamEvent::Applied(applied) => drop(self.applied.insert(stream, (seq, *applied))),
         }
-        (before, self.len_there(stream, event))
+        let now = self.len_there(stream, event);
+        self.len = self.len - before + now;
+        (before, now)
     }
 
     /// Bytes of all in the state.
     pub(super) fn len(&self) -> usize {
-        self.tombstones.values().map(|tombstone| TOMBSTONE_STATE + tombstone.name.len()).sum::<usize>()
-            + self.purges().count() * PURGE_STATE
-            + self.applied.len() * APPLIED_STATE
+        self.len
     }
 
     /// The three counts, as the state's head has them.
@@ -310,7 +312,7 @@ impl Streams {
 
     /// What `put` wrote, of a state whose events have numbers up to `through_seq`.
     pub(super) fn get(counts: [u32; 3], through_seq: u64, bytes: &mut Bytes) -> Result<Streams, BadSnapshot> {
-        let mut streams = Streams::default();
+        let mut streams = Streams { len: bytes.len(), ..Streams::default() };
         // Counts that are too high run into the end; nothing is taken in advance for them.
         for _ in 0..counts[0] {
             let (stream, below_seq) = (bytes.u64()?, bytes.u64()?);
@@ -344,6 +346,7 @@ impl Streams {
             check(&streams.applied, stream, seq <= through_seq)?;
             streams.applied.insert(stream, (seq, Applied { epoch, position }));
         }
+        streams.len -= bytes.len();
         Ok(streams)
     }
 }

@@ -175,7 +175,7 @@ impl Table {
     }
 
     /// Whether these events are legal, one after the other, and the state behind them takes at most
-    /// `state_max` bytes.  They are one batch: all or none.  Replay does not ask for room: what
+    /// `state_max` bytes, of which streams have at most half.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
     pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
         // Legal first: whoever is told that there is no room may make some, and must not for what is refused anyway.
@@ -184,6 +184,13 @@ impl Table {
         } else {
             let mut scratch = self.excerpt(events);
             events.iter().try_for_each(|event| scratch.apply(self.through_seq, event, rules))?;
+        }
+        let said = events.iter().filter(|event| matches!(event, Event::Stream(..)));
+        let said = said.map(|event| self.growth(event)).sum::<usize>();
+        // What is said of streams never finishes: if it had all the room, nothing could ever be begun again.
+        if said > 0 && self.streams.len() + said > state_max.saturating_sub(snapshot::HEADER_LEN) / 2 {
+            let event = events.iter().find(|event| matches!(event, Event::Stream(..))).expect("one of them grows");
+            return Err(self.refusal(event, Reason::Streams));
         }
         let grows = events.iter().map(|event| self.growth(event)).sum::<usize>();
         let over = self.state_len + grows > state_max;

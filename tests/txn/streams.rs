@@ -11,6 +11,7 @@ use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::format::RecordHeader;
 use twal::txn::limits::STATE_BYTES_DEFAULT;
+use twal::txn::snapshot::HEADER_LEN;
 use twal::txn::{Event, Reason, Rebuild, Rules, StreamEvent, Table};
 use twal::{Entry, Hidden, How, IterOptions, Log, Options};
 
@@ -89,21 +90,32 @@ fn the_last_applied_marker_of_a_stream_stands() {
     assert!(table.streams().hidden().is_empty(), "a marker drops nothing");
 }
 
-/// Streams take part in the bound of the state; what only replaces is taken when the table is full.
+/// Streams have half of the state, at most; what only replaces is taken when that is full.
 #[test]
 fn the_state_is_bounded() {
     let mut table = table(1, &[tombstone(1, 1, b"name"), purge(1, 1, 0, 0), applied(1, 1, 1)]);
-    let full = table.state_len();
-    let refused = |event: Event| table.check(&[event], Rules::Strict, full).map_err(|refusal| refusal.reason);
+    let (half, full) = (table.state_len() - HEADER_LEN, table.state_len());
+    let half_full = HEADER_LEN + 2 * half;
+    let refused = |event: Event| table.check(&[event], Rules::Strict, half_full).map_err(|refusal| refusal.reason);
     for event in [tombstone(2, 1, b""), purge(2, 1, 0, 0), applied(2, 1, 1), tombstone(1, 2, b"names")] {
-        assert_eq!(refused(event), Err(Reason::Full));
+        assert_eq!(refused(event), Err(Reason::Streams));
     }
-    assert_eq!(refused(purge(1, 0, 0, 0)), Err(Reason::Full), "both would stand");
+    assert_eq!(refused(purge(1, 0, 0, 0)), Err(Reason::Streams), "both would stand");
+    let bigger = HEADER_LEN + 2 * (half + 32);
+    assert_eq!(table.check(&[applied(2, 1, 1)], Rules::Strict, bigger), Ok(()));
+    assert_eq!(table.check(&saga(1, "N"), Rules::Strict, half_full), Ok(()), "operations have the rest");
+    let mut filled = table.clone();
+    for id in 1..=8 {
+        filled.apply(20 + id, &saga(id, "N")[0], Rules::Strict).unwrap();
+    }
+    let fills = filled.check(&[applied(2, 1, 1)], Rules::Strict, filled.state_len()).unwrap_err();
+    assert_eq!(fills.reason, Reason::Full, "operations have more than their half");
     let replacing = [tombstone(1, 9, b"same"), tombstone(1, 9, b""), purge(1, 9, 9, 9), applied(1, 9, 9)];
     assert_eq!(replacing.iter().map(|event| refused(event.clone())).collect::<Vec<_>>(), [Ok(()); 4]);
-    assert_eq!(table.check(&[replacing.as_slice(), &saga(1, "N")].concat(), Rules::Strict, full + 64), Ok(()));
-    let text = twal::Error::from(table.check(&[applied(2, 1, 1)], Rules::Strict, full).unwrap_err());
-    assert_eq!(text.to_string(), "applied is refused: the table of operations is full");
+    assert_eq!(table.check(&[replacing.as_slice(), &saga(1, "N")].concat(), Rules::Strict, half_full), Ok(()));
+    let text = twal::Error::from(table.check(&[applied(2, 1, 1)], Rules::Strict, half_full).unwrap_err());
+    assert_eq!(text.to_string(), "applied is refused: what is said of streams takes all of its half of the room");
+    assert_eq!(text.code, twal::Code::TooBig, "it does not get better by itself");
     for (seq, event) in (10..).zip(&replacing) {
         table.apply(seq, event, Rules::Strict).unwrap();
         assert_eq!(table.checkpoint().state.len(), table.state_len());

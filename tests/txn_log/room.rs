@@ -1,7 +1,7 @@
-//! Goal: what the table has no room for is refused, and a refusal changes nothing.
+//! Goal: what the table has no room for is refused, and a refusal changes nothing; streams leave room for operations.
 //! Method: managers of logs with small records, filled up.
 
-use twal::txn::{Manager, SagaSpec, TransactionState};
+use twal::txn::{Applied, Manager, SagaSpec, TransactionState};
 use twal::{Code, Durability, Error};
 
 use super::machine::Machine;
@@ -36,4 +36,28 @@ fn a_refused_call_changes_nothing_in_a_full_table() {
     }
     begin_saga(&manager, None).unwrap();
     assert_eq!(remembered(&manager), None, "for what is taken it gives way");
+}
+
+/// What is said of streams stays for ever; operations begin and end beside it, also behind a crash.
+#[test]
+fn streams_leave_room_for_operations() {
+    let machine = machine();
+    let (_log, manager, _) = machine.recover();
+    let mut said = 0;
+    let refused = loop {
+        match manager.tombstone(said, u64::MAX, b"", None) {
+            Ok(_) => said += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((refused.code, said), (Code::TooBig, (2000 - 16 - 48) / 2 / 24), "{refused}");
+    assert_eq!(manager.applied(1, Applied { epoch: 1, position: 1 }, None).unwrap_err().code, Code::TooBig);
+    manager.tombstone(0, u64::MAX, b"", None).unwrap(); // in the place of the first
+    for _ in 0..2 {
+        assert_eq!(begin_saga(&manager, None).map(|_| ()), Ok(()));
+    }
+    let (_log, manager, found) = machine.power_cut();
+    assert_eq!((found.unfinished.len(), manager.tombstones().unwrap().len() as u64), (2, said));
+    begin_saga(&manager, None).unwrap();
+    assert_eq!(manager.tombstone(said, 1, b"", None).unwrap_err().code, Code::TooBig);
 }
