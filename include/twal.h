@@ -2199,7 +2199,7 @@ typedef struct twal_saga_spec {
      */
     uint64_t struct_size;
     /**
-     * 0: the next one.  Else above every earlier saga's.
+     * 0: the next one.  Else above every earlier saga's, and at most 2^63.
      */
     uint64_t id;
     /**
@@ -2290,7 +2290,8 @@ typedef struct twal_2pc_spec {
      */
     uint64_t struct_size;
     /**
-     * 0: the next one.  Else above every earlier two-phase commit's.
+     * 0: the next one.  Else above every earlier two-phase commit's, and at
+     * most 2^63.
      */
     uint64_t id;
     /**
@@ -4680,7 +4681,8 @@ int twal_txn_stats_get(const twal_txn *txn,
  *
  *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, spec.flags has
  *                       unknown bits, a reserved field is not 0, an array is
- *                       NULL and its count is not 0, or an action is above 255
+ *                       NULL and its count is not 0, an action is above 255, or
+ *                       spec.id is above 2^63
  *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
  *   TWAL_E_TOOBIG       more than 1024 steps, 65536 bytes of payload in one of
  *                       them, 16384 dependencies, or more state than all
@@ -5138,8 +5140,8 @@ int twal_saga_token(const twal_txn *txn,
  * Returns TWAL_OK, or
  *
  *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, participants is
- *                       NULL and its count is not 0, or a participant's vote
- *                       or reserved is not 0
+ *                       NULL and its count is not 0, a participant's vote or
+ *                       reserved is not 0, or spec.id is above 2^63
  *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
  *   TWAL_E_TOOBIG       more than 64 participants, or more than the log takes
  *                       in one batch
