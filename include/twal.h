@@ -1008,7 +1008,9 @@ typedef enum twal_v26_flags {
      */
     TWAL_V26_IGNORE_CHECKSUMS = 1,
     /**
-     * Reading: damage is passed over and counted, instead of refused.
+     * Reading: damage is passed over and counted, instead of refused.  If
+     * there is some, operations that are not finished count as isolated, and
+     * are not imported: what decided them may have been there.
      */
     TWAL_V26_SKIP_DAMAGED = 2,
     /**
@@ -2695,7 +2697,8 @@ typedef struct twal_v26_report {
      */
     uint64_t wrong;
     /**
-     * Operations that contradict themselves.
+     * Operations that contradict themselves; behind damage that was passed
+     * over, also those that are not finished.
      */
     uint64_t isolated;
     /**
@@ -2711,7 +2714,7 @@ typedef struct twal_v26_report {
      */
     uint64_t added;
     /**
-     * Import: records left out, of operations that contradict themselves.
+     * Import: records left out, of isolated operations.
      */
     uint64_t left_out;
     /**
@@ -5884,7 +5887,7 @@ int twal_v26_replay(const char *dir,
  * The files are read to their end first: if they are refused, the log is as
  * it was.  Then their events are written, in batches, with their timestamps,
  * new numbers, and the ids that they have; what is not finished is active from
- * then on.  Operations that contradict themselves are left out and counted.
+ * then on.  Isolated operations are left out and counted.
  * All of it is durable on return.
  *
  * An import that fails midway leaves what told was called for, and its ids are

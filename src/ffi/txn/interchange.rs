@@ -21,7 +21,9 @@ pub enum twal_v26_flags {
     /// Reading: payload checksums are not looked at; an original could switch
     /// them off, and wrote 0.
     TWAL_V26_IGNORE_CHECKSUMS = 1,
-    /// Reading: damage is passed over and counted, instead of refused.
+    /// Reading: damage is passed over and counted, instead of refused.  If
+    /// there is some, operations that are not finished count as isolated, and
+    /// are not imported: what decided them may have been there.
     TWAL_V26_SKIP_DAMAGED = 2,
     /// Writing: what the layout cannot hold is left out and counted, instead of
     /// refused.
@@ -77,7 +79,8 @@ pub struct twal_v26_report {
     pub checkpoints: u64,
     /// Records that are no event of the layout, or not legal.
     pub wrong: u64,
-    /// Operations that contradict themselves.
+    /// Operations that contradict themselves; behind damage that was passed
+    /// over, also those that are not finished.
     pub isolated: u64,
     /// Operations that are not finished.
     pub unfinished: u64,
@@ -85,7 +88,7 @@ pub struct twal_v26_report {
     pub imported: u64,
     /// Import: events written that the original left out.
     pub added: u64,
-    /// Import: records left out, of operations that contradict themselves.
+    /// Import: records left out, of isolated operations.
     pub left_out: u64,
     /// Import: number of the first event in the log; 0: none.
     pub log_first_seq: u64,
@@ -286,7 +289,7 @@ pub unsafe extern "C" fn twal_v26_replay(
 /// The files are read to their end first: if they are refused, the log is as
 /// it was.  Then their events are written, in batches, with their timestamps,
 /// new numbers, and the ids that they have; what is not finished is active from
-/// then on.  Operations that contradict themselves are left out and counted.
+/// then on.  Isolated operations are left out and counted.
 /// All of it is durable on return.
 ///
 /// An import that fails midway leaves what told was called for, and its ids are
