@@ -67,7 +67,8 @@ pub fn replay(reader: &mut Reader, state_max: usize) -> Result<Replayed> {
                 }
             }
         }
-        if rebuild.table().state_len() > state_max {
+        // As the log's table will, this one forgets remembered commits for what is unfinished.
+        if rebuild.table().state_len() > state_max && !rebuild.make_room(state_max) {
             return Err(too_big(&record, "more is unfinished than the table may hold"));
         }
     }
