@@ -366,8 +366,11 @@ pub unsafe extern "C" fn twal_import(
 /// Exports a log's transactions as files of the v2.6 layout.
 ///
 /// Records keep their numbers and timestamps.  What is durable when it begins
-/// is written.  The files are there when all of them are whole and durable:
-/// after a crash, all or none.  What the layout cannot hold (the program's own
+/// is written.  The first file, wal_segment_001.wal, gets its name when all of
+/// them are whole and durable, and without it the others are refused as damaged:
+/// after a crash all can be read, or none.  A crash may leave others without the
+/// first; they are the program's to remove, and until then the next export there
+/// is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
 /// records, streams, what steps depend on, operations without their beginning)
 /// is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
 ///
