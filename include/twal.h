@@ -236,7 +236,7 @@
     { sizeof(twal_v26_options), 0, 0, 0, 0, 0 }
 #define TWAL_V26_REPORT_INIT \
     { sizeof(twal_v26_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0 }
+      0, 0, 0, 0, 0 }
 #define TWAL_V26_EXPORTED_INIT \
     { sizeof(twal_v26_exported), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_SAGA_STEP_INIT \
@@ -2725,6 +2725,18 @@ typedef struct twal_v26_report {
      * Import: number of the last event in the log.
      */
     uint64_t log_last_seq;
+    /**
+     * The first record that is wrong: number of its file.
+     */
+    uint64_t wrong_file;
+    /**
+     * Its offset there.
+     */
+    uint64_t wrong_offset;
+    /**
+     * Its number, in the files; all three are 0 if none is wrong.
+     */
+    uint64_t wrong_seq;
 } twal_v26_report;
 
 /**
@@ -6130,7 +6142,7 @@ TWAL_OFFSET_(twal_applied_info, position, 16);
 TWAL_SIZE_(twal_v26_options, 40);
 TWAL_OFFSET_(twal_v26_options, flags, 32);
 
-TWAL_SIZE_(twal_v26_report, 136);
+TWAL_SIZE_(twal_v26_report, 160);
 TWAL_OFFSET_(twal_v26_report, log_last_seq, 128);
 
 TWAL_SIZE_(twal_v26_exported, 80);

@@ -94,6 +94,12 @@ pub struct twal_v26_report {
     pub log_first_seq: u64,
     /// Import: number of the last event in the log.
     pub log_last_seq: u64,
+    /// The first record that is wrong: number of its file.
+    pub wrong_file: u64,
+    /// Its offset there.
+    pub wrong_offset: u64,
+    /// Its number, in the files; all three are 0 if none is wrong.
+    pub wrong_seq: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
@@ -137,7 +143,7 @@ unsafe impl Grows for twal_v26_exported {
 }
 
 const _: () = assert!(
-    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 136 && size_of::<twal_v26_exported>() == 80
+    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 80
 );
 
 /// Is told each record's number in the files and in the log, in order.
@@ -186,6 +192,7 @@ unsafe fn read_options_of(options: *const twal_v26_options) -> Result<ReadOption
 
 fn report_of(found: &Replayed) -> twal_v26_report {
     let Replayed { summary, .. } = found;
+    let wrong = found.wrong.first().map_or((0, 0, 0), |wrong| (wrong.spot.file, wrong.spot.offset, wrong.seq));
     twal_v26_report {
         struct_size: 0,
         files: summary.files,
@@ -204,6 +211,9 @@ fn report_of(found: &Replayed) -> twal_v26_report {
         left_out: 0,
         log_first_seq: 0,
         log_last_seq: 0,
+        wrong_file: wrong.0,
+        wrong_offset: wrong.1,
+        wrong_seq: wrong.2,
     }
 }
 
