@@ -2009,7 +2009,9 @@ typedef struct twal_txn_options {
     uint32_t flags;
     /**
      * An automatic compaction begins when about so many percent of the log's
-     * records are needed no more: 50; at most 100.
+     * records are needed no more: 50; at most 100.  Only those of operations
+     * are counted: how much a tombstone or purge drops is known when segments
+     * are read, so after one call twal_txn_compact(), or set compact_records.
      */
     uint32_t compact_percent;
     /**
