@@ -145,6 +145,31 @@ static void streams(const char *dir)
     t_close(log);
 }
 
+/* A later purge of an earlier time drops what came in between, and the first one still what it dropped. */
+static void a_second_purge(const char *dir)
+{
+    twal_txn_options manage = keeping();
+    twal_log *log = t_open(dir, NULL);
+    twal_txn *txn = t_recover(log, &manage);
+    twal_purge_info purge = TWAL_PURGE_INFO_INIT;
+    write_streams(log);
+    t_ok(twal_purge(txn, 2, 40, 1, 40, 0, NULL));
+    write_streams(log);
+    expect(log, txn, 2 * EACH, 2 * EACH - 40, 2 * EACH);
+    t_ok(twal_purge(txn, 2, 20, 2, 20, TWAL_APPEND_SYNC, NULL));
+    expect(log, txn, 2 * EACH, 2 * EACH - 60, 2 * EACH);
+    t_ok(twal_purge_get(txn, 2, &purge));
+    t_check(purge.before == 20 && purge.tag == 2);
+    twal_compaction done = compact(txn);
+    t_check(done.dropped_purged == 60 && done.stream_events_purged == 0);
+    expect(log, NULL, 2 * EACH, 2 * EACH - 60, 2 * EACH);
+    for (int64_t before = 19; before > 20 - 64 + 1; before--)
+        t_ok(twal_purge(txn, 2, before, 3, 0, 0, NULL));
+    t_code(twal_purge(txn, 2, -1000, 3, 0, 0, NULL), TWAL_E_TOOBIG);
+    t_txn_close(txn);
+    t_close(log);
+}
+
 static void refusals(const char *dir)
 {
     twal_log *log = t_open(dir, NULL);
@@ -255,6 +280,7 @@ int main(void)
 {
     t_begin();
     streams(t_path("streams"));
+    a_second_purge(t_path("purges"));
     refusals(t_path("refusals"));
     beside_writers_and_readers(t_path("beside"));
     return t_end();

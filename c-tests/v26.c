@@ -126,9 +126,51 @@ static void hostile(const char *dir, const char *copy)
     t_close(log);
 }
 
+/* Where the first record is that is not legal, read off the lines beside the files. */
+static void illegal(void)
+{
+    twal_v26_report report = TWAL_V26_REPORT_INIT;
+    t_ok(twal_v26_replay(golden("illegal"), NULL, &report));
+    t_equal(report.wrong, 6);
+    t_check(report.wrong_file == 1 && report.wrong_offset == 459 && report.wrong_seq == 10);
+    t_ok(twal_v26_replay(golden("clean"), NULL, &report));
+    t_check(report.wrong == 0 && report.wrong_file == 0 && report.wrong_offset == 0 && report.wrong_seq == 0);
+}
+
+/* A and B begin in one segment, and B ends in the next: compacted, only its end is there. */
+static void after_a_compaction(const char *dir, const char *out)
+{
+    twal_txn_options manage = TWAL_TXN_OPTIONS_INIT;
+    manage.flags = TWAL_TXN_KEEP_RECORDS;
+    twal_log *log = t_open(dir, NULL);
+    twal_txn *txn = t_recover(log, &manage);
+    uint64_t first, second, end;
+    twal_v26_exported done = TWAL_V26_EXPORTED_INIT;
+    twal_v26_report report = TWAL_V26_REPORT_INIT;
+    twal_v26_options how = TWAL_V26_OPTIONS_INIT;
+    t_ok(twal_saga_create(txn, NULL, &first, NULL));
+    t_ok(twal_saga_create(txn, NULL, &second, NULL));
+    t_ok(twal_saga_start(txn, second, NULL));
+    t_ok(twal_roll(log));
+    t_ok(twal_saga_completed(txn, second, 0, &end));
+    t_ok(twal_txn_compact(txn, NULL, NULL));
+    t_code(twal_export(log, out, NULL, NULL), TWAL_E_UNSUPPORTED);
+    t_equal(t_last_error().seq, end);
+    how.flags = TWAL_V26_LEAVE_OUT;
+    t_ok(twal_export(log, out, &how, &done));
+    t_check(done.headless == 1 && done.headless_operations == 1);
+    t_ok(twal_v26_replay(out, NULL, &report));
+    t_check(report.wrong == 0 && report.isolated == 0);
+    t_equal(report.unfinished, 1);
+    t_txn_close(txn);
+    t_close(log);
+}
+
 int main(void)
 {
     t_begin();
+    illegal();
+    after_a_compaction(t_path("compacted"), t_path("exported"));
     there_and_back(t_path("log"), t_path("out"));
     hostile(t_path("another"), t_path("copy"));
     return t_end();

@@ -250,7 +250,7 @@
     { sizeof(twal_v26_options), 0, 0, 0, 0, 0 }
 #define TWAL_V26_REPORT_INIT \
     { sizeof(twal_v26_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, 0 }
+      0, 0, 0, 0, 0 }
 #define TWAL_V26_EXPORTED_INIT \
     { sizeof(twal_v26_exported), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_SAGA_STEP_INIT \
@@ -1049,7 +1049,9 @@ typedef enum twal_v26_flags {
      */
     TWAL_V26_IGNORE_CHECKSUMS = 1,
     /**
-     * Reading: damage is passed over and counted, instead of refused.
+     * Reading: damage is passed over and counted, instead of refused.  If
+     * there is some, operations that are not finished count as isolated, and
+     * are not imported: what decided them may have been there.
      */
     TWAL_V26_SKIP_DAMAGED = 2,
     /**
@@ -2281,7 +2283,9 @@ typedef struct twal_txn_options {
     uint32_t flags;
     /**
      * An automatic compaction begins when about so many percent of the log's
-     * records are needed no more: 50; at most 100.
+     * records are needed no more: 50; at most 100.  Only those of operations
+     * are counted: how much a tombstone or purge drops is known when segments
+     * are read, so after one call twal_txn_compact(), or set compact_records.
      */
     uint32_t compact_percent;
     /**
@@ -2473,7 +2477,7 @@ typedef struct twal_saga_spec {
      */
     uint64_t struct_size;
     /**
-     * 0: the next one.  Else above every earlier saga's.
+     * 0: the next one.  Else above every earlier saga's, and at most 2^63.
      */
     uint64_t id;
     /**
@@ -2564,7 +2568,8 @@ typedef struct twal_2pc_spec {
      */
     uint64_t struct_size;
     /**
-     * 0: the next one.  Else above every earlier two-phase commit's.
+     * 0: the next one.  Else above every earlier two-phase commit's, and at
+     * most 2^63.
      */
     uint64_t id;
     /**
@@ -2969,7 +2974,8 @@ typedef struct twal_v26_report {
      */
     uint64_t wrong;
     /**
-     * Operations that contradict themselves.
+     * Operations that contradict themselves; behind damage that was passed
+     * over, also those that are not finished.
      */
     uint64_t isolated;
     /**
@@ -2985,7 +2991,7 @@ typedef struct twal_v26_report {
      */
     uint64_t added;
     /**
-     * Import: records left out, of operations that contradict themselves.
+     * Import: records left out, of isolated operations.
      */
     uint64_t left_out;
     /**
@@ -2996,6 +3002,18 @@ typedef struct twal_v26_report {
      * Import: number of the last event in the log.
      */
     uint64_t log_last_seq;
+    /**
+     * The first record that is wrong: number of its file.
+     */
+    uint64_t wrong_file;
+    /**
+     * Its offset there.
+     */
+    uint64_t wrong_offset;
+    /**
+     * Its number, in the files; all three are 0 if none is wrong.
+     */
+    uint64_t wrong_seq;
 } twal_v26_report;
 
 /**
@@ -5334,7 +5352,8 @@ int twal_txn_stats_get(const twal_txn *txn,
  *
  *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, spec.flags has
  *                       unknown bits, a reserved field is not 0, an array is
- *                       NULL and its count is not 0, or an action is above 255
+ *                       NULL and its count is not 0, an action is above 255, or
+ *                       spec.id is above 2^63
  *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
  *   TWAL_E_TOOBIG       more than 1024 steps, 65536 bytes of payload in one of
  *                       them, 16384 dependencies, or more state than all
@@ -5803,8 +5822,8 @@ int twal_saga_token(const twal_txn *txn,
  * Returns TWAL_OK, or
  *
  *   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, participants is
- *                       NULL and its count is not 0, or a participant's vote
- *                       or reserved is not 0
+ *                       NULL and its count is not 0, a participant's vote or
+ *                       reserved is not 0, or spec.id is above 2^63
  *   TWAL_E_UNSUPPORTED  spec says something that this release does not know
  *   TWAL_E_TOOBIG       more than 64 participants, or more than the log takes
  *                       in one batch
@@ -6556,7 +6575,7 @@ int twal_v26_replay(const char *dir,
  * The files are read to their end first: if they are refused, the log is as
  * it was.  Then their events are written, in batches, with their timestamps,
  * new numbers, and the ids that they have; what is not finished is active from
- * then on.  Operations that contradict themselves are left out and counted.
+ * then on.  Isolated operations are left out and counted.
  * All of it is durable on return.
  *
  * An import that fails midway leaves what told was called for, and its ids are
@@ -6604,8 +6623,11 @@ int twal_import(twal_txn *txn,
  * Exports a log's transactions as files of the v2.6 layout.
  *
  * Records keep their numbers and timestamps.  What is durable when it begins
- * is written.  The files are there when all of them are whole and durable:
- * after a crash, all or none.  What the layout cannot hold (the program's own
+ * is written.  The first file, wal_segment_001.wal, gets its name when all of
+ * them are whole and durable, and without it the others are refused as damaged:
+ * after a crash all can be read, or none.  A crash may leave others without the
+ * first; they are the program's to remove, and until then the next export there
+ * is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
  * records, streams, what steps depend on, operations without their beginning)
  * is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
  *
@@ -6814,7 +6836,7 @@ TWAL_OFFSET_(twal_applied_info, position, 16);
 TWAL_SIZE_(twal_v26_options, 40);
 TWAL_OFFSET_(twal_v26_options, flags, 32);
 
-TWAL_SIZE_(twal_v26_report, 136);
+TWAL_SIZE_(twal_v26_report, 160);
 TWAL_OFFSET_(twal_v26_report, log_last_seq, 128);
 
 TWAL_SIZE_(twal_v26_exported, 80);

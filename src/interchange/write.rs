@@ -104,7 +104,13 @@ impl Writer {
         let names = dir.list().map_err(failed)?;
         let taken = names.iter().find(|name| matches!(Named::parse(name), Named::File(_) | Named::Odd));
         if let Some(name) = taken {
-            return Err(Error::new(Code::Exists, format!("{} holds {name} already", path.display())));
+            let is_begun = |name: &String| matches!(Named::parse(name), Named::File(number) if number <= FIRST);
+            let why = match names.iter().any(is_begun) {
+                true => "",
+                // They may be somebody's whose first file was lost: not the writer's to remove.
+                false => ", and no first file: an export that a crash ended leaves that, to be removed",
+            };
+            return Err(Error::new(Code::Exists, format!("{} holds {name} already{why}", path.display())));
         }
         for name in names.iter().filter(|name| Named::parse(name) == Named::Unfinished) {
             dir.remove(name).map_err(|error| Error::os(format_args!("cannot remove {name}"), &error))?;

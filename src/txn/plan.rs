@@ -304,6 +304,11 @@ impl Rebuild {
         &self.table
     }
 
+    /// As [`Table::make_room`] for what is there already.
+    pub(super) fn make_room(&mut self, state_max: usize) -> bool {
+        self.table.make_room(0, state_max)
+    }
+
     /// What is to be done.  An isolated operation is reported, and nothing is done about it:
     /// its records contradict each other.
     pub fn plan(&self) -> Vec<Unfinished> {

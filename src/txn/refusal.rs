@@ -14,6 +14,8 @@ pub enum Reason {
     Finished,
     /// `created` with an id that is not above every earlier one.
     NotAbove,
+    /// `created` with an id so high that it leaves no room for others.
+    Leap,
     /// The step or shard is there already.
     Doubled,
     /// The operation has no such step or shard.
@@ -43,6 +45,7 @@ impl Reason {
             Reason::Unknown => "there is no such operation",
             Reason::Finished => "it is finished",
             Reason::NotAbove => "a new id is above every earlier one",
+            Reason::Leap => "an id above 2^63 leaves no room for those that come after it",
             Reason::Doubled => "it is there already",
             Reason::NoSuchPart => "it has no such step or shard",
             Reason::Dependency => "a step depends on steps added before it, each named once",
@@ -76,6 +79,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         let code = match refusal.reason {
             Reason::Full => Code::Again,
+            Reason::Leap => Code::Inval,
             Reason::Limit | Reason::Purges | Reason::Streams => Code::TooBig,
             _ => Code::State,
         };

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::event::{Event, SagaEvent, TransactionEvent};
-use super::limits::COMMITTED_KEPT;
+use super::limits::{COMMITTED_KEPT, ID_LEAP_MAX};
 use super::snapshot;
 use super::{Family, Reason, Refusal, Rules, Saga, SagaState, Streams, Transaction, TransactionState};
 
@@ -127,8 +127,11 @@ impl Table {
         }
     }
 
-    /// An id was seen though its operation is not known.
+    /// An id was seen though its operation is not known.  One that no operation can have says nothing of the others.
     pub(super) fn raise_highest(&mut self, family: Family, id: u64) {
+        if self.check_id(family, id) == Err(Reason::Leap) {
+            return;
+        }
         let highest = match family {
             Family::Saga => &mut self.saga_highest,
             Family::Transaction => &mut self.transaction_highest,
@@ -306,7 +309,11 @@ impl Table {
     }
 
     fn check_id(&self, family: Family, id: u64) -> Result<(), Reason> {
-        (id > self.highest(family)).then_some(()).ok_or(Reason::NotAbove)
+        match id.checked_sub(self.highest(family)) {
+            None | Some(0) => Err(Reason::NotAbove),
+            Some(2..) if id > ID_LEAP_MAX => Err(Reason::Leap),
+            Some(_) => Ok(()),
+        }
     }
 
     fn absent(&self, family: Family, id: u64) -> Reason {

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use twal::disk::sim::SimDisk;
 use twal::format::v26::{payload_len, FileHeader, RecordHeader};
 use twal::interchange::{ReadOptions, Reader};
-use twal::txn::interchange::replay;
+use twal::txn::interchange::{import, replay};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
-use twal::txn::plan::Rejected;
-use twal::txn::{BadEvent, Event, Family, Rules, SagaEvent, Step, Table};
+use twal::txn::plan::{Action, Rejected};
+use twal::txn::{BadEvent, Event, Family, Rules, SagaEvent, Step, Table, TransactionEvent};
 use twal::{Code, Error};
 
-use super::{common, disk_with, expected, files_of, golden, read_all};
+use super::{common, disk_with, expected, files_of, golden, open_log, read_all, LogSink};
 
 type Files = Vec<(String, Vec<u8>)>;
 const SKIP: ReadOptions = ReadOptions { ignore_checksums: false, skip_damaged: true };
@@ -310,4 +311,66 @@ fn lengths_of_the_layout() {
     let known = |kind: u8| payload_len(kind).is_some();
     assert_eq!((0..=255).filter(|kind| known(*kind)).count(), 22);
     assert!((0..=255).filter_map(payload_len).all(|len| (8..=72).contains(&len)), "each begins with an id");
+}
+
+/// The highest id there is, in one operation of a file: that one is left out, and those behind it are taken.
+#[test]
+fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
+    let mut files = clean();
+    files.truncate(1);
+    let mut bytes = vec![0; 44];
+    FileHeader { segment: 1, ..FileHeader::default() }.encode(&mut bytes);
+    let mut payload = Vec::new();
+    for (seq, id) in [(1, 4), (2, u64::MAX), (3, 5)] {
+        Event::Saga(id, SagaEvent::Created { coordinator: [1; 32] }).encode_short(&mut payload);
+        bytes.extend([RecordHeader::of(1, seq, 0, &payload).encode().as_slice(), &payload].concat());
+    }
+    files[0].1 = bytes;
+    let disk = disk_with(&files);
+    let mut reader = Reader::open_on(disk.as_ref(), Path::new("v26"), ReadOptions::default()).unwrap();
+    let found = replay(&mut reader, STATE_BYTES_DEFAULT).unwrap();
+    assert_eq!(found.isolated, [(Family::Saga, u64::MAX)]);
+    assert_eq!((found.wrong_count, found.wrong[0].seq), (1, 2));
+    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [4, 5]);
+}
+
+/// The abort was decided and is damaged: without it, all votes commit.  Nothing is presumed of what is not finished, in
+/// front of the damage or behind it; what is finished is imported.
+#[test]
+fn damage_that_is_passed_over_decides_nothing() {
+    let transaction = |id, happened| Event::Transaction(id, happened);
+    let begun = |id| {
+        let shard = [2; 32];
+        vec![
+            transaction(id, TransactionEvent::Created { coordinator: [1; 32] }),
+            transaction(id, TransactionEvent::ParticipantAdded { shard, node: [3; 32] }),
+            transaction(id, TransactionEvent::PrepareStart),
+            transaction(id, TransactionEvent::VoteReceived { shard, commit: true }),
+        ]
+    };
+    let end =
+        |id| vec![transaction(id, TransactionEvent::CommitStart), transaction(id, TransactionEvent::CommitComplete)];
+    let aborted = vec![transaction(2, TransactionEvent::AbortStart)];
+    let mut bytes = vec![0; 44];
+    FileHeader { segment: 1, ..FileHeader::default() }.encode(&mut bytes);
+    let (mut payload, mut damaged) = (Vec::new(), 0);
+    for (seq, event) in (1..).zip([begun(1), end(1), begun(2), aborted, begun(3)].concat()) {
+        let kind = u8::try_from(event.encode_short(&mut payload)).unwrap();
+        if matches!(event, Event::Transaction(_, TransactionEvent::AbortStart)) {
+            damaged = bytes.len() + 25; // its checksum
+        }
+        bytes.extend([RecordHeader::of(kind, seq, 0, &payload).encode().as_slice(), &payload].concat());
+    }
+    bytes[damaged] ^= 1;
+    let disk = disk_with(&[("wal_segment_001.wal".into(), bytes)]);
+    let open = || Reader::open_on(disk.as_ref(), Path::new("v26"), SKIP);
+    let log_disk = SimDisk::new(1);
+    let mut sink = LogSink::new(open_log(log_disk.as_ref()));
+    let done = import(&open, STATE_BYTES_DEFAULT, &mut sink, &mut |_, _| {}).unwrap();
+    let found = &done.replayed;
+    assert_eq!((found.summary.damaged, found.wrong_count), (1, 0));
+    assert_eq!(found.isolated, [(Family::Transaction, 2), (Family::Transaction, 3)]);
+    let plan: Vec<_> = found.plan.iter().map(|one| (one.id, one.action)).collect();
+    assert_eq!(plan, [(2, Action::None), (3, Action::None)], "reported, and nothing to be done");
+    assert_eq!((done.imported, done.left_out, sink.table.transactions().len()), (6, 8, 0));
 }

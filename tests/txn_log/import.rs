@@ -303,3 +303,55 @@ fn what_is_imported_can_be_resumed() {
     assert_eq!((resumed.finished, resumed.left), (u64::try_from(unfinished).unwrap() - 1, Vec::new()));
     assert_eq!(manager.active().unwrap().iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
 }
+
+/// Commits that are only remembered give way to the next ones, in the first reading as in the log; what is rolled back is
+/// there still.
+#[test]
+fn remembered_commits_do_not_fill_the_table() {
+    let each = |letter: char| (1..=64).map(|shard| format!(" {letter}{shard}")).collect::<String>();
+    let committed = format!("N{} P{} C D", each('+'), each('v'));
+    let mut events: Vec<Event> = (1..=20).flat_map(|id| transaction(id, &committed)).collect();
+    events.extend(transaction(20, "R S"));
+    events.extend(transaction(21, "N +1 P"));
+    let files = SimDisk::new(1);
+    let options = WriteOptions::default();
+    let mut writer = Writer::create_on(files.as_ref(), Path::new("v26"), options, Clock::simulated()).unwrap();
+    let mut payload = Vec::new();
+    for (seq, event) in (1..).zip(&events) {
+        let kind = u8::try_from(event.encode_short(&mut payload)).unwrap();
+        writer.append(kind, seq, 0, &payload).unwrap();
+    }
+    writer.finish().unwrap();
+    for record_size_max in [5000, 10_000, 20_000] {
+        let mut machine = Machine::new(7, Durability::Sync);
+        machine.options.record_size_max = record_size_max;
+        let (log, manager, _) = machine.recover();
+        let done = import(&log, &manager, &files, &mut Told::default()).unwrap();
+        assert_eq!((done.imported, done.left_out), (events.len() as u64, 0), "{record_size_max}");
+        let active = manager.active().unwrap();
+        assert_eq!(active.iter().map(|one| one.id).collect::<Vec<_>>(), [21]);
+        let (_log, _manager, found) = machine.power_cut();
+        assert_eq!(found.unfinished, active);
+    }
+}
+
+/// The table has room for what is unfinished, and not for a whole batch on top of it before anything in it finishes.
+#[test]
+fn a_batch_ends_where_its_growth_would_not_fit() {
+    let begun = (1..=30).flat_map(|id| saga(id, "N E"));
+    let finished = (31..=230).flat_map(|id| saga(id, "N E D"));
+    let files = SimDisk::new(1);
+    let options = WriteOptions::default();
+    let mut writer = Writer::create_on(files.as_ref(), Path::new("v26"), options, Clock::simulated()).unwrap();
+    let mut payload = Vec::new();
+    for (seq, event) in (1..).zip(begun.chain(finished)) {
+        let kind = event.encode_short(&mut payload);
+        writer.append(u8::try_from(kind).unwrap(), seq, 0, &payload).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut machine = Machine::new(8, Durability::Sync);
+    machine.options.record_size_max = 4000;
+    let (log, manager, _) = machine.recover();
+    let done = import(&log, &manager, &files, &mut Told::default()).unwrap();
+    assert_eq!((done.imported, manager.active().unwrap().len()), (30 * 2 + 200 * 3, 30));
+}

@@ -61,3 +61,20 @@ fn streams_leave_room_for_operations() {
     begin_saga(&manager, None).unwrap();
     assert_eq!(manager.tombstone(said, 1, b"", None).unwrap_err().code, Code::TooBig);
 }
+
+/// The highest id would be the last one: a leap there is refused, a step there is not.
+#[test]
+fn an_id_leaves_room_for_others() {
+    let machine = machine();
+    let (_log, manager, _) = machine.recover();
+    for id in [u64::MAX, (1 << 63) + 1] {
+        assert_eq!(begin_saga(&manager, Some(id)).unwrap_err().code, Code::Inval);
+        let refused = manager.append(&transaction(id, "N"), None).unwrap_err();
+        assert_eq!(refused.code, Code::Inval, "{refused}");
+    }
+    assert_eq!(begin_saga(&manager, Some(1 << 63)), Ok(1 << 63));
+    assert_eq!(begin_saga(&manager, None), Ok((1 << 63) + 1));
+    assert_eq!(begin_saga(&manager, Some((1 << 63) + 3)).unwrap_err().code, Code::Inval);
+    let (_log, manager, found) = machine.power_cut();
+    assert_eq!((found.unfinished.len(), begin_saga(&manager, None)), (2, Ok((1 << 63) + 2)));
+}

@@ -21,7 +21,9 @@ pub enum twal_v26_flags {
     /// Reading: payload checksums are not looked at; an original could switch
     /// them off, and wrote 0.
     TWAL_V26_IGNORE_CHECKSUMS = 1,
-    /// Reading: damage is passed over and counted, instead of refused.
+    /// Reading: damage is passed over and counted, instead of refused.  If
+    /// there is some, operations that are not finished count as isolated, and
+    /// are not imported: what decided them may have been there.
     TWAL_V26_SKIP_DAMAGED = 2,
     /// Writing: what the layout cannot hold is left out and counted, instead of
     /// refused.
@@ -77,7 +79,8 @@ pub struct twal_v26_report {
     pub checkpoints: u64,
     /// Records that are no event of the layout, or not legal.
     pub wrong: u64,
-    /// Operations that contradict themselves.
+    /// Operations that contradict themselves; behind damage that was passed
+    /// over, also those that are not finished.
     pub isolated: u64,
     /// Operations that are not finished.
     pub unfinished: u64,
@@ -85,12 +88,18 @@ pub struct twal_v26_report {
     pub imported: u64,
     /// Import: events written that the original left out.
     pub added: u64,
-    /// Import: records left out, of operations that contradict themselves.
+    /// Import: records left out, of isolated operations.
     pub left_out: u64,
     /// Import: number of the first event in the log; 0: none.
     pub log_first_seq: u64,
     /// Import: number of the last event in the log.
     pub log_last_seq: u64,
+    /// The first record that is wrong: number of its file.
+    pub wrong_file: u64,
+    /// Its offset there.
+    pub wrong_offset: u64,
+    /// Its number, in the files; all three are 0 if none is wrong.
+    pub wrong_seq: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
@@ -134,7 +143,7 @@ unsafe impl Grows for twal_v26_exported {
 }
 
 const _: () = assert!(
-    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 136 && size_of::<twal_v26_exported>() == 80
+    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 80
 );
 
 /// Is told each record's number in the files and in the log, in order.
@@ -183,6 +192,7 @@ unsafe fn read_options_of(options: *const twal_v26_options) -> Result<ReadOption
 
 fn report_of(found: &Replayed) -> twal_v26_report {
     let Replayed { summary, .. } = found;
+    let wrong = found.wrong.first().map_or((0, 0, 0), |wrong| (wrong.spot.file, wrong.spot.offset, wrong.seq));
     twal_v26_report {
         struct_size: 0,
         files: summary.files,
@@ -201,6 +211,9 @@ fn report_of(found: &Replayed) -> twal_v26_report {
         left_out: 0,
         log_first_seq: 0,
         log_last_seq: 0,
+        wrong_file: wrong.0,
+        wrong_offset: wrong.1,
+        wrong_seq: wrong.2,
     }
 }
 
@@ -286,7 +299,7 @@ pub unsafe extern "C" fn twal_v26_replay(
 /// The files are read to their end first: if they are refused, the log is as
 /// it was.  Then their events are written, in batches, with their timestamps,
 /// new numbers, and the ids that they have; what is not finished is active from
-/// then on.  Operations that contradict themselves are left out and counted.
+/// then on.  Isolated operations are left out and counted.
 /// All of it is durable on return.
 ///
 /// An import that fails midway leaves what told was called for, and its ids are
@@ -363,8 +376,11 @@ pub unsafe extern "C" fn twal_import(
 /// Exports a log's transactions as files of the v2.6 layout.
 ///
 /// Records keep their numbers and timestamps.  What is durable when it begins
-/// is written.  The files are there when all of them are whole and durable:
-/// after a crash, all or none.  What the layout cannot hold (the program's own
+/// is written.  The first file, wal_segment_001.wal, gets its name when all of
+/// them are whole and durable, and without it the others are refused as damaged:
+/// after a crash all can be read, or none.  A crash may leave others without the
+/// first; they are the program's to remove, and until then the next export there
+/// is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
 /// records, streams, what steps depend on, operations without their beginning)
 /// is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
 ///

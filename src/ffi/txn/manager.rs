@@ -66,7 +66,9 @@ pub struct twal_txn_options {
     /// Bits of twal_txn_flags.
     pub flags: u32,
     /// An automatic compaction begins when about so many percent of the log's
-    /// records are needed no more: 50; at most 100.
+    /// records are needed no more: 50; at most 100.  Only those of operations
+    /// are counted: how much a tombstone or purge drops is known when segments
+    /// are read, so after one call twal_txn_compact(), or set compact_records.
     pub compact_percent: u32,
     /// Or when so many records were sealed since the last one: 10000;
     /// UINT64_MAX: however many.

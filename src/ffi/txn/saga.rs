@@ -50,7 +50,7 @@ pub enum twal_saga_flags {
 pub struct twal_saga_spec {
     /// sizeof(twal_saga_spec).
     pub struct_size: u64,
-    /// 0: the next one.  Else above every earlier saga's.
+    /// 0: the next one.  Else above every earlier saga's, and at most 2^63.
     pub id: u64,
     /// Its steps; one that depends on others comes after them.  NULL if
     /// step_count is 0.
@@ -137,7 +137,8 @@ unsafe fn spec_of(spec: *const twal_saga_spec) -> Result<SagaSpec> {
 ///
 ///   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, spec.flags has
 ///                       unknown bits, a reserved field is not 0, an array is
-///                       NULL and its count is not 0, or an action is above 255
+///                       NULL and its count is not 0, an action is above 255, or
+///                       spec.id is above 2^63
 ///   TWAL_E_UNSUPPORTED  spec says something that this release does not know
 ///   TWAL_E_TOOBIG       more than 1024 steps, 65536 bytes of payload in one of
 ///                       them, 16384 dependencies, or more state than all

@@ -45,7 +45,8 @@ const _: () = assert!(size_of::<twal_2pc_participant>() == 80 && offset_of!(twal
 pub struct twal_2pc_spec {
     /// sizeof(twal_2pc_spec).
     pub struct_size: u64,
-    /// 0: the next one.  Else above every earlier two-phase commit's.
+    /// 0: the next one.  Else above every earlier two-phase commit's, and at
+    /// most 2^63.
     pub id: u64,
     /// Its participants; NULL if participant_count is 0.
     pub participants: *const twal_2pc_participant,
@@ -108,8 +109,8 @@ unsafe fn spec_of(spec: *const twal_2pc_spec) -> Result<Spec> {
 /// Returns TWAL_OK, or
 ///
 ///   TWAL_E_INVAL        txn is NULL; spec.struct_size is none, participants is
-///                       NULL and its count is not 0, or a participant's vote
-///                       or reserved is not 0
+///                       NULL and its count is not 0, a participant's vote or
+///                       reserved is not 0, or spec.id is above 2^63
 ///   TWAL_E_UNSUPPORTED  spec says something that this release does not know
 ///   TWAL_E_TOOBIG       more than 64 participants, or more than the log takes
 ///                       in one batch

@@ -88,6 +88,8 @@ pub fn import(
         table: Table::new(),
         batch: Vec::new(),
         batch_bytes: 0,
+        batch_state: 0,
+        state_max,
         old: Vec::new(),
         sink,
         numbers,
@@ -111,6 +113,10 @@ struct Run<'a> {
     batch: Vec<Imported>,
     /// Of its payloads.
     batch_bytes: usize,
+    /// Bytes of state, if nothing of the batch finishes: the log's table has room for a whole batch, or refuses it.
+    batch_state: usize,
+    /// That the log's table has room for.
+    state_max: usize,
     /// The number in the files of each event of the batch; None: it was added.
     old: Vec<Option<u64>>,
     sink: &'a mut dyn Sink,
@@ -153,16 +159,26 @@ impl Run<'_> {
     }
 
     fn push(&mut self, record: &Record<'_>, event: Event, old: Option<u64>) -> Result<()> {
+        let (state, grows) = (self.table.state_len(), self.table.growth(&event));
         self.table.apply(record.seq, &event, Rules::Strict).map_err(|refusal| {
             let text = format!("the files have changed while they were imported: {}", Error::from(refusal).text);
             Error::new(Code::State, text).at(record.spot.file, record.spot.offset).about_seq(record.seq)
         })?;
         let mut payload = Vec::new();
         event.encode(&mut payload);
-        let is_full = self.batch_bytes + payload.len() > self.sink.batch_bytes_max();
+        let is_full =
+            self.batch_bytes + payload.len() > self.sink.batch_bytes_max() || self.batch_state + grows > self.state_max;
         if is_full || matches!(event, Event::Transaction(_, TransactionEvent::RollbackStart)) {
             // Commits in the same batch could make the log's table forget the one that is rolled back.
             self.flush()?;
+        }
+        if self.batch.is_empty() {
+            self.batch_state = state;
+        }
+        self.batch_state += grows;
+        if self.table.state_len() > self.state_max {
+            // What the first reading forgot; the log's table remembers at least as much.
+            self.table.make_room(0, self.state_max);
         }
         self.batch.push(Imported { event, timestamp: record.timestamp });
         self.batch_bytes += payload.len();

@@ -1,14 +1,15 @@
 //! What files of the v2.6 layout say: B5's report, and what in them is not legal.
 //!
 //! Under [`Rules::Import`]: the original's short forms are legal.  What is not
-//! isolates its operation and is reported with its place.  Memory is bounded by
+//! isolates its operation and is reported with its place.  So does damage that
+//! was passed over, every operation that is not finished.  Memory is bounded by
 //! `state_max`, whatever the files hold.
 
 use crate::base::{Code, Error, Result};
 use crate::interchange::{Reader, Record, Spot, Summary};
 
 use super::super::event::operation_of;
-use super::super::plan::{Rejected, REJECTED_KEPT};
+use super::super::plan::{Action, Rejected, REJECTED_KEPT};
 use super::super::{Family, Rebuild, Rules, Unfinished};
 
 /// Operations that contradict themselves, at most: files of which more are wrong are none of ours.
@@ -27,7 +28,8 @@ pub struct Replayed {
     pub wrong: Vec<Wrong>,
     /// How many there are in all.
     pub wrong_count: u64,
-    /// Operations of which one is wrong: nothing is done about them.
+    /// Operations of which one is wrong, and, where damage was passed over, all that are not finished; by family and id.
+    /// Nothing is done about them.
     pub isolated: Vec<(Family, u64)>,
     /// What is to be done about each unfinished operation.
     pub plan: Vec<Unfinished>,
@@ -65,7 +67,8 @@ pub fn replay(reader: &mut Reader, state_max: usize) -> Result<Replayed> {
                 }
             }
         }
-        if rebuild.table().state_len() > state_max {
+        // As the log's table will, this one forgets remembered commits for what is unfinished.
+        if rebuild.table().state_len() > state_max && !rebuild.make_room(state_max) {
             return Err(too_big(&record, "more is unfinished than the table may hold"));
         }
     }
@@ -74,7 +77,22 @@ pub fn replay(reader: &mut Reader, state_max: usize) -> Result<Replayed> {
         (rebuild.replayed, rebuild.checkpoints, rebuild.rejected_count);
     found.isolated = rebuild.isolated().map(|(operation, _)| operation).collect();
     found.plan = rebuild.plan();
+    if found.summary.damaged > 0 {
+        isolate_unfinished(&mut found);
+    }
     Ok(found)
+}
+
+/// What was passed over may have been a decision, and what seems to be missing may have happened: an abort that was decided
+/// would be presumed to be a commit.  So nothing is presumed of what has not come to its end.
+fn isolate_unfinished(found: &mut Replayed) {
+    for unfinished in &mut found.plan {
+        unfinished.action = Action::None;
+        let operation = (unfinished.family, unfinished.id);
+        if let Err(at) = found.isolated.binary_search(&operation) {
+            found.isolated.insert(at, operation);
+        }
+    }
 }
 
 /// Notes the first `created` that was taken of each kind: ids rise, so it has the lowest.

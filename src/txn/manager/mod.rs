@@ -73,7 +73,8 @@ pub struct ManagerOptions {
     /// Sealed segments are compacted automatically, on a thread of the manager's: [`Manager::compact`], after a
     /// checkpoint, as soon as one of the next two says so.  Setting one of them asks for it, too.
     pub compact: bool,
-    /// When so many percent of the log's records are needed no more; 0: [`COMPACT_PERCENT_DEFAULT`].
+    /// When so many percent of the log's records are needed no more; 0: [`COMPACT_PERCENT_DEFAULT`].  Of those that
+    /// are needed no more only operations' are counted: how many a tombstone or purge drops is known when segments are read.
     pub compact_percent: u32,
     /// When so many records were sealed since the last compaction; 0: [`COMPACT_RECORDS_DEFAULT`].
     pub compact_records: u64,
