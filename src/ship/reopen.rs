@@ -117,8 +117,8 @@ impl Names {
         }
         let mut whole = names.clone();
         whole.push(own.with(State::Active));
-        // A copy that has just begun in the middle of a log has no elders yet that tell.
-        let begun = whole.len() == 1 && own.index != 1;
+        // A copy that has just begun in the middle of a log has no elders yet that tell.  Any other one has lost them.
+        let begun = whole.len() == 1 && own.index == slot.first_index;
         match retain::check(&whole) {
             Err((name, text)) if !begun => Err(Error::new(Code::Corrupt, text).in_segment(name.index)),
             _ => Ok(Names { elders: names, own: Some(own), above, unfinished }),

@@ -387,6 +387,10 @@ impl Sink {
             generation: track.header.generation,
             offset: track.offset,
             chain: track.chain,
+            first_index: match self.durable.first_index {
+                0 => track.header.index,
+                first => first,
+            },
         };
         let slots = &mut self.slots;
         self.latch.run(|| slots.write(&slot))?;
