@@ -6,7 +6,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 use machine::*;
-use twal::disk::sim::{Keep, Stop};
+use twal::disk::sim::{CallKind, Keep, Stop};
 use twal::{Code, Error, Log, Position, Sink, Source};
 
 #[path = "ship/machine.rs"]
@@ -307,6 +307,37 @@ fn a_follower_whose_disk_fails_at_any_call_goes_on() {
         }
         assert!(call > 80, "{call}");
     }
+}
+
+/// A position whose write failed may still be read, from a cache that forgets it with the power: it is made durable
+/// before it is told.
+#[test]
+fn a_position_that_is_told_again_is_durable() {
+    let story = story();
+    let all = &story.2;
+    let (mut call, mut newer) = (0, 0);
+    loop {
+        let mut over = false;
+        for seed in 0..12 {
+            let copy = Machine::new(seed);
+            copy.disk.fail_kind(CallKind::Write, call, libc::EIO);
+            let mut told = Position::default();
+            over = copy.sink().and_then(|mut sink| play(&mut sink, all, &mut told)).is_ok();
+            copy.disk.clear_faults();
+            copy.disk.fail_kind(CallKind::Sync, 0, libc::EIO);
+            assert!(copy.sink().is_err() || over || copy.segments().is_empty(), "call {call}, seed {seed}");
+            copy.disk.clear_faults();
+            let again = copy.reopened().position();
+            newer += u64::from((again.index, again.offset) > (told.index, told.offset));
+            let copy = copy.crashed(seed, Stop::PowerCut, Keep::Nothing);
+            goes_on(&story, &copy, &again, &format!("call {call}, seed {seed}"));
+        }
+        if over {
+            break;
+        }
+        call += 1;
+    }
+    assert!(call > 30 && newer > 20, "{call}, {newer}");
 }
 
 /// A full disk is no failure of the copy: the same piece is taken when there is room.

@@ -50,7 +50,7 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     // A write of a killed process may be on its way.
     lock_for_writing(file.as_ref(), &SINK, clock)?;
     file.sync().map_err(failed)?;
-    let (slots, newest) = SlotFile::read(file)?;
+    let (mut slots, newest) = SlotFile::read(file)?;
     let Some(slot) = newest else {
         return Err(Error::new(Code::Corrupt, format!("{SINK} is damaged: how far the copy is durable is not known")));
     };
@@ -63,6 +63,9 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     if let Some(Segment { file, track }) = &segment {
         cut(file.as_ref(), &track.header, track.offset)?;
     }
+    // Before anybody is told: its own write may have failed behind what is read here, and a flush that comes later
+    // says nothing of that.  What it speaks of was flushed before it was written at all.
+    slots.write_again(&slot)?;
     Ok(Found { slots, slot, segment })
 }
 

@@ -127,11 +127,26 @@ impl SlotFile {
     }
 
     fn write(&mut self, slot: &SinkSlot) -> Result<()> {
+        self.write_parts(slot, 1)
+    }
+
+    /// Writes a slot that was read over itself: what its first write left may be in a cache only, where that failed.  One
+    /// copy after the other, because it may as well be durable and told: whatever a crash does to one, the other is whole.
+    pub fn write_again(&mut self, slot: &SinkSlot) -> Result<()> {
+        self.write_parts(slot, SINK_COPIES)
+    }
+
+    fn write_parts(&mut self, slot: &SinkSlot, parts: usize) -> Result<()> {
         Self::fill(&mut self.block, slot);
-        let at = slot.number % len_u64(SINK_SLOTS) * len_u64(self.block.len());
-        self.file
-            .write_at(&self.block, at, Durable::Yes)
-            .map_err(|error| Error::os("cannot write the follower's position", &error))
+        let len = self.block.len();
+        let mut at = slot.number % len_u64(SINK_SLOTS) * len_u64(len);
+        for part in self.block.chunks(len / parts) {
+            self.file
+                .write_at(part, at, Durable::Yes)
+                .map_err(|error| Error::os("cannot write the follower's position", &error))?;
+            at += len_u64(part.len());
+        }
+        Ok(())
     }
 }
 
