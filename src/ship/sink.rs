@@ -322,9 +322,9 @@ impl Sink {
         // The older one, complete, and the position that says so.
         self.sync()?;
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
-        // Until it has its name, what goes wrong with a new file is none of the copy's.
-        let spare = spare::prepare(&self.directory, header.segment_size, 0, &self.clock)?;
+        // Until it has its name, what goes wrong with a new file is none of the copy's; memory first, so that none is left.
         let block = aligned(&self.directory, &mut self.buf, piece.data)?;
+        let spare = spare::prepare(&self.directory, header.segment_size, 0, &self.clock)?;
         let directory = &self.directory;
         self.latch.run(|| {
             spare
