@@ -36,6 +36,11 @@ pub struct twal_source {
 /// then to what the follower's position says.  Else a trim may take segments
 /// away before they are shipped, or a compaction change one in the middle:
 /// TWAL_E_TRIMMED, and the follower has to begin anew in an empty directory.
+/// A compaction between two segments nobody notices: without a hold the copy may
+/// hold one from before it and the next from behind it, a state that the source
+/// never was in.  So where the source is compacted the hold is part of what makes
+/// the copy right.  A segment that is compacted after it was shipped stays as it
+/// was at the follower.
 ///
 ///   log         an open log
 ///   from        where to go on: the sink's twal_sink_position(); NULL, or one
