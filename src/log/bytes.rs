@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::tail::Pause;
 use super::{Log, Side};
 use crate::base::{Error, Result};
+use crate::read::Reach;
 use crate::segment::Directory;
 
 /// Waits for more of a log.
@@ -36,8 +37,9 @@ impl Log {
         Waiting { until_ns, pause }
     }
 
-    /// Waits until more than `seen` may be durable; Timeout when the time is over.
-    pub(crate) fn wait_beyond(&self, seen: u64, waiting: &mut Waiting) -> Result<()> {
-        self.inner.wait_for_more(seen, waiting.until_ns, &mut waiting.pause)
+    /// Waits until more than `seen` may be durable: records, or bytes that are none, as a seal and the header behind it;
+    /// Timeout when the time is over.
+    pub(crate) fn wait_beyond(&self, (seq, reach): (u64, Reach), waiting: &mut Waiting) -> Result<()> {
+        self.inner.wait_for_more(seq, Some(reach), waiting.until_ns, &mut waiting.pause)
     }
 }

@@ -164,7 +164,7 @@ impl Source {
     pub fn next_piece(&mut self, timeout_ns: Option<u64>) -> Result<Option<Piece<'_>>> {
         let mut waiting = None;
         let cut = loop {
-            let seen = self.log.durable_seq();
+            let seen = (self.log.durable_seq(), self.log.reach());
             if let Some(cut) = self.look()? {
                 break cut;
             }

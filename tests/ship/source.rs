@@ -1,10 +1,11 @@
 //! What a source yields: what is durable, in either process, and all of it whatever fails on the way.
 
+use std::io::Read;
 use std::time::Duration;
 
 use super::machine::*;
-use twal::disk::sim::CallKind;
-use twal::{Code, Entry, How, Log, Source};
+use twal::disk::sim::{CallKind, Keep, Stop};
+use twal::{Code, Done, Entry, How, Log, Position, Source};
 
 /// Accepted and written, but not flushed.
 fn append_unflushed(machine: &Machine, log: &Log) {
