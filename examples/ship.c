@@ -40,6 +40,8 @@
 #define MIB ((uint64_t)1 << 20)
 /* A follower makes durable what has come when nothing more is there at once, or so much is. */
 #define SYNC_BYTES (16 * MIB)
+/* No piece is longer: a frame is below 256 MiB, all others are about 1 MiB.  What the wire says is not believed. */
+#define PIECE_MAX (512 * MIB)
 /* A hold costs two flushes: it is moved on now and then. */
 #define HOLD_BYTES (32 * MIB)
 
@@ -151,8 +153,10 @@ static int follow(const char *dir, int port)
     check_twal(twal_sink_position(sink, &here), "position");
     int there = send_all(fd, &here, sizeof here);
     while (there && recv_all(fd, &piece, sizeof piece)) {
-        /* The sink checks everything else; but memory is the host's. */
-        check(piece.len <= PIECE_MAX, "a piece longer than any frame");
+        if (piece.struct_size != sizeof piece || piece.len > PIECE_MAX) {
+            fprintf(stderr, "ship: what has come is no piece\n");
+            break;
+        }
         if (piece.len > room) {
             /* Whole pages: the sink writes from where the bytes are. */
             free(data);
@@ -189,16 +193,32 @@ static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t told_more = PTHREAD_COND_INITIALIZER;
 static uint64_t acknowledged;
 static int connections;
+/* The oldest record that the source had at its end. */
+static uint64_t source_first_seq;
 
-/* Keeps what a follower at this position needs, and gives back what it does not. */
-static void hold_for(const twal_ship_position *position)
+/* Says why a follower is served no more: what it sends is no reason for the source to end. */
+static int refuse(int code, const char *what)
 {
-    int code = twal_hold_set(shipped, "follower", position->hold_seq);
+    twal_error why = TWAL_ERROR_INIT;
+    if (code >= 0)
+        return 0;
+    twal_last_error(&why);
+    fprintf(stderr, "ship: a follower is refused: %s: %s: %s\n", what, twal_strerror(code), why.text);
+    return 1;
+}
+
+/* Keeps what a follower at this position needs, and gives back what it does not; false: it is no such position. */
+static int hold_for(const twal_ship_position *position)
+{
+    int code;
+    /* What comes next is never further than behind its last record. */
+    if (position->hold_seq > position->last_seq + 1 || position->last_seq > twal_durable_seq(shipped))
+        return !refuse(TWAL_E_INVAL, "it would hold nothing of what it needs");
+    code = twal_hold_set(shipped, "follower", position->hold_seq);
     /* It is further already: this follower begins anew, and takes what there is. */
-    if (code != TWAL_E_STATE)
-        check_twal(code, "hold");
-    if (position->hold_seq > 0)
-        check_twal(twal_trim(shipped, position->hold_seq), "trim");
+    if (code != TWAL_E_STATE && refuse(code, "hold"))
+        return 0;
+    return position->hold_seq == 0 || !refuse(twal_trim(shipped, position->hold_seq), "trim");
 }
 
 static void *run_acknowledgements(void *arg)
@@ -206,14 +226,15 @@ static void *run_acknowledgements(void *arg)
     int fd = *(int *)arg;
     twal_ship_position position;
     uint64_t held = 0;
-    while (recv_all(fd, &position, sizeof position)) {
+    while (recv_all(fd, &position, sizeof position) && position.struct_size == sizeof position) {
         pthread_mutex_lock(&told_lock);
         if (position.last_seq > acknowledged)
             acknowledged = position.last_seq;
         pthread_cond_broadcast(&told_more);
         pthread_mutex_unlock(&told_lock);
         if (position.hold_seq > held && (position.hold_seq - held) * record_len > HOLD_BYTES) {
-            hold_for(&position);
+            if (!hold_for(&position))
+                break;
             held = position.hold_seq;
         }
     }
@@ -228,11 +249,16 @@ static void serve(int fd)
     twal_source *source;
     pthread_t acknowledgements;
     int code = 0, on = 1;
-    if (!recv_all(fd, &from, sizeof from))
+    if (!recv_all(fd, &from, sizeof from) || from.struct_size != sizeof from)
         return;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    hold_for(&from);
-    check_twal(twal_source_open(shipped, &from, &source), "open the source");
+    /* This first: it compares what the follower has with what is here.  Until then the hold stays where it was. */
+    if (refuse(twal_source_open(shipped, &from, &source), "open the source"))
+        return;
+    if (!hold_for(&from)) {
+        twal_source_close(source);
+        return;
+    }
     check(pthread_create(&acknowledgements, NULL, run_acknowledgements, &fd) == 0, "thread");
     pthread_mutex_lock(&told_lock);
     connections++;
@@ -241,13 +267,16 @@ static void serve(int fd)
         char gone;
         if (code == 0 && recv(fd, &gone, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
             break;
-        twal_ship_piece head = piece;
-        head.data = NULL; /* where the bytes are is nobody else's business */
-        if (code == 1 && !(send_all(fd, &head, sizeof head) && send_all(fd, piece.data, (size_t)piece.len)))
-            break;
+        if (code == 1) {
+            const void *data = piece.data;
+            /* An address is nobody else's business. */
+            piece.data = NULL;
+            if (!(send_all(fd, &piece, sizeof piece) && send_all(fd, data, (size_t)piece.len)))
+                break;
+        }
     }
     if (!stopping)
-        check_twal(code, "next piece");
+        refuse(code, "next piece");
     shutdown(fd, SHUT_RDWR);
     pthread_join(acknowledgements, NULL);
     twal_source_close(source);
@@ -294,6 +323,7 @@ static void stop_source(void)
     shutdown(listener, SHUT_RDWR);
     pthread_join(shipping, NULL);
     close(listener);
+    source_first_seq = twal_first_seq(shipped);
     check_twal(twal_close(shipped), "close the source's log");
 }
 
@@ -405,6 +435,12 @@ static uint64_t promote_and_check(const char *dir, uint64_t last)
     check_twal(twal_verify(copy, &options, no_finding, NULL, NULL), "verify");
     check_twal(twal_open(copy, &options, &log), "open the promoted log");
     uint64_t seq = twal_first_seq(log);
+    /* It gives back what the source has given back, and no more. */
+    if (seq > source_first_seq) {
+        fprintf(stderr, "ship: the copy begins with record %llu, the source with %llu\n", (unsigned long long)seq,
+                (unsigned long long)source_first_seq);
+        exit(1);
+    }
     check_twal(twal_recover_iter(log, 0, &iter), "read");
     while ((code = twal_iter_next(iter, &record)) == 1) {
         fill(expected, record_len, seq);

@@ -2210,7 +2210,8 @@ typedef struct twal_ship_piece {
      */
     uint64_t archived;
     /**
-     * Checksum of the numbers above and the bytes: damage on the way shows.
+     * Checksum of the numbers above, the ids and the bytes: damage on the way
+     * shows.
      */
     uint64_t crc;
     /**
@@ -3683,7 +3684,8 @@ int twal_cancel(twal_log *log,
 /**
  * Makes an eventfd(2) that tells when records have become durable.
  *
- * It becomes readable each time twal_durable_seq() has risen, once when the
+ * It becomes readable each time twal_durable_seq() has risen, each time a new
+ * segment was begun (that is news for twal_source_next() only), once when the
  * log is poisoned, and once when it is closed; it can stand in poll, epoll,
  * io_uring and every event loop.  How far the log is, twal_durable_seq()
  * tells; read the eventfd first and ask then, so that no rise is missed.
@@ -4793,7 +4795,9 @@ void twal_repair_close(twal_repair *repair);
  *
  * Works on the writer's handle, and on one that is open for reading only, in
  * another process too.  What it yields is durable at the source, whole frames,
- * and never changes any more; what a record means plays no part.
+ * and never changes any more; what a record means plays no part.  From a handle
+ * that is open for reading only it yields what the log's own frames testify for:
+ * what a killed writer wrote last comes when a writer has opened the log again.
  *
  * Without a position it begins with the newest segment that was released, or
  * the oldest there is: then a copy is a log without a gap in its names.  With
@@ -4805,6 +4809,11 @@ void twal_repair_close(twal_repair *repair);
  * then to what the follower's position says.  Else a trim may take segments
  * away before they are shipped, or a compaction change one in the middle:
  * TWAL_E_TRIMMED, and the follower has to begin anew in an empty directory.
+ * A compaction between two segments nobody notices: without a hold the copy may
+ * hold one from before it and the next from behind it, a state that the source
+ * never was in.  So where the source is compacted the hold is part of what makes
+ * the copy right.  A segment that is compacted after it was shipped stays as it
+ * was at the follower.
  *
  *   log         an open log
  *   from        where to go on: the sink's twal_sink_position(); NULL, or one

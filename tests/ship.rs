@@ -6,7 +6,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 use machine::*;
-use twal::disk::sim::{Keep, Stop};
+use twal::disk::sim::{CallKind, Keep, Stop};
 use twal::{Code, Error, Log, Position, Sink, Source};
 
 #[path = "ship/machine.rs"]
@@ -309,6 +309,37 @@ fn a_follower_whose_disk_fails_at_any_call_goes_on() {
     }
 }
 
+/// A position whose write failed may still be read, from a cache that forgets it with the power: it is made durable
+/// before it is told.
+#[test]
+fn a_position_that_is_told_again_is_durable() {
+    let story = story();
+    let all = &story.2;
+    let (mut call, mut newer) = (0, 0);
+    loop {
+        let mut over = false;
+        for seed in 0..12 {
+            let copy = Machine::new(seed);
+            copy.disk.fail_kind(CallKind::Write, call, libc::EIO);
+            let mut told = Position::default();
+            over = copy.sink().and_then(|mut sink| play(&mut sink, all, &mut told)).is_ok();
+            copy.disk.clear_faults();
+            copy.disk.fail_kind(CallKind::Sync, 0, libc::EIO);
+            assert!(copy.sink().is_err() || over || copy.segments().is_empty(), "call {call}, seed {seed}");
+            copy.disk.clear_faults();
+            let again = copy.reopened().position();
+            newer += u64::from((again.index, again.offset) > (told.index, told.offset));
+            let copy = copy.crashed(seed, Stop::PowerCut, Keep::Nothing);
+            goes_on(&story, &copy, &again, &format!("call {call}, seed {seed}"));
+        }
+        if over {
+            break;
+        }
+        call += 1;
+    }
+    assert!(call > 30 && newer > 20, "{call}, {newer}");
+}
+
 /// A full disk is no failure of the copy: the same piece is taken when there is room.
 #[test]
 fn a_full_disk_can_wait() {
@@ -415,4 +446,60 @@ fn a_segment_that_is_missing_is_missed() {
         copy.disk.remove_file(name);
         assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{name}");
     }
+    // All that are older than one: also where that one is the only one left.
+    for count in 1..names.len() {
+        let copy = copy.crashed(1, Stop::Kill, Keep::Everything);
+        names[..count].iter().for_each(|name| copy.disk.remove_file(name));
+        assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{count} of {}", names.len());
+    }
+}
+
+/// The segment that a copy has begun with has no elders, wherever in the log that is; the next one has.
+#[test]
+fn a_copy_that_began_in_the_middle_misses_its_first_segment() {
+    let source = Machine::new(1);
+    let log = source.open().unwrap();
+    append_many(&log, 300);
+    log.trim(log.last_seq()).unwrap();
+    let all = pieces(&log, None);
+    let first = all[0].head.index;
+    assert!(first > 1);
+    let copy = Machine::new(2);
+    for piece in &all {
+        let mut sink = copy.sink().unwrap();
+        sink.write(&piece.piece()).unwrap();
+        sink.close().unwrap();
+    }
+    let names = copy.segments();
+    assert!(names.len() > 1, "{names:?}");
+    names[..names.len() - 1].iter().for_each(|name| copy.disk.remove_file(name));
+    assert_eq!(code(copy.sink()), Some(Code::Corrupt));
+}
+
+/// An earlier position that somebody put back takes no acknowledged segment away.
+#[test]
+fn a_stale_position_is_no_reason_to_remove_records() {
+    let all = story().2;
+    let copy = Machine::new(2);
+    let mut sink = copy.sink().unwrap();
+    let (mut stale, mut refused) = (None, 0);
+    for piece in &all {
+        if piece.head.offset == 0 {
+            stale = copy.disk.content("twal-sink");
+        }
+        sink.write(&piece.piece()).unwrap();
+        sink.sync().unwrap();
+        let copy = copy.crashed(1, Stop::PowerCut, Keep::Nothing);
+        copy.disk.overwrite("twal-sink", 0, stale.as_ref().unwrap());
+        let names = copy.segments();
+        if piece.head.offset == 0 {
+            // It has a header only, as behind a crash.
+            copy.sink().unwrap();
+        } else {
+            assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{}/{}", piece.head.index, piece.head.offset);
+            assert_eq!(copy.segments(), names);
+            refused += 1;
+        }
+    }
+    assert!(refused > 5, "{refused}");
 }

@@ -49,7 +49,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::latch::Latch;
 use crate::mem::ring::{ClosedFrame, Ring};
 use crate::mem::{AlignedBuf, Gate};
-use crate::read::Published;
+use crate::read::{Published, Reach};
 use crate::segment::Directory;
 
 pub use append::{Entry, How, Turn};
@@ -394,7 +394,13 @@ impl Commit {
     /// Waits until `seq` is durable without asking for a flush.  `timeout_ns` None: for ever.
     pub fn wait(&self, seq: u64, timeout_ns: Option<u64>) -> Result<()> {
         let seq = if seq == 0 { self.last_seq() } else { seq };
-        if self.durable_seq() >= seq {
+        self.wait_beyond(seq, None, timeout_ns)
+    }
+
+    /// The same, or until the files are durable beyond `reach`: by a new segment, too, which no number tells of.
+    pub fn wait_beyond(&self, seq: u64, reach: Option<Reach>, timeout_ns: Option<u64>) -> Result<()> {
+        let there = || self.durable_seq() >= seq || reach.is_some_and(|reach| self.reach.get() > reach);
+        if there() {
             return Ok(());
         }
         if let Some(first) = self.latch.first() {
@@ -402,7 +408,7 @@ impl Commit {
         }
         let until_ns = timeout_ns.map(|timeout_ns| self.clock.now_ns().saturating_add(timeout_ns));
         self.wait_until(&self.advanced, until_ns, || {
-            if self.durable_seq() >= seq {
+            if there() {
                 return Some(Ok(()));
             }
             if let Some(first) = self.latch.first() {

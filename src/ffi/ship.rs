@@ -74,7 +74,8 @@ pub struct twal_ship_piece {
     pub last_seq: u64,
     /// Index of the newest segment that the source has released; 0: none.
     pub archived: u64,
-    /// Checksum of the numbers above and the bytes: damage on the way shows.
+    /// Checksum of the numbers above, the ids and the bytes: damage on the way
+    /// shows.
     pub crc: u64,
     /// The bytes; valid until the next call on the source.
     pub data: *const c_void,

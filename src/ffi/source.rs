@@ -24,7 +24,9 @@ pub struct twal_source {
 ///
 /// Works on the writer's handle, and on one that is open for reading only, in
 /// another process too.  What it yields is durable at the source, whole frames,
-/// and never changes any more; what a record means plays no part.
+/// and never changes any more; what a record means plays no part.  From a handle
+/// that is open for reading only it yields what the log's own frames testify for:
+/// what a killed writer wrote last comes when a writer has opened the log again.
 ///
 /// Without a position it begins with the newest segment that was released, or
 /// the oldest there is: then a copy is a log without a gap in its names.  With
@@ -36,6 +38,11 @@ pub struct twal_source {
 /// then to what the follower's position says.  Else a trim may take segments
 /// away before they are shipped, or a compaction change one in the middle:
 /// TWAL_E_TRIMMED, and the follower has to begin anew in an empty directory.
+/// A compaction between two segments nobody notices: without a hold the copy may
+/// hold one from before it and the next from behind it, a state that the source
+/// never was in.  So where the source is compacted the hold is part of what makes
+/// the copy right.  A segment that is compacted after it was shipped stays as it
+/// was at the follower.
 ///
 ///   log         an open log
 ///   from        where to go on: the sink's twal_sink_position(); NULL, or one

@@ -196,9 +196,11 @@ impl Chain {
     pub fn continues_in(&self, header: &FrameHeader) -> bool {
         let same_epoch = header.epoch == self.epoch
             && header.epoch_id == self.epoch_id
-            && header.frame_number == self.frame_number + 1;
+            && Some(header.frame_number) == self.frame_number.checked_add(1);
         let new_epoch = header.epoch > self.epoch && header.frame_number == 1;
-        header.chain == self.identity && header.first_seq == self.last_seq + 1 && (same_epoch || new_epoch)
+        header.chain == self.identity
+            && Some(header.first_seq) == self.last_seq.checked_add(1)
+            && (same_epoch || new_epoch)
     }
 
     /// The chain in front of `header`, as far as the header says it: what continues there.
@@ -477,6 +479,11 @@ mod tests {
             assert!(!end.continues_in(&other), "{other:?}");
         }
         assert_eq!(Chain::after(&next, 77).last_seq, 11);
+        // A hostile header may say that nothing can follow.
+        for end in [Chain { frame_number: u64::MAX, ..end }, Chain { last_seq: u64::MAX, ..end }] {
+            let wrapped = FrameHeader { frame_number: end.frame_number.wrapping_add(1), ..next };
+            assert!(!end.continues_in(&FrameHeader { first_seq: end.last_seq.wrapping_add(1), ..wrapped }));
+        }
     }
 
     #[test]

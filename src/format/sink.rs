@@ -37,9 +37,10 @@ const AT_EPOCH_ID: usize = AT_EPOCH + 8;
 const AT_FRAME_NUMBER: usize = AT_EPOCH_ID + 16;
 const AT_IDENTITY: usize = AT_FRAME_NUMBER + 8;
 const AT_LAST_SEQ: usize = AT_IDENTITY + 8;
-const AT_RESERVED: usize = AT_LAST_SEQ + 8;
+const AT_FIRST_INDEX: usize = AT_LAST_SEQ + 8;
+const AT_RESERVED: usize = AT_FIRST_INDEX + 8;
 
-const _: () = assert!(AT_RESERVED + 48 == SINK_LEN);
+const _: () = assert!(AT_RESERVED + 40 == SINK_LEN);
 const _: () = assert!(SINK_LEN <= SINK_COPY_LEN);
 
 /// What is durable of a follower's copy.
@@ -61,6 +62,8 @@ pub struct SinkSlot {
     pub offset: u64,
     /// How the frames up to there end.
     pub chain: Chain,
+    /// Index of the segment that the copy began with; 0: there is no segment yet.
+    pub first_index: u64,
 }
 
 impl SinkSlot {
@@ -80,6 +83,7 @@ impl SinkSlot {
         put_u64(out, AT_FRAME_NUMBER, self.chain.frame_number);
         put_u64(out, AT_IDENTITY, self.chain.identity);
         put_u64(out, AT_LAST_SEQ, self.chain.last_seq);
+        put_u64(out, AT_FIRST_INDEX, self.first_index);
         out[AT_RESERVED..SINK_LEN].fill(0);
         let crc = checksum(out);
         put_u32(out, AT_CRC, crc);
@@ -113,6 +117,7 @@ impl SinkSlot {
                 identity: get_u64(bytes, AT_IDENTITY),
                 last_seq: get_u64(bytes, AT_LAST_SEQ),
             },
+            first_index: get_u64(bytes, AT_FIRST_INDEX),
         }))
     }
 
@@ -145,6 +150,7 @@ mod tests {
             generation: 5,
             offset: 6 << 12,
             chain: Chain { epoch: 7, epoch_id: [8; 16], frame_number: 9, identity: 10, last_seq: 11 },
+            first_index: 3,
         }
     }
 

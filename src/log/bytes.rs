@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::tail::Pause;
 use super::{Log, Side};
 use crate::base::{Error, Result};
+use crate::read::Reach;
 use crate::segment::Directory;
 
 /// Waits for more of a log.
@@ -15,7 +16,7 @@ pub(crate) struct Waiting {
 }
 
 impl Log {
-    /// Looks how far the log is durable now, which [`Log::reach`] says then; and what stops there, if that is not just
+    /// Looks how far the log is durable now, which [`Log::reach_to_ship`] says then; and what stops there, if that is not just
     /// the end.
     pub(crate) fn look_further(&self) -> Result<Option<Error>> {
         self.check_not_closed()?;
@@ -23,6 +24,15 @@ impl Log {
             Side::Writer(commit) => commit.poison().map(|first| Error::poisoned_by(&first)),
             Side::Reader(reader) => reader.look_on(&self.inner.clock).1,
         })
+    }
+
+    /// What may be shipped: what no crash takes back.  A reader with no writer beside it delivers more, after a flush; but
+    /// one that failed before says nothing of what was written, and a follower must have nothing that this log has not.
+    pub(crate) fn reach_to_ship(&self) -> Reach {
+        match &self.inner.side {
+            Side::Writer(commit) => commit.reach().get(),
+            Side::Reader(reader) => reader.witnessed.get(),
+        }
     }
 
     /// Its directory.
@@ -36,8 +46,9 @@ impl Log {
         Waiting { until_ns, pause }
     }
 
-    /// Waits until more than `seen` may be durable; Timeout when the time is over.
-    pub(crate) fn wait_beyond(&self, seen: u64, waiting: &mut Waiting) -> Result<()> {
-        self.inner.wait_for_more(seen, waiting.until_ns, &mut waiting.pause)
+    /// Waits until more than `seen` may be durable: records, or bytes that are none, as a seal and the header behind it;
+    /// Timeout when the time is over.
+    pub(crate) fn wait_beyond(&self, (seq, reach): (u64, Reach), waiting: &mut Waiting) -> Result<()> {
+        self.inner.wait_for_more(seq, Some(reach), waiting.until_ns, &mut waiting.pause)
     }
 }

@@ -230,7 +230,7 @@ impl Iter {
                 return Ok(None);
             }
             let (until_ns, pause) = waiting.get_or_insert_with(|| self.inner.begin_wait(timeout_ns));
-            self.inner.wait_for_more(seen, *until_ns, pause)?;
+            self.inner.wait_for_more(seen, None, *until_ns, pause)?;
             seen = self.inner.bound();
         }
     }

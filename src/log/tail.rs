@@ -24,6 +24,7 @@ use crate::base::{thread, Code, Error, Result};
 use crate::commit::EVENTFDS_MAX;
 use crate::disk::cancel::Uncancelled;
 use crate::mem::Gate;
+use crate::read::Reach;
 
 /// Between two looks at least: what comes meanwhile is found by one.
 pub(super) const PAUSE_MIN_NS: u64 = 700_000;
@@ -87,16 +88,23 @@ impl Inner {
         }
     }
 
-    /// Waits until more than `seen` may be there to be read; Timeout at `until_ns`.
-    pub(super) fn wait_for_more(&self, seen: u64, until_ns: Option<u64>, pause: &mut Pause) -> Result<()> {
+    /// Waits until more than `seen` may be there to be read, or bytes beyond `reach`; Timeout at `until_ns`.
+    pub(super) fn wait_for_more(
+        &self,
+        seen: u64,
+        reach: Option<Reach>,
+        until_ns: Option<u64>,
+        pause: &mut Pause,
+    ) -> Result<()> {
         let reader = match &self.side {
             Side::Writer(commit) => {
                 let left_ns = until_ns.map(|until_ns| until_ns.saturating_sub(self.clock.now_ns()));
-                return commit.wait(seen + 1, left_ns);
+                return commit.wait_beyond(seen + 1, reach, left_ns);
             }
             Side::Reader(reader) => reader,
         };
-        if reader.bound.load(Ordering::Acquire) > seen {
+        let further = reach.is_some_and(|reach| reader.witnessed.get() > reach);
+        if further || reader.bound.load(Ordering::Acquire) > seen {
             pause.reset();
             return Ok(());
         }
@@ -196,10 +204,13 @@ impl Reader {
 
     /// The thread.
     fn run_watch(&self, clock: &Clock, mut pause: Pause, mut seen: u64) {
+        let mut segment = self.reach.get().segment;
         while !self.watch.ended.load(Ordering::Acquire) {
             let (bound, _) = self.look_on(clock);
-            if bound > seen {
-                seen = bound;
+            // A new segment is news for who ships: what is behind the seal of the one before, and the header.
+            let newest = self.reach.get().segment;
+            if bound > seen || newest > segment {
+                (seen, segment) = (bound.max(seen), newest);
                 pause.reset();
                 self.watch.signal();
             }

@@ -76,12 +76,14 @@ pub struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// CRC-32C of where the bytes belong and of the bytes: behind a seal, and in the padding of frames, there is no
-    /// other.
+    /// CRC-32C of where the bytes belong, in which log and history, and of the bytes: behind a seal, and in the padding of
+    /// frames, there is no other.
     pub fn checksum(&self) -> u32 {
         let numbers =
             [self.index, self.generation, self.offset, self.zeros, self.first_seq, self.last_seq, self.archived];
-        let place = numbers.iter().fold(0, |crc, number| crc32c_append(crc, &number.to_le_bytes()));
+        let ids = [self.log_id, self.history_id, self.salt];
+        let whose = ids.iter().fold(0, |crc, id| crc32c_append(crc, id));
+        let place = numbers.iter().fold(whose, |crc, number| crc32c_append(crc, &number.to_le_bytes()));
         crc32c_append(place, self.data)
     }
 }

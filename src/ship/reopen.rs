@@ -7,7 +7,7 @@
 //! | | what is set right |
 //! |---|---|
 //! | bytes behind the position's offset | zeros are written over them |
-//! | a segment above the position's: it was begun, or a promotion began it | it is removed |
+//! | a segment above the position's, without a frame: it was begun, or a promotion began it | it is removed |
 //! | the position's own segment named as sealed: a promotion did it | it is active again |
 //! | the one before named active: the rename was still to come | it is sealed, or archived |
 //! | spares | they are removed |
@@ -23,7 +23,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::{Access, Durable, File};
 use crate::format::{SegmentHeader, SinkSlot};
 use crate::mem::AlignedBuf;
-use crate::read::segment::OpenSegment;
+use crate::read::segment::{self, OpenSegment};
 use crate::recover::examine;
 use crate::segment::directory::{lock_for_writing, Listing};
 use crate::segment::name::SINK;
@@ -50,7 +50,7 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     // A write of a killed process may be on its way.
     lock_for_writing(file.as_ref(), &SINK, clock)?;
     file.sync().map_err(failed)?;
-    let (slots, newest) = SlotFile::read(file)?;
+    let (mut slots, newest) = SlotFile::read(file)?;
     let Some(slot) = newest else {
         return Err(Error::new(Code::Corrupt, format!("{SINK} is damaged: how far the copy is durable is not known")));
     };
@@ -59,10 +59,16 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
         Some(own) => Some(open_segment(directory, &names, own, &slot, clock)?),
         None => None,
     };
+    if let Some(above) = names.above {
+        check_only_begun(directory, &above)?;
+    }
     set_right(directory, &listing, &names)?;
     if let Some(Segment { file, track }) = &segment {
         cut(file.as_ref(), &track.header, track.offset)?;
     }
+    // Before anybody is told: its own write may have failed behind what is read here, and a flush that comes later
+    // says nothing of that.  What it speaks of was flushed before it was written at all.
+    slots.write_again(&slot)?;
     Ok(Found { slots, slot, segment })
 }
 
@@ -117,8 +123,8 @@ impl Names {
         }
         let mut whole = names.clone();
         whole.push(own.with(State::Active));
-        // A copy that has just begun in the middle of a log has no elders yet that tell.
-        let begun = whole.len() == 1 && own.index != 1;
+        // A copy that has just begun in the middle of a log has no elders yet that tell.  Any other one has lost them.
+        let begun = whole.len() == 1 && own.index == slot.first_index;
         match retain::check(&whole) {
             Err((name, text)) if !begun => Err(Error::new(Code::Corrupt, text).in_segment(name.index)),
             _ => Ok(Names { elders: names, own: Some(own), above, unfinished }),
@@ -168,6 +174,26 @@ fn walk(file: &dyn File, header: SegmentHeader, slot: &SinkSlot) -> Result<Track
         return Err(track.damaged("what is durable by the follower's position is not there"));
     }
     Ok(track)
+}
+
+/// A segment above the position was begun, and no more: its first frame comes when the position is in it.  One that has
+/// frames was acknowledged, and the position is an old one that somebody has put back.
+fn check_only_begun(directory: &Directory, above: &SegmentName) -> Result<()> {
+    let opened = match segment::open(directory, above.index, Access::Read) {
+        Ok(opened) => opened,
+        Err(error) if error.code == Code::Corrupt => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut track = Track::begin(opened.header);
+    match track.read(opened.file.as_ref(), &mut AlignedBuf::zeroed(1)?, opened.header.segment_size) {
+        Err(error) if error.code == Code::Corrupt => Ok(()),
+        Err(error) => Err(error),
+        Ok(0) => Ok(()),
+        Ok(_) => {
+            let text = format!("{above} holds records, and by {SINK} it is not there: an earlier {SINK} was put back");
+            Err(Error::new(Code::Corrupt, text).in_segment(above.index))
+        }
+    }
 }
 
 /// What a crash left half done is finished or taken back; durable.

@@ -127,11 +127,26 @@ impl SlotFile {
     }
 
     fn write(&mut self, slot: &SinkSlot) -> Result<()> {
+        self.write_parts(slot, 1)
+    }
+
+    /// Writes a slot that was read over itself: what its first write left may be in a cache only, where that failed.  One
+    /// copy after the other, because it may as well be durable and told: whatever a crash does to one, the other is whole.
+    pub fn write_again(&mut self, slot: &SinkSlot) -> Result<()> {
+        self.write_parts(slot, SINK_COPIES)
+    }
+
+    fn write_parts(&mut self, slot: &SinkSlot, parts: usize) -> Result<()> {
         Self::fill(&mut self.block, slot);
-        let at = slot.number % len_u64(SINK_SLOTS) * len_u64(self.block.len());
-        self.file
-            .write_at(&self.block, at, Durable::Yes)
-            .map_err(|error| Error::os("cannot write the follower's position", &error))
+        let len = self.block.len();
+        let mut at = slot.number % len_u64(SINK_SLOTS) * len_u64(len);
+        for part in self.block.chunks(len / parts) {
+            self.file
+                .write_at(part, at, Durable::Yes)
+                .map_err(|error| Error::os("cannot write the follower's position", &error))?;
+            at += len_u64(part.len());
+        }
+        Ok(())
     }
 }
 
@@ -307,9 +322,9 @@ impl Sink {
         // The older one, complete, and the position that says so.
         self.sync()?;
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
-        // Until it has its name, what goes wrong with a new file is none of the copy's.
-        let spare = spare::prepare(&self.directory, header.segment_size, 0, &self.clock)?;
+        // Until it has its name, what goes wrong with a new file is none of the copy's; memory first, so that none is left.
         let block = aligned(&self.directory, &mut self.buf, piece.data)?;
+        let spare = spare::prepare(&self.directory, header.segment_size, 0, &self.clock)?;
         let directory = &self.directory;
         self.latch.run(|| {
             spare
@@ -387,6 +402,10 @@ impl Sink {
             generation: track.header.generation,
             offset: track.offset,
             chain: track.chain,
+            first_index: match self.durable.first_index {
+                0 => track.header.index,
+                first => first,
+            },
         };
         let slots = &mut self.slots;
         self.latch.run(|| slots.write(&slot))?;

@@ -107,11 +107,8 @@ impl Source {
         if from.index > newest {
             return Err(ahead());
         }
-        if from.complete {
-            if from.index == newest {
-                // Sealed, and its successor has no name yet: whoever opens it finds what it continues.
-                return Ok(());
-            }
+        // Of the newest one no header says yet how it ended: it is read like one that is not complete.
+        if from.complete && from.index < newest {
             // Its first piece is still to come.
             return match self.open_next() {
                 Err(error) if error.code == Code::Busy => Ok(()),
@@ -130,18 +127,29 @@ impl Source {
             return Err(ahead());
         }
         let file = opened.file;
+        // What is in front of this was acknowledged.
+        let acknowledged = match from.index < newest {
+            true => opened.header.segment_size,
+            false => self.log.reach_to_ship().in_segment(from.index).unwrap_or(0).min(opened.header.segment_size),
+        };
         loop {
             match track.read(file.as_ref(), &mut self.buf, from.offset) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(error) if error.code == Code::Corrupt => return Err(ahead()),
+                Err(error) if error.code == Code::Corrupt => {
+                    // Rot here, or a position that is no frame's end or is beyond all that is here.
+                    let rotten =
+                        track.offset < acknowledged && track.read(file.as_ref(), &mut self.buf, acknowledged).is_err();
+                    return Err(if rotten { error } else { ahead() });
+                }
                 Err(error) => return Err(error),
             }
         }
         if track.is_sealed() {
             track.offset = track.offset.max(from.offset);
         }
-        if (track.offset, track.chain.identity) != (from.offset, from.identity) {
+        let end = (track.offset, track.chain.identity, track.chain.last_seq, track.is_complete());
+        if end != (from.offset, from.identity, from.last_seq, from.complete) {
             return Err(ahead());
         }
         self.at = At::In(file, Box::new(track));
@@ -156,7 +164,7 @@ impl Source {
     pub fn next_piece(&mut self, timeout_ns: Option<u64>) -> Result<Option<Piece<'_>>> {
         let mut waiting = None;
         let cut = loop {
-            let seen = self.log.durable_seq();
+            let seen = (self.log.durable_seq(), self.log.reach_to_ship());
             if let Some(cut) = self.look()? {
                 break cut;
             }
@@ -191,11 +199,11 @@ impl Source {
     fn look(&mut self) -> Result<Option<Cut>> {
         self.log.check_not_closed()?;
         // Most of the time there is more of what is known to be durable: asking may take a read.
-        if let Some(cut) = self.look_within(self.log.reach())? {
+        if let Some(cut) = self.look_within(self.log.reach_to_ship())? {
             return Ok(Some(cut));
         }
         let stopped = self.log.look_further()?;
-        match (self.look_within(self.log.reach())?, stopped) {
+        match (self.look_within(self.log.reach_to_ship())?, stopped) {
             (None, Some(error)) => Err(error),
             (found, _) => Ok(found),
         }
@@ -222,7 +230,8 @@ impl Source {
                 }
                 At::In(file, track) => {
                     let header = track.header;
-                    let end = if header.index < active { header.segment_size } else { durable_end };
+                    let end =
+                        if header.index < active { header.segment_size } else { durable_end.min(header.segment_size) };
                     let mut next = **track;
                     let (zeros, len) = if track.offset == 0 {
                         next = Track::begin(header);

@@ -102,6 +102,24 @@ fn every_wrong_field_is_refused() {
     assert!(kinds.iter().all(|count| *count > 0), "{kinds:?}");
 }
 
+/// A sink that follows nothing yet has only the piece's word for whose it is: a flipped bit there is damage, and no
+/// other log or history to follow for ever.
+#[test]
+fn the_first_piece_says_whose_it_is_under_its_checksum() {
+    let (source, copy) = (Machine::new(1), Machine::new(2));
+    let first = &pieces(&varied(&source), None)[0];
+    let mut sink = copy.sink().unwrap();
+    for byte in 0..16 {
+        for id in 0..3 {
+            let mut wrong = first.clone();
+            [&mut wrong.head.log_id, &mut wrong.head.history_id, &mut wrong.head.salt][id][byte] ^= 4;
+            assert_eq!(code(sink.write(&wrong.piece())), Some(Code::Corrupt), "id {id}, byte {byte}");
+        }
+    }
+    assert_eq!(sink.position(), Position::default());
+    sink.write(&first.piece()).unwrap();
+}
+
 /// With a checksum of the piece that was made right: frames and headers have their own.
 #[test]
 fn a_flipped_bit_anywhere_is_refused() {

@@ -1,10 +1,11 @@
 //! What a source yields: what is durable, in either process, and all of it whatever fails on the way.
 
+use std::io::Read;
 use std::time::Duration;
 
 use super::machine::*;
-use twal::disk::sim::CallKind;
-use twal::{Code, Entry, How, Log, Source};
+use twal::disk::sim::{CallKind, Keep, Stop};
+use twal::{Code, Done, Entry, How, Log, Position, Source};
 
 /// Accepted and written, but not flushed.
 fn append_unflushed(machine: &Machine, log: &Log) {
@@ -117,4 +118,149 @@ fn a_source_that_could_not_read_goes_on() {
     };
     assert_eq!(error.code, Code::Corrupt, "{error}");
     assert_eq!(source.next_piece(Some(0)).err().map(|error| error.code), Some(Code::Corrupt), "it stays");
+}
+
+/// Where a follower is behind each piece of these.
+fn positions(all: &[Kept]) -> Vec<Position> {
+    let copy = Machine::new(9);
+    let mut sink = copy.sink().unwrap();
+    let place = |piece: &Kept| {
+        sink.write(&piece.piece()).unwrap();
+        sink.sync().unwrap();
+        sink.position()
+    };
+    all.iter().map(place).collect()
+}
+
+/// Every field that says what a follower has is compared with what is here, wherever in the log the follower is: also
+/// behind the seal of a segment that has no successor yet.
+#[test]
+fn a_follower_that_has_something_else_is_told_so() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    append_many(&log, 150);
+    log.roll().unwrap();
+    let all = pieces(&log, None);
+    let newest = all.last().unwrap().head.index;
+    let places = positions(&all);
+    assert!(places.iter().any(|place| place.complete && place.index == newest - 1));
+    drop(log);
+    // A crash took the newest one's name: the one before is the newest, and sealed.
+    let cut = machine.crashed(1, Stop::Kill, Keep::Everything);
+    let last = cut.segments().pop().unwrap();
+    cut.disk.remove_file(&last);
+    let before = cut.segments().pop().unwrap();
+    cut.disk.copy_file(&before, &before.replace(".sealed", ".active"));
+    cut.disk.remove_file(&before);
+    for (machine, most) in [(&machine, newest), (&cut, newest - 1)] {
+        let log = machine.open_to_read().unwrap();
+        let mut complete = 0;
+        for right in places.iter().filter(|place| place.index <= most) {
+            Source::open(&log, Some(right)).map_err(|error| panic!("{right:?}: {error}")).ok();
+            complete += u64::from(right.complete && right.index == most);
+            let mut wrongs = vec![
+                Position { identity: right.identity ^ 1, ..*right },
+                Position { last_seq: right.last_seq + 1, ..*right },
+                Position { last_seq: right.last_seq.wrapping_sub(1), ..*right },
+            ];
+            if !right.complete {
+                wrongs.push(Position { salt: [7; 16], ..*right });
+            }
+            if right.offset == u64::from(BLOCK) {
+                // Behind a seal every block is a place as good as the next.
+                wrongs.push(Position { offset: right.offset + u64::from(BLOCK), ..*right });
+            }
+            if !right.complete && right.index == most {
+                wrongs.push(Position { complete: true, ..*right });
+            }
+            for wrong in wrongs {
+                assert_eq!(code(Source::open(&log, Some(&wrong))), Some(Code::State), "{wrong:?} for {right:?}");
+            }
+        }
+        assert_eq!(complete, u64::from(most < newest));
+    }
+    // The end of a segment that has not ended.
+    let log = machine.open_to_read().unwrap();
+    let here = places.last().unwrap();
+    let ended = Position { complete: true, offset: SEGMENT, ..*here };
+    assert_eq!(code(Source::open(&log, Some(&ended))), Some(Code::State));
+}
+
+/// Damage in front of the follower's place is the source's, and no reason to distrust the follower.
+#[test]
+fn rot_in_front_of_a_follower_is_damage() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    append_many(&log, 150);
+    let all = pieces(&log, None);
+    let places = positions(&all);
+    let mut struck = 0;
+    for place in places.iter().filter(|place| !place.complete && place.offset > u64::from(BLOCK)) {
+        let index = format!("twal-{:016}", place.index);
+        let name = machine.segments().into_iter().find(|name| name.starts_with(&index)).unwrap();
+        machine.disk.flip_bit(&name, u64::from(BLOCK) + 70, 1);
+        let error = Source::open(&log, Some(place)).err().unwrap();
+        assert_eq!(
+            (error.code, error.segment, error.offset),
+            (Code::Corrupt, place.index, u64::from(BLOCK)),
+            "{error}"
+        );
+        machine.disk.flip_bit(&name, u64::from(BLOCK) + 70, 1);
+        Source::open(&log, Some(place)).unwrap();
+        struck += 1;
+    }
+    assert!(struck > 2, "{struck}");
+}
+
+/// A segment that ends while nobody appends is news: to who waits, and to who waits for an eventfd.
+#[test]
+fn a_roll_of_an_idle_log_wakes_who_ships() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    append_many(&log, 5);
+    let mut shipping = Source::open(&log, None).unwrap();
+    while shipping.next_piece(Some(0)).unwrap().is_some() {}
+    let eventfd = std::fs::File::from(log.eventfd().unwrap());
+    let told = || (&eventfd).read(&mut [0; 8]).is_ok();
+    assert!(!told());
+    let rolling = log.clone();
+    // Called while the source waits, which does all the work here.
+    log.sync_async(5, Some(Done::new(move |_, _| rolling.roll().unwrap()))).unwrap();
+    let (before, minute) = (machine.clock.now_ns(), 60_000_000_000);
+    let mut found = Vec::new();
+    while found.last() != Some(&(2, 0)) {
+        let piece = shipping.next_piece(Some(minute)).unwrap().expect("the seal, what is behind it, and a header");
+        found.push((piece.index, piece.offset));
+    }
+    assert!(machine.clock.now_ns() - before < minute, "it was not woken");
+    assert!(told());
+}
+
+/// In another process only testimony counts, as the writer's next life may have to do without all else: not what a killed
+/// writer left behind it, and no new segment before a frame of it is witnessed, as its name may not be durable.
+#[test]
+fn another_process_ships_what_is_testified() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    append_many(&log, 5);
+    let reader = machine.open_to_read().unwrap();
+    let mut shipping = Source::open(&reader, None).unwrap();
+    assert_eq!(last_shipped(&mut shipping), 4);
+    log.roll().unwrap();
+    let mut places = Vec::new();
+    while let Some(piece) = shipping.next_piece(Some(0)).unwrap() {
+        places.push((piece.index, piece.last_seq));
+    }
+    assert_eq!((places.first(), places.last()), (Some(&(1, 5)), Some(&(1, 5))), "all of the one that has ended");
+    append_many(&log, 1);
+    assert!(shipping.next_piece(Some(0)).unwrap().is_none(), "nothing testifies for the new one");
+    append_many(&log, 1);
+    assert_eq!(last_shipped(&mut shipping), 6);
+    let killed = machine.crashed(1, Stop::Kill, Keep::Everything);
+    let reader = killed.open_to_read().unwrap();
+    assert_eq!(reader.last_seq(), 7, "it is delivered");
+    assert_eq!(last_shipped(&mut Source::open(&reader, None).unwrap()), 6);
+    killed.open().unwrap().close().unwrap();
+    let reader = killed.open_to_read().unwrap();
+    assert_eq!(last_shipped(&mut Source::open(&reader, None).unwrap()), 7);
 }
