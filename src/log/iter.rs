@@ -213,15 +213,17 @@ impl Iter {
     pub fn wait_record(&mut self, timeout_ns: Option<u64>) -> Result<Option<Record<'_>>> {
         let mut seen = self.inner.bound();
         // Who finds a record has nothing to wait for, nor to prepare.
-        let mut waiting = None;
+        let (mut waiting, mut had_all) = (None, false);
         loop {
             let has_all = self.cursor.next_seq() > seen && !self.is_ended();
             if has_all {
+                // Also of who is woken and finds a record in a later turn.
+                had_all = true;
                 let (until_ns, _) = waiting.get_or_insert_with(|| self.inner.begin_wait(timeout_ns));
                 self.inner.rest_until_due(self.read_ns, *until_ns);
             }
             if self.advance()? {
-                if has_all {
+                if had_all {
                     self.read_ns = self.inner.clock.now_ns();
                 }
                 return Ok(Some(self.record()));
@@ -331,5 +333,41 @@ impl Iter {
     /// What was passed over so far; nothing, if damage ends this reader.
     pub fn skipped(&self) -> Skipped {
         self.cursor.skipped().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::base::options::Options;
+    use crate::commit::{Entry, How, Threads};
+    use crate::disk::sim::SimDisk;
+    use std::path::Path;
+
+    /// It had all, waited and was woken: the next time it waits, it rests.  The record was found in a later turn than
+    /// the one that had all.
+    #[test]
+    fn a_reader_that_was_woken_knows_when_it_read() {
+        let clock = Clock::simulated();
+        let disk = SimDisk::new(1).with_clock(clock.clone());
+        let log = Log::open_on(&*disk, Path::new("/log"), &Options::default(), clock.clone(), Threads::None).unwrap();
+        let entry = Entry { data: &[7; 100], stream: 0, timestamp: None, kind: 0x0100, required: false };
+        let mut iter = log.iter(0).unwrap();
+        for seq in 1..=2 {
+            log.append(&entry, How { sync: Some(false), no_wait: false }).unwrap();
+            assert!(log.durable_seq() < seq, "there is something to wait for");
+            assert_eq!(iter.wait_record(None).unwrap().map(|record| record.seq), Some(seq));
+            assert_eq!(iter.read_ns, clock.now_ns(), "record {seq}");
+            clock.pass(std::time::Duration::from_millis(1));
+        }
+        // One that is behind has nothing to rest for.
+        for _ in 0..2 {
+            log.append(&entry, How { sync: Some(true), no_wait: false }).unwrap();
+        }
+        let read_ns = iter.read_ns;
+        assert_eq!(iter.wait_record(None).unwrap().map(|record| record.seq), Some(3));
+        assert_eq!((read_ns, iter.read_ns < clock.now_ns()), (iter.read_ns, true));
+        log.close().unwrap();
     }
 }
