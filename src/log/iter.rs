@@ -22,6 +22,9 @@ pub struct Iter {
     at_record: bool,
     /// When it last went on after it had all that there was.
     read_ns: u64,
+    /// Where the damage is that was counted and told last: in front of which number, and whether in the payload of the
+    /// record before it.  What fails stays, and every later call says so again.
+    damage_told: Option<(u64, bool)>,
 }
 
 /// How a log is read.
@@ -107,7 +110,8 @@ impl Log {
         cursor.read_within(Arc::clone(self.inner.reach()));
         cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
         let left = if limit == 0 { u64::MAX } else { limit };
-        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false, read_ns: 0 })
+        let inner = Arc::clone(&self.inner);
+        Ok(Iter { inner, cursor, behind_damage, left, at_record: false, read_ns: 0, damage_told: None })
     }
 
     /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
@@ -256,9 +260,9 @@ impl Iter {
                 Message::new(Level::Error, "damage_skipped", text).with("spots", skipped.spots)
             });
         }
-        if let Some(error) = found.as_ref().err().filter(|error| error.code == Code::Corrupt) {
-            self.inner.counters.corrupted_records.one();
-            self.inner.say_damage(error);
+        if let Err(error) = &found {
+            let place = (self.cursor.next_seq(), false);
+            tell_damage(&self.inner, &mut self.damage_told, place, error);
         }
         self.at_record = found?;
         self.left -= u64::from(self.at_record);
@@ -308,16 +312,9 @@ impl Iter {
         if !self.at_record {
             return Err(none());
         }
-        let inner = &self.inner;
+        let (inner, told, place) = (&self.inner, &mut self.damage_told, (self.cursor.next_seq(), true));
         let payload = self.cursor.payload();
-        payload
-            .inspect_err(|error| {
-                if error.code == Code::Corrupt {
-                    inner.counters.corrupted_records.one();
-                    inner.say_damage(error);
-                }
-            })?
-            .ok_or_else(none)
+        payload.inspect_err(|error| tell_damage(inner, told, place, error))?.ok_or_else(none)
     }
 
     /// Nothing comes any more: `until_seq` or `limit` was reached.
@@ -333,6 +330,13 @@ impl Iter {
     /// What was passed over so far; nothing, if damage ends this reader.
     pub fn skipped(&self) -> Skipped {
         self.cursor.skipped().unwrap_or_default()
+    }
+}
+
+/// Counts and tells of damage that a reader meets at `place`, if it has not `told` so of that place.
+fn tell_damage(inner: &Inner, told: &mut Option<(u64, bool)>, place: (u64, bool), error: &Error) {
+    if error.code == Code::Corrupt && told.replace(place) != Some(place) {
+        inner.met_damage(error);
     }
 }
 

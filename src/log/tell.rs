@@ -49,9 +49,12 @@ impl Inner {
         }
     }
 
-    /// Tells of damage that a reader met.
-    pub(super) fn say_damage(&self, error: &Error) {
-        self.say(Level::Error, || Message::of(Level::Error, "damage", error));
+    /// Counts and tells of damage that a reader met; any other failure is none.
+    pub(super) fn met_damage(&self, error: &Error) {
+        if error.code == Code::Corrupt {
+            self.counters.corrupted_records.one();
+            self.say(Level::Error, || Message::of(Level::Error, "damage", error));
+        }
     }
 }
 
