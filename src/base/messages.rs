@@ -229,8 +229,8 @@ impl Messages {
         }
     }
 
-    /// Delivers what is left, and nothing after it: nobody is called when this has returned.
-    pub fn end(&self) {
+    /// Delivers what is left, or sees to it that another thread has; inside a call that is left to whoever calls.
+    pub fn deliver_all(&self) {
         let me = std::thread::current().id();
         loop {
             self.deliver();
@@ -239,9 +239,14 @@ impl Messages {
                 // Another thread is at it.
                 drop(self.returned.wait(state).unwrap_or_else(PoisonError::into_inner));
             } else if state.waiting.is_empty() || state.calling.is_some() {
-                break;
+                return;
             }
         }
+    }
+
+    /// Delivers what is left, and nothing after it: nobody is called when this has returned.
+    pub fn end(&self) {
+        self.deliver_all();
         self.lock().ended = true;
         self.listen(None);
     }
