@@ -40,12 +40,10 @@
 #define MIB ((uint64_t)1 << 20)
 /* A follower makes durable what has come when nothing more is there at once, or so much is. */
 #define SYNC_BYTES (16 * MIB)
-/* No piece is longer: a frame is below 256 MiB, all others are about 1 MiB.  What the wire says is not believed. */
-#define PIECE_MAX (512 * MIB)
 /* A hold costs two flushes: it is moved on now and then. */
 #define HOLD_BYTES (32 * MIB)
 
-/* The largest record, in a frame of its own. */
+/* No piece is longer than a frame with the largest record.  What the wire says is not believed. */
 #define PIECE_MAX (1024 * MIB + MIB)
 
 static uint32_t open_flags; /* of both sides */

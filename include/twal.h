@@ -1172,7 +1172,8 @@ typedef struct twal_message_field {
 
 /**
  * What happened in a log; it and all that it points to is there during the
- * call.  Later releases may have more at its end, and further names and fields.
+ * call.  Names and keys are whole; texts that are together longer than 1500
+ * bytes are cut, the longest first.  Later releases may have more at its end, and further names and fields.
  */
 typedef struct twal_message {
     /**
@@ -1648,19 +1649,19 @@ typedef struct twal_stats {
      */
     uint64_t record_bytes;
     /**
-     * Batches appended with twal_append_batch().
+     * Batches of more than one record.
      */
     uint64_t batches;
     /**
-     * Frames written: what one group commit writes.
+     * Frames written: what one group commit writes; and the seals of segments.
      */
     uint64_t frames;
     /**
-     * Of these, written by an appending thread itself.
+     * Of these, with records, written by an appending thread itself.
      */
     uint64_t frames_by_appender;
     /**
-     * Of these, written by the log's writer thread.
+     * Of these, with records, written by the log's writer thread.
      */
     uint64_t frames_by_writer;
     /**
@@ -1672,7 +1673,8 @@ typedef struct twal_stats {
      */
     uint64_t flushes;
     /**
-     * Bytes written to the device.
+     * Bytes of frames, seals and marks written to the device; not those of
+     * segments' headers, nor what prepares a file or rewrites one.
      */
     uint64_t device_bytes;
     /**
@@ -1802,8 +1804,9 @@ typedef struct twal_stats {
      */
     uint64_t elapsed_ns;
     /**
-     * Calls that had to wait until records were durable: appends, twal_sync(),
-     * twal_wait().
+     * Calls that asked for records to be durable before they return: appends that
+     * wait; twal_sync() and twal_wait() where the records were not yet durable,
+     * also a twal_wait() that only looks.
      */
     uint64_t durable_waits;
     /**
@@ -1811,8 +1814,9 @@ typedef struct twal_stats {
      */
     uint64_t refused_poisoned;
     /**
-     * Appends refused because the next segment's file could not be made:
-     * TWAL_E_PERM, TWAL_E_NOMEM; or because the log was closing.
+     * Appends refused because the next segment's file could not be made for
+     * another reason than room, such as TWAL_E_PERM or TWAL_E_NOMEM; or because
+     * the log was closing.  Calls with wrong arguments are not counted.
      */
     uint64_t refused_other;
     /**
@@ -3742,11 +3746,13 @@ int twal_eventfd(twal_log *log,
  *
  * done is called on a thread of twal's, never inside this function, one call
  * at a time, lower numbers first: one that takes long delays the others, and
+ * the messages of twal_message_callback(), which the same thread calls, and
  * nothing else.  It may call every function of twal, and wait in it; while
  * twal_close() runs they answer TWAL_E_CLOSED.  The one thing it cannot do is
  * to close this log: twal_close() returns TWAL_E_STATE there and leaves it
  * open.  It must not throw, longjmp() or end its thread, nor wait for the
- * thread that is inside twal_close().  After a failure, twal_last_error()
+ * thread that is inside twal_close(), or for what its own thread has to do:
+ * another done of this log, or a message of it.  After a failure, twal_last_error()
  * tells more inside done.
  *
  *   log   an open log
@@ -3800,6 +3806,12 @@ int twal_sync_async(twal_log *log,
  * is.  While twal_close() runs, functions answer TWAL_E_CLOSED.  What they
  * cause is told when it has returned, never inside it.  It must not throw,
  * longjmp() or end its thread.
+ *
+ * The thread that calls it is also the one that calls the done of
+ * twal_sync_async(): a message that takes long delays those, and those delay
+ * messages.  So it must not wait for what that thread has to do: for such a
+ * done of this log to be called, or for another message; nor for the thread
+ * that is inside twal_open(), twal_close() or the reader's call that told it.
  *
  * When this function has returned, no call of what was set before is on its
  * way, and none comes: arg may be freed.  So hold no lock that message takes.
@@ -3968,9 +3980,14 @@ int twal_iter_next(twal_iter *iter,
  *
  * As twal_iter_next(), but where that says that there is no more yet, this
  * waits until there is.  In the writer's process who waits is woken when a
- * record has become durable.  In another process nothing tells: the reader
+ * record has become durable; but one that had read everything and waits again
+ * reads no sooner than 0.25 ms after it last did, so that it takes many
+ * records at once: of a steady stream each is seen up to 0.25 ms late.  In
+ * another process nothing tells: the reader
  * looks again after 0.7 ms, and ever less often while nothing comes, at last
- * every quarter of options.idle_mark_us (of this opening).  A record is seen
+ * every quarter of options.idle_mark_us (of this opening).  (Beside what a
+ * crash left that nothing testifies to, which each look reads again: 4 ns for
+ * each of its bytes, if that is more.)  A record is seen
  * there when the log testifies that it is durable: with the frame that
  * follows, or, when the writer is idle, with the mark that it writes after
  * idle_mark_us.
@@ -4513,7 +4530,7 @@ uint64_t twal_histogram_bound(size_t bucket);
  * itself.
  *
  * No buffer at all (NULL, 0) asks how much room is needed.  Numbers grow:
- * take some bytes more than that, or ask again.  16 KiB are enough for this
+ * take some bytes more than that, or ask again.  24 KiB are enough for this
  * release.
  *
  *   log      an open log

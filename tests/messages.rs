@@ -194,7 +194,12 @@ fn read_to_damage(log: &Log) -> twal::Error {
     loop {
         match iter.next_record() {
             Ok(record) => assert!(record.is_some(), "the damage comes first"),
-            Err(error) => return error,
+            Err(error) => {
+                // The failure stays, and is the same damage.
+                assert_eq!(iter.next_record().unwrap_err().code, error.code);
+                assert_eq!(iter.wait_record(Some(0)).unwrap_err().code, error.code);
+                return error;
+            }
         }
     }
 }
@@ -220,6 +225,14 @@ fn damage_and_repair_are_told() {
     log.tick();
     let told = heard.take();
     assert_eq!((told[0].name, told[0].code, number(&told[0], "segment")), ("damage", Some(Code::Corrupt), 1));
+    assert_eq!((told.len(), log.stats().corrupted_records), (1, 1));
+    // Who reads it by its number is told, too.
+    assert_eq!(log.read(1, |_| ()).unwrap_err().code, Code::Corrupt);
+    log.tick();
+    assert_eq!((heard.names(), log.stats().corrupted_records), (vec!["damage"], 2));
+    assert_eq!(log.read(100, |_| ()).unwrap_err().code, Code::NotFound);
+    log.tick();
+    assert_eq!((heard.names(), log.stats().corrupted_records), (vec![], 2), "what is not there is no damage");
     log.close().unwrap();
     heard.take();
     let log = open(&disk, &heard, &Options { read_only: true, ..Options::default() }).unwrap();

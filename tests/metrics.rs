@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::commit::Threads;
@@ -40,14 +41,20 @@ fn parsed(text: &str) -> Option<BTreeMap<String, f64>> {
 }
 
 fn busy_log() -> Log {
-    let (disk, clock) = (SimDisk::new(1), Clock::simulated());
+    let clock = Clock::simulated();
+    let disk = SimDisk::new(1).with_clock(clock.clone());
+    // Writes take time, and nothing else does: no time is 0, and none changes between two looks.
+    let slow = clock.clone();
+    disk.between_units(Some(Box::new(move |_, _| slow.pass(Duration::from_nanos(100_003)))));
     let options = Options { segment_size: 64 << 10, ..Options::default() };
-    let log = Log::open_on(&*disk, Path::new("/log"), &options, clock, Threads::None).unwrap();
+    let log = Log::open_on(&*disk, Path::new("/log"), &options, clock.clone(), Threads::None).unwrap();
     let (manager, _) = Manager::recover(&log, &ManagerOptions { keep_records: true, ..Default::default() }).unwrap();
     for n in 0..30 {
         let saga = manager.saga_create(&SagaSpec { start: true, ..SagaSpec::default() }).unwrap();
         manager.saga_aborted(saga.id, None).unwrap();
         let entry = Entry { data: &[7; 3000], stream: n, timestamp: None, kind: 0x0100, required: false };
+        log.append(&entry, How { sync: Some(false), no_wait: false }).unwrap();
+        clock.pass(Duration::from_micros(7 * n));
         log.append_batch([entry; 3].into_iter(), How::default()).unwrap();
     }
     manager.compact(&CompactionOptions { seal: true, saving_min: 0 }).unwrap();
@@ -115,10 +122,11 @@ fn prometheus_reads_what_the_statistics_say() {
     let mut left = read.clone();
     let mut take = |name: &str| left.remove(name).unwrap_or_else(|| panic!("{name} is not there"));
     for (name, value) in numbers {
-        // The clock stands still: times are whole seconds, as a rule 0.
         let scale = if name.contains("_seconds") { 1e9 } else { 1.0 };
-        assert_eq!(take(name) * scale, value(&stats) as f64, "{name}");
+        // A number of nanoseconds is not exact as a number of seconds.
+        assert_eq!((take(name) * scale).round(), value(&stats) as f64, "{name}");
     }
+    assert!(stats.device_busy_ns > 0 && stats.device_busy_ns < stats.elapsed_ns, "{stats:?}");
     assert!(stats.saga_events > 60 && stats.checkpoints > 0 && stats.compaction_bytes_saved > 0, "{stats:?}");
     let seqs = [("first", log.first_seq()), ("last", log.last_seq()), ("durable", log.durable_seq())];
     for (which, seq) in seqs {
@@ -133,15 +141,16 @@ fn prometheus_reads_what_the_statistics_say() {
         ("frame_size_bytes", Measured::FrameBytes),
     ] {
         let (got, seconds) = (log.histogram(measured), name.ends_with("_seconds"));
-        assert!(got.count > 0, "{name}");
+        assert!(got.count > 0 && got.sum > 0, "{name}");
         assert_eq!(take(&format!("twal_{name}_count")), got.count as f64, "{name}");
-        assert_eq!(take(&format!("twal_{name}_sum")) * if seconds { 1e9 } else { 1.0 }, got.sum as f64, "{name}");
+        let scale = if seconds { 1e9 } else { 1.0 };
+        assert_eq!((take(&format!("twal_{name}_sum")) * scale).round(), got.sum as f64, "{name}");
         let prefix = format!("twal_{name}_bucket{{le=");
         let buckets: Vec<_> = read.iter().filter(|(sample, _)| sample.starts_with(&prefix)).collect();
         assert!(buckets.len() > 15, "{name}");
         for (sample, count) in buckets {
             let le: f64 = sample[prefix.len()..].trim_end_matches('}').parse().unwrap();
-            let bound = le * if seconds { 1e9 } else { 1.0 };
+            let bound = (le * scale).round();
             let below =
                 got.buckets.iter().enumerate().filter(|(at, _)| twal::base::histogram::bound(*at) as f64 <= bound);
             assert_eq!(*count, below.map(|(_, count)| *count).sum::<u64>() as f64, "{sample}");
@@ -151,6 +160,27 @@ fn prometheus_reads_what_the_statistics_say() {
     // What tells how the log works is the only thing that is left.
     let left: Vec<_> = left.into_keys().collect();
     assert!(left.len() == 1 && left[0].starts_with("twal_info{engine=simulated"), "{left:?}");
+}
+
+/// What twal_metrics() says is enough is enough where every number is the highest, and every label as long as can be.
+#[test]
+fn the_room_that_is_promised_is_enough() {
+    let log = busy_log();
+    let mut text = String::new();
+    log.metrics(&mut text).unwrap();
+    let longest = |line: &str| match line.rsplit_once(' ') {
+        Some(_) if line.starts_with('#') => line.len(),
+        // Three labels of up to 255 bytes, each of which takes two where it is quoted.
+        Some((name, _)) if name.starts_with("twal_info") => name.len() + 3 * 2 * 255 + 2,
+        // Counts of up to 20 digits; the most nanoseconds, as seconds.
+        Some((name, _)) => name.len() + 1 + "18446744073.709551615".len(),
+        None => panic!("{line}"),
+    };
+    let most: usize = text.lines().map(|line| longest(line) + 1).sum();
+    println!("{} bytes, {most} at most", text.len());
+    let said = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ffi/metrics.rs")).unwrap();
+    let promised: usize = said.split_once(" KiB are enough").unwrap().0.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(most < promised << 10, "{most} bytes, {promised} KiB are promised");
 }
 
 /// The parser does refuse: a text without its first line, or one that says something twice.

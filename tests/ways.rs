@@ -477,9 +477,11 @@ fn of_headers_only_the_payload_is_not_read_and_its_damage_is_told_when_asked() {
     for seq in 1..=3 {
         assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
         let expected = if seq == 2 { Some((Code::Corrupt, 2)) } else { None };
-        assert_eq!(code_and_seq(iter.payload()), expected);
+        for _ in 0..3 {
+            assert_eq!(code_and_seq(iter.payload()), expected);
+        }
     }
-    assert_eq!(log.stats().corrupted_records, corrupted + 1);
+    assert_eq!(log.stats().corrupted_records, corrupted + 1, "however often it is asked for");
     life.disk.flip_bit(&name, payload + 20_000, 3);
     for byte in 1..=40 {
         life.disk.flip_bit(&name, payload - byte, 0);

@@ -143,6 +143,8 @@ struct State {
     waiting: VecDeque<Message>,
     /// Messages for which there was no room.
     lost: u64,
+    /// The gravest of them.
+    lost_level: Option<Level>,
     /// The thread that calls, while it does.
     calling: Option<ThreadId>,
     /// Calls begun so far.
@@ -155,7 +157,7 @@ impl Messages {
     /// With this listener, if there is one.
     pub fn new(listener: Option<Listener>) -> Messages {
         let messages = Messages::default();
-        messages.put(&mut messages.lock(), listener);
+        drop(messages.put(&mut messages.lock(), listener));
         messages
     }
 
@@ -164,15 +166,17 @@ impl Messages {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, state: &mut State, listener: Option<Listener>) {
+    /// The listener before: what it holds is the program's, and goes when no lock is held.
+    #[must_use]
+    fn put(&self, state: &mut State, listener: Option<Listener>) -> Option<Listener> {
         let listener = listener.filter(|_| !state.ended);
         self.level.store(listener.as_ref().map_or(0, |listener| listener.level as u32), Ordering::Relaxed);
         if listener.is_none() {
             // What was noted for the one before is for nobody else.
             state.waiting.clear();
-            state.lost = 0;
+            (state.lost, state.lost_level) = (0, None);
         }
-        state.listener = listener;
+        std::mem::replace(&mut state.listener, listener)
     }
 
     /// Whether anybody listens.
@@ -192,6 +196,7 @@ impl Messages {
         }
         if state.waiting.len() >= WAITING_MAX {
             state.lost += 1;
+            state.lost_level = state.lost_level.min(Some(level)).or(Some(level));
         } else {
             state.waiting.push_back(message);
         }
@@ -222,15 +227,17 @@ impl Messages {
     /// From now on `listener` is told.  Returns when no other thread is inside a call of the one before.
     pub fn listen(&self, listener: Option<Listener>) {
         let mut state = self.lock();
-        self.put(&mut state, listener);
+        let before = self.put(&mut state, listener);
         let (calls, me) = (state.calls, std::thread::current().id());
         while state.calls == calls && state.calling.is_some_and(|calling| calling != me) {
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(state);
+        drop(before);
     }
 
-    /// Delivers what is left, and nothing after it: nobody is called when this has returned.
-    pub fn end(&self) {
+    /// Delivers what is left, or sees to it that another thread has; inside a call that is left to whoever calls.
+    pub fn deliver_all(&self) {
         let me = std::thread::current().id();
         loop {
             self.deliver();
@@ -239,9 +246,14 @@ impl Messages {
                 // Another thread is at it.
                 drop(self.returned.wait(state).unwrap_or_else(PoisonError::into_inner));
             } else if state.waiting.is_empty() || state.calling.is_some() {
-                break;
+                return;
             }
         }
+    }
+
+    /// Delivers what is left, and nothing after it: nobody is called when this has returned.
+    pub fn end(&self) {
+        self.deliver_all();
         self.lock().ended = true;
         self.listen(None);
     }
@@ -262,8 +274,10 @@ fn next(state: &mut State) -> Option<(Listener, Message)> {
         }
     }
     let lost = std::mem::take(&mut state.lost);
+    // As grave as what was lost: who wants nothing else is told of lost errors alone.
+    let level = state.lost_level.take()?.min(Level::Warning);
     let text = "messages came faster than they were taken, and some are left out";
-    (lost > 0).then(|| (listener, Message::new(Level::Warning, "messages_lost", text).with("messages", lost)))
+    (level <= listener.level).then(|| (listener, Message::new(level, "messages_lost", text).with("messages", lost)))
 }
 
 /// A call that is over when this goes.
@@ -415,6 +429,55 @@ mod tests {
         let heard = heard.lock().unwrap();
         assert_eq!((heard.len(), heard[WAITING_MAX - 1].as_str()), (WAITING_MAX + 1, "255"));
         assert!(heard[WAITING_MAX].contains("left out"));
+    }
+
+    /// What a listener holds may use its log when it goes.
+    #[test]
+    fn a_listener_goes_under_no_lock() {
+        struct Goes(Arc<Messages>, Arc<AtomicUsize>);
+        impl Drop for Goes {
+            fn drop(&mut self) {
+                assert!(self.0.state.try_lock().is_ok());
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let (messages, gone) = (Arc::new(Messages::default()), Arc::new(AtomicUsize::new(0)));
+        for wanted in [0, 1] {
+            let goes = Goes(Arc::clone(&messages), Arc::clone(&gone));
+            messages.listen(Some(Listener::new(Level::Info, move |_| assert!(goes.1.load(Ordering::SeqCst) < 9))));
+            assert_eq!(gone.load(Ordering::SeqCst), wanted);
+        }
+        messages.end();
+        assert_eq!(gone.load(Ordering::SeqCst), 2);
+    }
+
+    /// It is a message like others, as grave as what was lost: not for who wants only what is graver.
+    #[test]
+    fn what_is_lost_is_as_grave_as_the_gravest_of_it() {
+        for (lost, wanted, told) in [
+            (Level::Error, Level::Error, Some(Level::Error)),
+            (Level::Info, Level::Info, Some(Level::Warning)),
+            (Level::Info, Level::Error, None),
+        ] {
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let messages = Messages::new(Some(listener(Level::Info).0));
+            for _ in 0..WAITING_MAX {
+                note(&messages, Level::Error, "kept");
+            }
+            note(&messages, Level::Info, "lost");
+            note(&messages, lost, "lost");
+            let to = Arc::clone(&heard);
+            let only_lost = move |message: &Message| {
+                if message.name == "messages_lost" {
+                    to.lock().unwrap().push((message.level, message.fields.clone()));
+                }
+            };
+            messages.listen(Some(Listener::new(wanted, only_lost)));
+            messages.deliver();
+            let fields = vec![("messages", Value::from(2))];
+            let told: Vec<_> = told.map(|level| (level, fields)).into_iter().collect();
+            assert_eq!(*heard.lock().unwrap(), told, "{lost:?} for {wanted:?}");
+        }
     }
 
     #[test]

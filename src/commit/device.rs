@@ -38,25 +38,22 @@ struct Running {
 
 impl Busy {
     fn lock(&self) -> MutexGuard<'_, Running> {
-        // A few additions: nothing panics under it.
+        // A look at the clock and a few additions: nothing panics under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, now_ns: u64) {
+    /// An operation begins, and ends when what this returns is ended or goes.
+    ///
+    /// The clock is asked under the lock, here and at the end: so times come in the order in which operations begin and
+    /// end, no time is counted twice or before it has passed, and the sum never falls.
+    fn begin<N: Fn() -> u64>(&self, now_ns: N) -> Operation<'_, N> {
         let mut running = self.lock();
+        let began_ns = now_ns();
         if running.operations == 0 {
-            running.since_ns = now_ns;
+            running.since_ns = began_ns;
         }
         running.operations += 1;
-    }
-
-    fn end(&self, now_ns: u64) {
-        let mut running = self.lock();
-        running.operations -= 1;
-        if running.operations == 0 {
-            // Whoever began last may have looked at the clock after who ends last.
-            running.busy_ns += now_ns.saturating_sub(running.since_ns);
-        }
+        Operation { busy: self, now_ns, began_ns }
     }
 
     /// Up to now, which the caller's clock says under the lock: so this never goes back.
@@ -69,16 +66,45 @@ impl Busy {
     }
 }
 
+/// One that runs.
+struct Operation<'busy, N: Fn() -> u64> {
+    busy: &'busy Busy,
+    now_ns: N,
+    began_ns: u64,
+}
+
+impl<N: Fn() -> u64> Operation<'_, N> {
+    fn end(self) -> Span {
+        let span = Span { began_ns: self.began_ns, ended_ns: self.ended() };
+        std::mem::forget(self);
+        span
+    }
+
+    fn ended(&self) -> u64 {
+        let mut running = self.busy.lock();
+        let ended_ns = (self.now_ns)();
+        running.operations -= 1;
+        if running.operations == 0 {
+            running.busy_ns += ended_ns.saturating_sub(running.since_ns);
+        }
+        ended_ns
+    }
+}
+
+impl<N: Fn() -> u64> Drop for Operation<'_, N> {
+    /// It panicked.
+    fn drop(&mut self) {
+        self.ended();
+    }
+}
+
 impl Commit {
     /// Runs an operation of the device through the latch; `flushes` says that it makes durable what it is about.
     pub(super) fn on_device(&self, flushes: bool, operation: impl FnOnce() -> Result<()>) -> Result<Span> {
-        let began_ns = self.clock.now_ns();
-        self.busy.begin(began_ns);
+        let running = self.busy.begin(|| self.clock.now_ns());
         let done = self.latch.run(operation);
-        let ended_ns = self.clock.now_ns();
-        self.busy.end(ended_ns);
+        let span = running.end();
         done?;
-        let span = Span { began_ns, ended_ns };
         if flushes {
             self.counters.flushes.one();
             self.counters.histograms.flush_ns.add(span.took_ns());
@@ -90,23 +116,58 @@ impl Commit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::panic::{catch_unwind, AssertUnwindSafe};
 
     #[test]
     fn side_by_side_counts_once() {
+        let (busy, clock) = (Busy::default(), Cell::new(7));
+        let total = |at| {
+            clock.set(at);
+            busy.total_ns(|| clock.get())
+        };
+        let begin = |at| {
+            clock.set(at);
+            busy.begin(|| clock.get())
+        };
+        assert_eq!(total(7), 0);
+        let first = begin(10);
+        assert_eq!(total(12), 2, "also while it lasts");
+        let second = begin(15);
+        clock.set(20);
+        assert_eq!(first.end().took_ns(), 10);
+        assert_eq!(total(25), 15);
+        clock.set(30);
+        assert_eq!(second.end().took_ns(), 15);
+        assert_eq!((total(40), total(50)), (20, 20), "and not when there is none");
+    }
+
+    /// A clock that is asked before the lock is had may say less than who had the lock before was told.
+    #[test]
+    fn the_clock_is_asked_under_the_lock() {
         let busy = Busy::default();
-        let now = |at| move || at;
-        assert_eq!(busy.total_ns(now(7)), 0);
-        busy.begin(10);
-        assert_eq!(busy.total_ns(now(12)), 2, "also while it lasts");
-        busy.begin(15);
-        busy.end(20);
-        assert_eq!(busy.total_ns(now(25)), 15);
-        busy.end(30);
-        assert_eq!((busy.total_ns(now(40)), busy.total_ns(now(50))), (20, 20), "and not when there is none");
-        busy.begin(100);
-        busy.end(99);
-        busy.begin(100);
-        busy.end(101);
-        assert_eq!(busy.total_ns(now(200)), 21);
+        let asked = Cell::new(0);
+        let now_ns = || {
+            assert!(busy.0.try_lock().is_err(), "another may begin, end or ask between the clock and this");
+            asked.set(asked.get() + 1);
+            asked.get()
+        };
+        let running = busy.begin(now_ns);
+        assert_eq!(busy.total_ns(now_ns), 1);
+        assert_eq!(running.end().took_ns(), 2);
+        assert_eq!((asked.get(), busy.total_ns(now_ns)), (3, 2));
+    }
+
+    #[test]
+    fn one_that_panics_is_over() {
+        let (busy, clock) = (Busy::default(), Cell::new(10));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _running = busy.begin(|| clock.get());
+            clock.set(13);
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(panicked.is_err());
+        clock.set(99);
+        assert_eq!(busy.total_ns(|| clock.get()), 3);
     }
 }

@@ -168,13 +168,7 @@ impl Commit {
         let TakenOut { spares, removed, failed } = held.take_out(self.config.max_retained_segments, wanted)?;
         let gone = removed + crate::base::bytes::len_u64(spares.len());
         self.counters.segments_removed.add(gone);
-        if archived + gone > 0 {
-            self.say(Level::Info, || {
-                Message::new(Level::Info, "release", "segments are released, or have left the log")
-                    .with("archived", archived)
-                    .with("removed", gone)
-            });
-        }
+        self.say_release(archived, gone);
         for spare in spares {
             if spare::usable(&spare, self.config.segment_size)? {
                 self.counters.segments_recycled.one();
@@ -192,6 +186,17 @@ impl Commit {
         self.room.open();
         self.chores.open();
         made_fit.map(drop)
+    }
+
+    /// Tells of segments that were released, or have left the log.
+    pub(super) fn say_release(&self, archived: u64, removed: u64) {
+        if archived + removed > 0 {
+            self.say(Level::Info, || {
+                Message::new(Level::Info, "release", "segments are released, or have left the log")
+                    .with("archived", archived)
+                    .with("removed", removed)
+            });
+        }
     }
 
     /// There is room on the device again: an append that was refused may try.

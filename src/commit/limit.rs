@@ -54,6 +54,7 @@ impl Commit {
             let archived = if below_seq > 0 { held.archive(below_seq) } else { Ok(0) };
             let fits = archived.and_then(|archived| {
                 self.counters.segments_archived.add(archived);
+                self.say_release(archived, 0);
                 self.make_fit(&held)
             });
             fits.inspect_err(|error| self.poison_if_names_are_lost(error))
@@ -93,10 +94,12 @@ impl Commit {
             }
             let gone = held.take_out(len_u64(archived) - 1, 0)?;
             self.counters.segments_removed.add(gone.removed);
-            self.say(Level::Warning, || {
-                let text = "the log is as large as it may be: a segment that retention kept has left it";
-                Message::new(Level::Warning, "size_limit", text).with("removed", gone.removed)
-            });
+            if gone.removed > 0 {
+                self.say(Level::Warning, || {
+                    let text = "the log is as large as it may be: a segment that retention kept has left it";
+                    Message::new(Level::Warning, "size_limit", text).with("removed", gone.removed)
+                });
+            }
             removed += gone.removed;
             if let Some(error) = gone.failed {
                 return Err(error);

@@ -238,6 +238,12 @@ impl Commit {
             composer.frames = 0;
             composer.sealed = false;
         }
+        // Made before the lock is taken, which appends wait for.
+        let rolled = self.config.messages.is_listened().then(|| {
+            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
+                .with("segment", name.index)
+                .with("first_seq", name.first_seq)
+        });
         let mut queue = self.lock();
         queue.active_segment = name.index;
         queue.durable_end = queue.block;
@@ -246,11 +252,9 @@ impl Commit {
         // The keeper renames it after the frame that waits for this roll: both want the device, and who waits comes first.
         queue.keeper.to_seal = Some(old.index);
         // Under the lock: a roll that sees the new segment returns when this is noted.
-        self.say(Level::Info, || {
-            Message::new(Level::Info, "rollover", "a segment is sealed, and the next one is written")
-                .with("segment", name.index)
-                .with("first_seq", name.first_seq)
-        });
+        if let Some(rolled) = rolled {
+            self.say(Level::Info, || rolled);
+        }
         drop(queue);
         self.advanced.open();
         // The durable mark stands where it was, but there is more of the files.

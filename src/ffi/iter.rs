@@ -242,9 +242,14 @@ pub unsafe extern "C" fn twal_iter_next(iter: *mut twal_iter, record_out: *mut t
 ///
 /// As twal_iter_next(), but where that says that there is no more yet, this
 /// waits until there is.  In the writer's process who waits is woken when a
-/// record has become durable.  In another process nothing tells: the reader
+/// record has become durable; but one that had read everything and waits again
+/// reads no sooner than 0.25 ms after it last did, so that it takes many
+/// records at once: of a steady stream each is seen up to 0.25 ms late.  In
+/// another process nothing tells: the reader
 /// looks again after 0.7 ms, and ever less often while nothing comes, at last
-/// every quarter of options.idle_mark_us (of this opening).  A record is seen
+/// every quarter of options.idle_mark_us (of this opening).  (Beside what a
+/// crash left that nothing testifies to, which each look reads again: 4 ns for
+/// each of its bytes, if that is more.)  A record is seen
 /// there when the log testifies that it is durable: with the frame that
 /// follows, or, when the writer is idle, with the mark that it writes after
 /// idle_mark_us.

@@ -39,7 +39,8 @@ pub struct twal_message_field {
 }
 
 /// What happened in a log; it and all that it points to is there during the
-/// call.  Later releases may have more at its end, and further names and fields.
+/// call.  Names and keys are whole; texts that are together longer than 1500
+/// bytes are cut, the longest first.  Later releases may have more at its end, and further names and fields.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct twal_message {
@@ -87,6 +88,12 @@ type Function = unsafe extern "C" fn(arg: *mut c_void, message: *const twal_mess
 /// is.  While twal_close() runs, functions answer TWAL_E_CLOSED.  What they
 /// cause is told when it has returned, never inside it.  It must not throw,
 /// longjmp() or end its thread.
+///
+/// The thread that calls it is also the one that calls the done of
+/// twal_sync_async(): a message that takes long delays those, and those delay
+/// messages.  So it must not wait for what that thread has to do: for such a
+/// done of this log to be called, or for another message; nor for the thread
+/// that is inside twal_open(), twal_close() or the reader's call that told it.
 ///
 /// When this function has returned, no call of what was set before is on its
 /// way, and none comes: arg may be freed.  So hold no lock that message takes.
@@ -170,24 +177,49 @@ impl Room {
 
     /// Where `text` begins; it ends with a NUL, whatever is left.
     fn put(&mut self, text: &str) -> usize {
+        self.put_within(text, BYTES_MAX)
+    }
+
+    /// The same, in no more than `share` bytes.
+    fn put_within(&mut self, text: &str, share: usize) -> usize {
         let at = self.used.min(BYTES_MAX - 1);
-        let end = (at + text.len() + 1).min(BYTES_MAX);
+        let end = (at + (text.len() + 1).min(share.max(1))).min(BYTES_MAX);
         put_text(&mut self.bytes[at..end], text);
         self.used = end;
         at
     }
 
+    /// Puts texts and says where each begins: the shortest first, so that one that is too long takes no room of others'.
+    fn put_all(&mut self, texts: &mut [(&str, usize); FIELDS_MAX + 1]) {
+        let mut order: [usize; FIELDS_MAX + 1] = std::array::from_fn(|at| at);
+        order.sort_unstable_by_key(|at| texts[*at].0.len());
+        for (done, at) in order.into_iter().enumerate() {
+            let (text, place) = &mut texts[at];
+            let share = (BYTES_MAX - self.used) / (order.len() - done);
+            *place = self.put_within(text, share);
+        }
+    }
+
     fn with(&mut self, message: &Message, call: impl FnOnce(&twal_message)) {
-        let (name, text) = (self.put(message.name), self.put(&message.text));
+        let name = self.put(message.name);
         let mut places = [(0, None, 0); FIELDS_MAX];
         let count = message.fields.len().min(FIELDS_MAX);
-        for (place, (key, value)) in places.iter_mut().zip(&message.fields) {
+        // What programs look for is there whatever else there is.  The texts share what that leaves.
+        let mut texts = [("", 0); FIELDS_MAX + 1];
+        texts[FIELDS_MAX].0 = &message.text;
+        for (at, (place, (key, value))) in places.iter_mut().zip(&message.fields).enumerate() {
             let key = self.put(key);
             *place = match value {
                 Value::Number(number) => (key, None, *number),
-                Value::Text(text) => (key, Some(self.put(text)), 0),
+                Value::Text(text) => {
+                    texts[at].0 = text;
+                    (key, Some(at), 0)
+                }
             };
         }
+        self.put_all(&mut texts);
+        let text = texts[FIELDS_MAX].1;
+        let places = places.map(|(key, at, number)| (key, at.map(|at| texts[at].1), number));
         let at = |place: usize| (&raw const self.bytes[place]);
         let fields = places.map(|(key, text, number)| twal_message_field {
             key: at(key),
@@ -238,16 +270,42 @@ mod tests {
         assert_eq!(seen(&Message::new(Level::Info, "open", "")), ["3", "0", "open", ""]);
     }
 
+    /// A path may be longer than all the room: what comes behind it is there, and whole.
+    #[test]
+    fn a_long_text_takes_no_room_of_others() {
+        for len in (BYTES_MAX - 400..BYTES_MAX + 40).step_by(7).chain([4096, 100_000]) {
+            let message = Message::new(Level::Info, "open", "the log is open")
+                .with("dir", "\u{e4}".repeat(len / 2))
+                .with("last_seq", 7)
+                .with("engine", "io_uring")
+                .with("file_system", "ext4");
+            let seen = seen(&message);
+            let (dir, others) = (&seen[4], [&seen[..4], &seen[5..]].concat());
+            let wanted = ["3", "0", "open", "the log is open", "last_seq=7", "engine=io_uring", "file_system=ext4"];
+            assert_eq!(others, wanted, "{len}");
+            let dir = dir.strip_prefix("dir=").unwrap();
+            assert!(
+                dir.len() >= (BYTES_MAX - 120).min(len / 2 * 2) && dir.chars().all(|char| char == '\u{e4}'),
+                "{len}"
+            );
+        }
+    }
+
     #[test]
     fn what_is_too_long_is_cut_and_too_many_are_left_out() {
         for len in (BYTES_MAX - 40..BYTES_MAX + 40).chain([3 * BYTES_MAX]) {
             let mut message = Message::new(Level::Error, "poison", "\u{e4}".repeat(len / 2));
-            for n in 0..30u64 {
-                message = message.with("key", n).with("name", format!("value {n}"));
+            for n in 0..30 {
+                message = message.with("key", n).with("name", "x".repeat(len));
             }
             let seen = seen(&message);
-            assert_eq!(seen.len(), 4 + FIELDS_MAX);
-            assert!(seen[3].len() >= BYTES_MAX - 40 - 2 && seen[3].chars().all(|char| char == '\u{e4}'), "{len}");
+            assert_eq!((seen.len(), seen[2].as_str()), (4 + FIELDS_MAX, "poison"));
+            assert!(seen[3].len() > BYTES_MAX / 16 && seen[3].chars().all(|char| char == '\u{e4}'), "{len}");
+            for (at, field) in seen[4..].iter().enumerate() {
+                let (key, value) = field.split_once('=').unwrap();
+                let whole = if at % 2 == 0 { value == (at / 2).to_string() } else { value.len() > BYTES_MAX / 16 };
+                assert!(whole && key == ["key", "name"][at % 2], "{len}: {field}");
+            }
         }
     }
 

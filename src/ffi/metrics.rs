@@ -37,7 +37,7 @@ impl fmt::Write for Text {
 /// itself.
 ///
 /// No buffer at all (NULL, 0) asks how much room is needed.  Numbers grow:
-/// take some bytes more than that, or ask again.  16 KiB are enough for this
+/// take some bytes more than that, or ask again.  24 KiB are enough for this
 /// release.
 ///
 ///   log      an open log

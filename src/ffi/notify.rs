@@ -81,11 +81,13 @@ pub unsafe extern "C" fn twal_eventfd(log: *mut twal_log, fd_out: *mut c_int) ->
 ///
 /// done is called on a thread of twal's, never inside this function, one call
 /// at a time, lower numbers first: one that takes long delays the others, and
+/// the messages of twal_message_callback(), which the same thread calls, and
 /// nothing else.  It may call every function of twal, and wait in it; while
 /// twal_close() runs they answer TWAL_E_CLOSED.  The one thing it cannot do is
 /// to close this log: twal_close() returns TWAL_E_STATE there and leaves it
 /// open.  It must not throw, longjmp() or end its thread, nor wait for the
-/// thread that is inside twal_close().  After a failure, twal_last_error()
+/// thread that is inside twal_close(), or for what its own thread has to do:
+/// another done of this log, or a message of it.  After a failure, twal_last_error()
 /// tells more inside done.
 ///
 ///   log   an open log

@@ -19,19 +19,20 @@ pub struct twal_stats {
     pub records: u64,
     /// Bytes of their payloads.
     pub record_bytes: u64,
-    /// Batches appended with twal_append_batch().
+    /// Batches of more than one record.
     pub batches: u64,
-    /// Frames written: what one group commit writes.
+    /// Frames written: what one group commit writes; and the seals of segments.
     pub frames: u64,
-    /// Of these, written by an appending thread itself.
+    /// Of these, with records, written by an appending thread itself.
     pub frames_by_appender: u64,
-    /// Of these, written by the log's writer thread.
+    /// Of these, with records, written by the log's writer thread.
     pub frames_by_writer: u64,
     /// Marks written: empty frames that say what is durable.
     pub marks: u64,
     /// Flushes of the device for records, durable writes included.
     pub flushes: u64,
-    /// Bytes written to the device.
+    /// Bytes of frames, seals and marks written to the device; not those of
+    /// segments' headers, nor what prepares a file or rewrites one.
     pub device_bytes: u64,
     /// Always 0: no acknowledged block is ever written again.
     pub bytes_written_twice: u64,
@@ -97,13 +98,15 @@ pub struct twal_stats {
     pub device_busy_ns: u64,
     /// Nanoseconds since the log was opened.
     pub elapsed_ns: u64,
-    /// Calls that had to wait until records were durable: appends, twal_sync(),
-    /// twal_wait().
+    /// Calls that asked for records to be durable before they return: appends that
+    /// wait; twal_sync() and twal_wait() where the records were not yet durable,
+    /// also a twal_wait() that only looks.
     pub durable_waits: u64,
     /// Appends refused with TWAL_E_POISONED.
     pub refused_poisoned: u64,
-    /// Appends refused because the next segment's file could not be made:
-    /// TWAL_E_PERM, TWAL_E_NOMEM; or because the log was closing.
+    /// Appends refused because the next segment's file could not be made for
+    /// another reason than room, such as TWAL_E_PERM or TWAL_E_NOMEM; or because
+    /// the log was closing.  Calls with wrong arguments are not counted.
     pub refused_other: u64,
     /// Attempts to prepare a segment's file that failed.
     pub spare_failures: u64,

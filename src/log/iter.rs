@@ -22,6 +22,9 @@ pub struct Iter {
     at_record: bool,
     /// When it last went on after it had all that there was.
     read_ns: u64,
+    /// Where the damage is that was counted and told last: in front of which number, and whether in the payload of the
+    /// record before it.  What fails stays, and every later call says so again.
+    damage_told: Option<(u64, bool)>,
 }
 
 /// How a log is read.
@@ -107,7 +110,8 @@ impl Log {
         cursor.read_within(Arc::clone(self.inner.reach()));
         cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
         let left = if limit == 0 { u64::MAX } else { limit };
-        Ok(Iter { inner: Arc::clone(&self.inner), cursor, behind_damage, left, at_record: false, read_ns: 0 })
+        let inner = Arc::clone(&self.inner);
+        Ok(Iter { inner, cursor, behind_damage, left, at_record: false, read_ns: 0, damage_told: None })
     }
 
     /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
@@ -213,15 +217,17 @@ impl Iter {
     pub fn wait_record(&mut self, timeout_ns: Option<u64>) -> Result<Option<Record<'_>>> {
         let mut seen = self.inner.bound();
         // Who finds a record has nothing to wait for, nor to prepare.
-        let mut waiting = None;
+        let (mut waiting, mut had_all) = (None, false);
         loop {
             let has_all = self.cursor.next_seq() > seen && !self.is_ended();
             if has_all {
+                // Also of who is woken and finds a record in a later turn.
+                had_all = true;
                 let (until_ns, _) = waiting.get_or_insert_with(|| self.inner.begin_wait(timeout_ns));
                 self.inner.rest_until_due(self.read_ns, *until_ns);
             }
             if self.advance()? {
-                if has_all {
+                if had_all {
                     self.read_ns = self.inner.clock.now_ns();
                 }
                 return Ok(Some(self.record()));
@@ -254,9 +260,9 @@ impl Iter {
                 Message::new(Level::Error, "damage_skipped", text).with("spots", skipped.spots)
             });
         }
-        if let Some(error) = found.as_ref().err().filter(|error| error.code == Code::Corrupt) {
-            self.inner.counters.corrupted_records.one();
-            self.inner.say_damage(error);
+        if let Err(error) = &found {
+            let place = (self.cursor.next_seq(), false);
+            tell_damage(&self.inner, &mut self.damage_told, place, error);
         }
         self.at_record = found?;
         self.left -= u64::from(self.at_record);
@@ -306,16 +312,9 @@ impl Iter {
         if !self.at_record {
             return Err(none());
         }
-        let inner = &self.inner;
+        let (inner, told, place) = (&self.inner, &mut self.damage_told, (self.cursor.next_seq(), true));
         let payload = self.cursor.payload();
-        payload
-            .inspect_err(|error| {
-                if error.code == Code::Corrupt {
-                    inner.counters.corrupted_records.one();
-                    inner.say_damage(error);
-                }
-            })?
-            .ok_or_else(none)
+        payload.inspect_err(|error| tell_damage(inner, told, place, error))?.ok_or_else(none)
     }
 
     /// Nothing comes any more: `until_seq` or `limit` was reached.
@@ -331,5 +330,48 @@ impl Iter {
     /// What was passed over so far; nothing, if damage ends this reader.
     pub fn skipped(&self) -> Skipped {
         self.cursor.skipped().unwrap_or_default()
+    }
+}
+
+/// Counts and tells of damage that a reader meets at `place`, if it has not `told` so of that place.
+fn tell_damage(inner: &Inner, told: &mut Option<(u64, bool)>, place: (u64, bool), error: &Error) {
+    if error.code == Code::Corrupt && told.replace(place) != Some(place) {
+        inner.met_damage(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::base::options::Options;
+    use crate::commit::{Entry, How, Threads};
+    use crate::disk::sim::SimDisk;
+    use std::path::Path;
+
+    /// It had all, waited and was woken: the next time it waits, it rests.  The record was found in a later turn than
+    /// the one that had all.
+    #[test]
+    fn a_reader_that_was_woken_knows_when_it_read() {
+        let clock = Clock::simulated();
+        let disk = SimDisk::new(1).with_clock(clock.clone());
+        let log = Log::open_on(&*disk, Path::new("/log"), &Options::default(), clock.clone(), Threads::None).unwrap();
+        let entry = Entry { data: &[7; 100], stream: 0, timestamp: None, kind: 0x0100, required: false };
+        let mut iter = log.iter(0).unwrap();
+        for seq in 1..=2 {
+            log.append(&entry, How { sync: Some(false), no_wait: false }).unwrap();
+            assert!(log.durable_seq() < seq, "there is something to wait for");
+            assert_eq!(iter.wait_record(None).unwrap().map(|record| record.seq), Some(seq));
+            assert_eq!(iter.read_ns, clock.now_ns(), "record {seq}");
+            clock.pass(std::time::Duration::from_millis(1));
+        }
+        // One that is behind has nothing to rest for.
+        for _ in 0..2 {
+            log.append(&entry, How { sync: Some(true), no_wait: false }).unwrap();
+        }
+        let read_ns = iter.read_ns;
+        assert_eq!(iter.wait_record(None).unwrap().map(|record| record.seq), Some(3));
+        assert_eq!((read_ns, iter.read_ns < clock.now_ns()), (iter.read_ns, true));
+        log.close().unwrap();
     }
 }

@@ -16,6 +16,10 @@ impl Log {
     /// # Errors
     /// As `twal_read`.
     pub fn read<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {
+        self.read_one(seq, with).inspect_err(|error| self.inner.met_damage(error))
+    }
+
+    fn read_one<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {
         let inner = &self.inner;
         if inner.closed.load(Ordering::Acquire) {
             return Err(closed());

@@ -38,13 +38,17 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Stats) -> u64)
 const NUMBERS: [Number; 39] = [
     counter("records_total", "Records appended.", |stats| stats.records),
     counter("record_bytes_total", "Bytes of their payloads.", |stats| stats.record_bytes),
-    counter("batches_total", "Batches of several records.", |stats| stats.batches),
-    counter("frames_total", "Frames written: what one group commit writes.", |stats| stats.frames),
-    counter("frames_by_appender_total", "Of these, by an appending thread.", |stats| stats.frames_by_appender),
-    counter("frames_by_writer_total", "Of these, by the writer's thread.", |stats| stats.frames_by_writer),
+    counter("batches_total", "Batches of more than one record.", |stats| stats.batches),
+    counter("frames_total", "Frames written: what one group commit writes, and seals.", |stats| stats.frames),
+    counter("frames_by_appender_total", "Of these, with records, by an appending thread.", |stats| {
+        stats.frames_by_appender
+    }),
+    counter("frames_by_writer_total", "Of these, with records, by the writer's thread.", |stats| {
+        stats.frames_by_writer
+    }),
     counter("marks_total", "Marks written: empty frames that say what is durable.", |stats| stats.marks),
     counter("fsyncs_total", "Flushes of the device for records, durable writes included.", |stats| stats.flushes),
-    counter("device_bytes_total", "Bytes written to the device.", |stats| stats.device_bytes),
+    counter("device_bytes_total", "Bytes of frames, seals and marks written.", |stats| stats.device_bytes),
     counter("bytes_written_twice_total", "Always 0: no acknowledged block is ever written again.", |stats| {
         stats.bytes_written_twice
     }),
@@ -56,7 +60,7 @@ const NUMBERS: [Number; 39] = [
     counter("spare_waits_total", "Times an append waited for a segment's file.", |stats| stats.spare_waits),
     counter("spare_failures_total", "Attempts to prepare a segment's file that failed.", |stats| stats.spare_failures),
     counter("ring_waits_total", "Times an append waited for room in the ring.", |stats| stats.ring_waits),
-    counter("durable_waits_total", "Calls that had to wait until records were durable.", |stats| stats.durable_waits),
+    counter("durable_waits_total", "Calls that asked for records to be durable first.", |stats| stats.durable_waits),
     counter("corrupted_records_total", "Damaged records met by readers.", |stats| stats.corrupted_records),
     counter("recoveries_total", "Recoveries of what was there: 0 for a new log, else 1.", |stats| stats.recoveries),
     counter("compactions_total", "Compactions that came to their end.", |stats| stats.compactions),

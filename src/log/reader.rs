@@ -74,10 +74,11 @@ impl Reader {
             return (bound, Some(damage.error.clone()));
         }
         let Some(scout) = &mut scouting.scout else { return (bound, None) };
-        let read_before = scout.bytes_read();
+        let walked_before = scout.bytes_walked();
         let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
         let in_vain = seen <= bound;
-        let cost_ns = if in_vain { (scout.bytes_read() - read_before).saturating_mul(PAUSE_NS_A_BYTE) } else { 0 };
+        let walked = if in_vain { scout.bytes_walked() - walked_before } else { 0 };
+        let cost_ns = walked.saturating_mul(PAUSE_NS_A_BYTE);
         self.due_ns.store(clock.now_ns().saturating_add(PAUSE_MIN_NS.max(cost_ns)), Ordering::Release);
         self.reach.set(self.reach.get().max(scout.reach()));
         self.witnessed.set(self.witnessed.get().max(scout.witnessed()));

@@ -33,7 +33,7 @@ pub(super) const PAUSE_MIN_NS: u64 = 700_000;
 /// and the device a read, for each.
 const REST_NS: u64 = 250_000;
 
-/// Behind a look in vain, for each byte that it read.  A long end that nothing witnesses is read again by each look,
+/// Behind a look in vain, for each byte that it read to get to the end.  A long end that nothing witnesses is read again by each look,
 /// and flushed: so that takes no more than some of a device's time.
 pub(super) const PAUSE_NS_A_BYTE: u64 = 4;
 

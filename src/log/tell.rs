@@ -49,28 +49,31 @@ impl Inner {
         }
     }
 
-    /// Tells of damage that a reader met.
-    pub(super) fn say_damage(&self, error: &Error) {
-        self.say(Level::Error, || Message::of(Level::Error, "damage", error));
+    /// Counts and tells of damage that a reader met; any other failure is none.
+    pub(super) fn met_damage(&self, error: &Error) {
+        if error.code == Code::Corrupt {
+            self.counters.corrupted_records.one();
+            self.say(Level::Error, || Message::of(Level::Error, "damage", error));
+        }
     }
 }
 
 /// Tells what became of an open, and sees to it that the log tells on.
 pub(super) fn opened(messages: &Messages, dir: &Path, opened: Result<Log>) -> Result<Log> {
-    let opened = opened.and_then(|log| {
-        say_opened(messages, dir, &log);
-        messages.deliver();
-        if let Side::Writer(commit) = &log.inner.side {
-            commit.deliver_messages()?;
-        }
-        Ok(log)
-    });
-    if let Err(error) = &opened {
+    let failed = |error: &Error| {
         let about = || Message::of(Level::Error, "open_failed", error);
         messages.say(Level::Error, || about().with("dir", dir.display().to_string()));
         messages.end();
+    };
+    let log = opened.inspect_err(failed)?;
+    if let Side::Writer(commit) = &log.inner.side {
+        // Before anything is told: without that thread this open fails, and nobody is told that the log is open, nor,
+        // when it is dropped behind this, that it is closed.
+        commit.deliver_messages().inspect_err(failed)?;
     }
-    opened
+    say_opened(messages, dir, &log);
+    messages.deliver_all();
+    Ok(log)
 }
 
 fn say_opened(messages: &Messages, dir: &Path, log: &Log) {
@@ -96,7 +99,10 @@ fn say_opened(messages: &Messages, dir: &Path, log: &Log) {
     match report.tail {
         Tail::Clean => {}
         Tail::Torn => {
-            let text = "behind the end was a frame that nothing acknowledged; it is cut off";
+            let text = match inner.config.read_only {
+                true => "behind the end is a frame that nothing acknowledged; it is not read",
+                false => "behind the end was a frame that nothing acknowledged; it is cut off",
+            };
             let torn = || end(Message::new(Level::Warning, "torn_tail", text), report);
             messages.say(Level::Warning, || torn().with("bytes", report.bytes_cut));
         }

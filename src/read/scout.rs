@@ -54,7 +54,7 @@ pub struct Scout {
     /// As the last look found it.
     reach: Reach,
     /// Bytes read by walkers that are gone.
-    bytes_read: u64,
+    bytes_walked: u64,
 }
 
 /// An end that stayed where it was.
@@ -86,7 +86,7 @@ impl Scout {
             stay: Stay::begin(witnessed.chain, clock.now_ns()),
             reach: Reach { segment: header.index, end: witnessed.end },
             came: 0,
-            bytes_read: 0,
+            bytes_walked: 0,
             log_id: header.log_id,
             directory,
             clock,
@@ -190,9 +190,10 @@ impl Scout {
         Reach::witnessed(&self.header, self.witnessed.end)
     }
 
-    /// Bytes that looks have read so far.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read + self.walker.bytes_read()
+    /// Bytes that looks have read so far on their way to the end.  What is read behind it once in a while is no part of
+    /// that: a second lies between two such reads, whatever they take.
+    pub fn bytes_walked(&self) -> u64 {
+        self.bytes_walked + self.walker.bytes_read()
     }
 
     fn walk_frames(&mut self) -> Result<()> {
@@ -251,7 +252,7 @@ impl Scout {
     /// Goes in front of a segment's first frame.
     fn go_into(&mut self, opened: OpenSegment) -> Result<()> {
         let walker = walker(&opened.file, &opened.header, u64::from(opened.header.block_size))?;
-        self.bytes_read += std::mem::replace(&mut self.walker, walker).bytes_read();
+        self.bytes_walked += std::mem::replace(&mut self.walker, walker).bytes_read();
         self.witnessed = Witnessed::by_header(&opened.header);
         self.chain = opened.header.before;
         self.file = opened.file;
@@ -267,9 +268,7 @@ impl Scout {
         let mut behind = Walker::new(Arc::clone(&self.file), &self.header, spot + block, READ_AHEAD)?;
         let reach = LOOK_BEHIND_MIN << self.stay.looks.trailing_zeros().min(32);
         let end = self.header.segment_size.min(spot.saturating_add(reach));
-        let found = followers::find(&mut behind, &self.chain, spot, block, end);
-        self.bytes_read += behind.bytes_read();
-        let found = found?;
+        let found = followers::find(&mut behind, &self.chain, spot, block, end)?;
         Ok(found.says_durable || self.directory.segment(self.header.index + 1).is_some())
     }
 }
