@@ -185,11 +185,6 @@ impl Scout {
         self.reach
     }
 
-    /// The same, as far as frames testify.
-    pub fn witnessed(&self) -> Reach {
-        Reach::witnessed(&self.header, self.witnessed.end)
-    }
-
     /// Bytes that looks have read so far.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read + self.walker.bytes_read()
