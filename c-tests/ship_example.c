@@ -27,7 +27,7 @@ static int segments(const char *dir, struct dirent ***names)
     int found = scandir(dir, names, NULL, alphasort), count = 0;
     t_check(found >= 0);
     for (int at = 0; at < found; at++) {
-        if (strchr((*names)[at]->d_name + 1, '.') != NULL)
+        if (strncmp((*names)[at]->d_name, "twal-", 5) == 0 && strchr((*names)[at]->d_name, '.') != NULL)
             (*names)[count++] = (*names)[at];
         else
             free((*names)[at]);

@@ -4812,9 +4812,7 @@ void twal_repair_close(twal_repair *repair);
  *
  * Works on the writer's handle, and on one that is open for reading only, in
  * another process too.  What it yields is durable at the source, whole frames,
- * and never changes any more; what a record means plays no part.  From a handle
- * that is open for reading only it yields what the log's own frames testify for:
- * what a killed writer wrote last comes when a writer has opened the log again.
+ * and never changes any more; what a record means plays no part.
  *
  * Without a position it begins with the newest segment that was released, or
  * the oldest there is: then a copy is a log without a gap in its names.  With

@@ -232,6 +232,7 @@ fn a_follower_s_position_is_as_documented() {
             identity: 0x6162_6364_6566_6768,
             last_seq: 0x7172_7374_7576_7778,
         },
+        first_index: 0x0182_8384_8586_8788,
     };
     let mut bytes = vec![0; BLOCK];
     slot.encode(&mut bytes);
@@ -253,7 +254,8 @@ fn a_follower_s_position_is_as_documented() {
         ("frame_number", le(chain.frame_number)),
         ("identity", le(chain.identity)),
         ("last_seq", le(chain.last_seq)),
-        ("reserved", vec![0; 48]),
+        ("first_index", le(slot.first_index)),
+        ("reserved", vec![0; 40]),
     ];
     assert_fields("Shipping", SINK_LEN, &bytes, &expected);
     assert_eq!(SinkSlot::decode(&bytes), Ok(Some(slot)));

@@ -16,7 +16,7 @@ pub(crate) struct Waiting {
 }
 
 impl Log {
-    /// Looks how far the log is durable now, which [`Log::reach_to_ship`] says then; and what stops there, if that is not just
+    /// Looks how far the log is durable now, which [`Log::reach`] says then; and what stops there, if that is not just
     /// the end.
     pub(crate) fn look_further(&self) -> Result<Option<Error>> {
         self.check_not_closed()?;
@@ -24,15 +24,6 @@ impl Log {
             Side::Writer(commit) => commit.poison().map(|first| Error::poisoned_by(&first)),
             Side::Reader(reader) => reader.look_on(&self.inner.clock).1,
         })
-    }
-
-    /// What may be shipped: what no crash takes back.  A reader with no writer beside it delivers more, after a flush; but
-    /// one that failed before says nothing of what was written, and a follower must have nothing that this log has not.
-    pub(crate) fn reach_to_ship(&self) -> Reach {
-        match &self.inner.side {
-            Side::Writer(commit) => commit.reach().get(),
-            Side::Reader(reader) => reader.witnessed.get(),
-        }
     }
 
     /// Its directory.

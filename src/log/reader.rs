@@ -27,8 +27,6 @@ pub(super) struct Reader {
     pub(super) bound: AtomicU64,
     /// The same as a place in the files.  Written under `scout`, before `bound`.
     pub(super) reach: Arc<Published>,
-    /// As far as frames testify, which is what is shipped.  Written under `scout`.
-    pub(super) witnessed: Published,
     scout: Mutex<Scouting>,
     /// Whether that knows of damage: a look may take long, and this is asked without waiting for it.
     damaged: AtomicBool,
@@ -44,10 +42,7 @@ struct Scouting {
 
 impl Reader {
     fn new(bound: u64, reach: Reach, scouting: Scouting) -> Reader {
-        let witnessed = Published::new(Reach { segment: 0, end: 0 });
-        witnessed.set(scouting.scout.as_ref().map_or(witnessed.get(), Scout::witnessed));
         Reader {
-            witnessed,
             bound: AtomicU64::new(bound),
             reach: Arc::new(Published::new(reach)),
             damaged: AtomicBool::new(scouting.damage.is_some()),
@@ -81,7 +76,6 @@ impl Reader {
         let cost_ns = walked.saturating_mul(PAUSE_NS_A_BYTE);
         self.due_ns.store(clock.now_ns().saturating_add(PAUSE_MIN_NS.max(cost_ns)), Ordering::Release);
         self.reach.set(self.reach.get().max(scout.reach()));
-        self.witnessed.set(self.witnessed.get().max(scout.witnessed()));
         bound = bound.max(seen);
         self.bound.store(bound, Ordering::Release);
         // Memory and descriptors come back; what the device says of the log stays.

@@ -103,7 +103,7 @@ impl Inner {
             }
             Side::Reader(reader) => reader,
         };
-        let further = reach.is_some_and(|reach| reader.witnessed.get() > reach);
+        let further = reach.is_some_and(|reach| reader.reach.get() > reach);
         if further || reader.bound.load(Ordering::Acquire) > seen {
             pause.reset();
             return Ok(());

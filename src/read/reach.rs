@@ -3,8 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::base::limits::{BLOCK_SIZE_MIN, SEGMENT_SIZE_MAX};
-use crate::format::SegmentHeader;
+use crate::base::limits::BLOCK_SIZE_MIN;
 
 /// All bytes of the segment in front of `end` are durable, and so is every segment before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,16 +15,6 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// What stays as it is even if its writer is gone, where so much of the segment with this header is witnessed.  Nothing
-    /// witnesses that its name is durable before one of its frames is witnessed: until then it is the segment before.
-    pub fn witnessed(header: &SegmentHeader, end: u64) -> Reach {
-        match end > u64::from(header.block_size) {
-            true => Reach { segment: header.index, end },
-            false if header.index == 1 => Reach { segment: 0, end: 0 },
-            false => Reach { segment: header.index - 1, end: SEGMENT_SIZE_MAX },
-        }
-    }
-
     /// Offset in segment `index` up to which all is durable; None: of that nothing is known.
     pub fn in_segment(self, index: u64) -> Option<u64> {
         match self.segment.cmp(&index) {

@@ -185,11 +185,6 @@ impl Scout {
         self.reach
     }
 
-    /// The same, as far as frames testify.
-    pub fn witnessed(&self) -> Reach {
-        Reach::witnessed(&self.header, self.witnessed.end)
-    }
-
     /// Bytes that looks have read so far on their way to the end.  What is read behind it once in a while is no part of
     /// that: a second lies between two such reads, whatever they take.
     pub fn bytes_walked(&self) -> u64 {

@@ -130,7 +130,7 @@ impl Source {
         // What is in front of this was acknowledged.
         let acknowledged = match from.index < newest {
             true => opened.header.segment_size,
-            false => self.log.reach_to_ship().in_segment(from.index).unwrap_or(0).min(opened.header.segment_size),
+            false => self.log.reach().in_segment(from.index).unwrap_or(0).min(opened.header.segment_size),
         };
         loop {
             match track.read(file.as_ref(), &mut self.buf, from.offset) {
@@ -164,7 +164,7 @@ impl Source {
     pub fn next_piece(&mut self, timeout_ns: Option<u64>) -> Result<Option<Piece<'_>>> {
         let mut waiting = None;
         let cut = loop {
-            let seen = (self.log.durable_seq(), self.log.reach_to_ship());
+            let seen = (self.log.durable_seq(), self.log.reach());
             if let Some(cut) = self.look()? {
                 break cut;
             }
@@ -199,11 +199,11 @@ impl Source {
     fn look(&mut self) -> Result<Option<Cut>> {
         self.log.check_not_closed()?;
         // Most of the time there is more of what is known to be durable: asking may take a read.
-        if let Some(cut) = self.look_within(self.log.reach_to_ship())? {
+        if let Some(cut) = self.look_within(self.log.reach())? {
             return Ok(Some(cut));
         }
         let stopped = self.log.look_further()?;
-        match (self.look_within(self.log.reach_to_ship())?, stopped) {
+        match (self.look_within(self.log.reach())?, stopped) {
             (None, Some(error)) => Err(error),
             (found, _) => Ok(found),
         }
@@ -230,8 +230,7 @@ impl Source {
                 }
                 At::In(file, track) => {
                     let header = track.header;
-                    let end =
-                        if header.index < active { header.segment_size } else { durable_end.min(header.segment_size) };
+                    let end = if header.index < active { header.segment_size } else { durable_end };
                     let mut next = **track;
                     let (zeros, len) = if track.offset == 0 {
                         next = Track::begin(header);

@@ -235,32 +235,3 @@ fn a_roll_of_an_idle_log_wakes_who_ships() {
     assert!(machine.clock.now_ns() - before < minute, "it was not woken");
     assert!(told());
 }
-
-/// In another process only testimony counts, as the writer's next life may have to do without all else: not what a killed
-/// writer left behind it, and no new segment before a frame of it is witnessed, as its name may not be durable.
-#[test]
-fn another_process_ships_what_is_testified() {
-    let machine = Machine::new(1);
-    let log = machine.open().unwrap();
-    append_many(&log, 5);
-    let reader = machine.open_to_read().unwrap();
-    let mut shipping = Source::open(&reader, None).unwrap();
-    assert_eq!(last_shipped(&mut shipping), 4);
-    log.roll().unwrap();
-    let mut places = Vec::new();
-    while let Some(piece) = shipping.next_piece(Some(0)).unwrap() {
-        places.push((piece.index, piece.last_seq));
-    }
-    assert_eq!((places.first(), places.last()), (Some(&(1, 5)), Some(&(1, 5))), "all of the one that has ended");
-    append_many(&log, 1);
-    assert!(shipping.next_piece(Some(0)).unwrap().is_none(), "nothing testifies for the new one");
-    append_many(&log, 1);
-    assert_eq!(last_shipped(&mut shipping), 6);
-    let killed = machine.crashed(1, Stop::Kill, Keep::Everything);
-    let reader = killed.open_to_read().unwrap();
-    assert_eq!(reader.last_seq(), 7, "it is delivered");
-    assert_eq!(last_shipped(&mut Source::open(&reader, None).unwrap()), 6);
-    killed.open().unwrap().close().unwrap();
-    let reader = killed.open_to_read().unwrap();
-    assert_eq!(last_shipped(&mut Source::open(&reader, None).unwrap()), 7);
-}
