@@ -9,7 +9,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::{CallKind, SimDisk};
-use twal::{Code, CompactOptions, Entry, How, Listener, Log, Message, MessageLevel, MessageValue, Options, Repair};
+use twal::{
+    Code, CompactOptions, Entry, How, Iter, Listener, Log, Message, MessageLevel, MessageValue, Options, Repair,
+};
 
 /// What was told.
 #[derive(Clone, Default)]
@@ -180,7 +182,7 @@ fn nobody_is_called_when_close_has_returned() {
         });
         log.listen(Some(listener)).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| read_to_damage(&log));
+            scope.spawn(|| read_to_damage(&mut log.iter(0).unwrap()));
             inside.wait();
             log.close().unwrap();
             assert!(done.load(Ordering::SeqCst));
@@ -189,19 +191,21 @@ fn nobody_is_called_when_close_has_returned() {
 }
 
 /// The error that a reader of the log ends with.
-fn read_to_damage(log: &Log) -> twal::Error {
-    let mut iter = log.iter(0).unwrap();
+fn read_to_damage(iter: &mut Iter) -> twal::Error {
     loop {
         match iter.next_record() {
             Ok(record) => assert!(record.is_some(), "the damage comes first"),
-            Err(error) => {
-                // The failure stays, and is the same damage.
-                assert_eq!(iter.next_record().unwrap_err().code, error.code);
-                assert_eq!(iter.wait_record(Some(0)).unwrap_err().code, error.code);
-                return error;
-            }
+            Err(error) => return error,
         }
     }
+}
+
+/// Reads to the damage, where the failure stays, and is the same damage.
+fn read_and_again(log: &Log) {
+    let mut iter = log.iter(0).unwrap();
+    assert_eq!(read_to_damage(&mut iter).code, Code::Corrupt);
+    assert_eq!(iter.next_record().unwrap_err().code, Code::Corrupt);
+    assert_eq!(iter.wait_record(Some(0)).unwrap_err().code, Code::Corrupt);
 }
 
 /// Fills a few segments, and changes a byte of the first record.
@@ -221,7 +225,7 @@ fn damage_and_repair_are_told() {
     let log = open(&disk, &heard, &Options::default()).unwrap();
     damage_first_segment(&disk, &log);
     heard.take();
-    assert_eq!(read_to_damage(&log).code, Code::Corrupt);
+    read_and_again(&log);
     log.tick();
     let told = heard.take();
     assert_eq!((told[0].name, told[0].code, number(&told[0], "segment")), ("damage", Some(Code::Corrupt), 1));
@@ -237,7 +241,7 @@ fn damage_and_repair_are_told() {
     heard.take();
     let log = open(&disk, &heard, &Options { read_only: true, ..Options::default() }).unwrap();
     heard.take();
-    assert_eq!(read_to_damage(&log).code, Code::Corrupt);
+    read_and_again(&log);
     assert_eq!(heard.names(), ["damage"]);
     log.close().unwrap();
     heard.take();
