@@ -193,7 +193,7 @@ fn beside_a_killed_writer_looks_are_as_rare_as_they_are_long() {
 /// What is read behind an end that stays, to see whether it is damage, is no part of a look's cost: looks come on time.
 #[test]
 fn an_idle_log_is_looked_at_on_time() {
-    const PAUSE_NS: u64 = 400_000;
+    const PAUSE_NS: u64 = 700_000;
     const WAITED_NS: u64 = 4_000 * MS;
     let machine = Machine::new();
     let options = Options { idle_mark_us: 4 * PAUSE_NS / 1000, ..Options::default() };
@@ -214,29 +214,5 @@ fn an_idle_log_is_looked_at_on_time() {
     let wanted = WAITED_NS / PAUSE_NS;
     assert!((wanted - 1..=wanted + 1).contains(&looks), "{looks} looks in {wanted} pauses");
     reader.close().unwrap();
-    log.close().unwrap();
-}
-
-/// Who follows in the writer's process reads at most once in a quarter of a millisecond, however many frames come.
-#[test]
-fn who_follows_fast_frames_reads_many_at_once() {
-    const RECORDS: u64 = 1000;
-    let clock = Clock::real();
-    let disk = SimDisk::new(7).with_clock(clock.clone());
-    let options = Options { block_size: 4096, segment_size: 16 << 20, ..Options::default() };
-    let log = Log::open_on(disk.as_ref(), Path::new("log"), &options, clock.clone(), Threads::Own).unwrap();
-    let mut iter = log.iter(0).unwrap();
-    let (reads, began_ns) = (disk.counts().of(CallKind::Read), clock.now_ns());
-    std::thread::scope(|scope| {
-        scope.spawn(|| (0..RECORDS).for_each(|_| assert!(append(&log, 100, Some(true)) > 0)));
-        for seq in 1..=RECORDS {
-            assert_eq!(iter.wait_record(None).unwrap().map(|record| record.seq), Some(seq));
-        }
-    });
-    let (reads, took_ns) = (disk.counts().of(CallKind::Read) - reads, clock.now_ns() - began_ns);
-    println!("{reads} reads of {RECORDS} records in {} us", took_ns / 1000);
-    // A long burst takes some reads more.
-    let most = took_ns / 250_000 + RECORDS * BLOCK / (64 << 10) + 2;
-    assert!(reads <= most, "{reads} reads in {took_ns} ns, {most} at most");
     log.close().unwrap();
 }
