@@ -3688,8 +3688,7 @@ int twal_cancel(twal_log *log,
 /**
  * Makes an eventfd(2) that tells when records have become durable.
  *
- * It becomes readable each time twal_durable_seq() has risen, each time a new
- * segment was begun (that is news for twal_source_next() only), once when the
+ * It becomes readable each time twal_durable_seq() has risen, once when the
  * log is poisoned, and once when it is closed; it can stand in poll, epoll,
  * io_uring and every event loop.  How far the log is, twal_durable_seq()
  * tells; read the eventfd first and ask then, so that no rise is missed.
@@ -4875,7 +4874,9 @@ int twal_source_open(twal_log *log,
  * follows them.
  *
  * In an event loop, ask twal_eventfd() of the log when there may be more, and
- * call this with timeout_ns 0 until it returns 0.
+ * call this with timeout_ns 0 until it returns 0.  The eventfd tells of records
+ * alone: what ends a segment in which nothing more is appended comes with the
+ * next one.
  *
  *   source      a source
  *   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever

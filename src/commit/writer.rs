@@ -257,8 +257,6 @@ impl Commit {
         }
         drop(queue);
         self.advanced.open();
-        // The durable mark stands where it was, but there is more of the files.
-        self.notify.signal();
         Ok(())
     }
 

@@ -12,8 +12,7 @@ use crate::log::{Done, Log};
 
 /// Makes an eventfd(2) that tells when records have become durable.
 ///
-/// It becomes readable each time twal_durable_seq() has risen, each time a new
-/// segment was begun (that is news for twal_source_next() only), once when the
+/// It becomes readable each time twal_durable_seq() has risen, once when the
 /// log is poisoned, and once when it is closed; it can stand in poll, epoll,
 /// io_uring and every event loop.  How far the log is, twal_durable_seq()
 /// tells; read the eventfd first and ask then, so that no rise is missed.

@@ -112,7 +112,9 @@ pub unsafe extern "C" fn twal_source_open(
 /// follows them.
 ///
 /// In an event loop, ask twal_eventfd() of the log when there may be more, and
-/// call this with timeout_ns 0 until it returns 0.
+/// call this with timeout_ns 0 until it returns 0.  The eventfd tells of records
+/// alone: what ends a segment in which nothing more is appended comes with the
+/// next one.
 ///
 ///   source      a source
 ///   timeout_ns  nanoseconds; 0 looks and does not wait; below 0: for ever

@@ -204,13 +204,10 @@ impl Reader {
 
     /// The thread.
     fn run_watch(&self, clock: &Clock, mut pause: Pause, mut seen: u64) {
-        let mut segment = self.reach.get().segment;
         while !self.watch.ended.load(Ordering::Acquire) {
             let (bound, _) = self.look_on(clock);
-            // A new segment is news for who ships: what is behind the seal of the one before, and the header.
-            let newest = self.reach.get().segment;
-            if bound > seen || newest > segment {
-                (seen, segment) = (bound.max(seen), newest);
+            if bound > seen {
+                seen = bound;
                 pause.reset();
                 self.watch.signal();
             }
