@@ -302,7 +302,7 @@ soak-kill: all
 
 # --- see it work -------------------------------------------------------------
 
-demo: all
+demo: $(BUILD)/libtwal.a $(BUILD)/$(SOFILE)
 	@TWAL_BUILD='$(abspath $(BUILD))' TWAL_INCLUDE='$(SRC)/include' CC='$(CC)' '$(SRC)/examples/demo.sh'
 
 # Random lives and crashes on the simulated disk.  SOAK_SEED plays the same again, on one thread in the same order.
