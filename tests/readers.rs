@@ -99,7 +99,11 @@ fn a_long_reading_is_done_ahead_and_is_right() {
             reading = reading.max(threads_named("twal-read-ahead"));
         }
         drop(iter);
-        assert_eq!(threads_named("twal-read-ahead"), 0, "the thread ends with its reader");
+        // The kernel lists a thread that has been joined for a moment more.
+        while threads_named("twal-read-ahead") > 0 {
+            assert!(std::time::Instant::now() < deadline, "the thread ends with its reader");
+            std::thread::yield_now();
+        }
     }
     assert_eq!(reading, 1, "nothing was read ahead");
     log.close().unwrap();
