@@ -28,7 +28,7 @@ static void copy_next(twal_log *log, uint64_t after, uint64_t want_index)
 static void begin(void *arg)
 {
     (void)arg;
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     twal_segment segment = TWAL_SEGMENT_INIT;
     options.max_retained_segments = 1;
     twal_log *log = t_open(dir, &options);
@@ -61,7 +61,7 @@ int main(void)
     t_check(mkdir(archive, 0700) == 0);
     t_crash_after(begin, NULL);
 
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     twal_segment segment = TWAL_SEGMENT_INIT;
     twal_log *log = t_open(dir, &options);
     t_ok(twal_trim(log, twal_last_seq(log) + 1));

@@ -289,6 +289,13 @@ twal_options t_options_quiet(void)
     return options;
 }
 
+twal_options t_options_small_quiet(void)
+{
+    twal_options options = t_options_quiet();
+    options.segment_size = 64 * T_KIB;
+    return options;
+}
+
 twal_log *t_open(const char *dir, const twal_options *options)
 {
     twal_log *log = NULL;
@@ -705,6 +712,11 @@ size_t t_count_spares(const char *dir)
         found += !strncmp(entry->d_name, "twal-spare-", 11);
     closedir(stream);
     return found;
+}
+
+void t_await_renames(const char *dir)
+{
+    t_await(t_count_state(dir, "active") == 1, T_PATIENCE_MS);
 }
 
 bool t_exists(const char *path)

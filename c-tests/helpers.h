@@ -130,6 +130,10 @@ twal_options t_options_small(void);
  * time in the next hour.  Segments of 1 MiB. */
 twal_options t_options_quiet(void);
 
+/* Quiet, with 64 KiB segments: what a segment holds is known, for no mark takes
+ * a block of it, however slow the test is. */
+twal_options t_options_small_quiet(void);
+
 twal_log *t_open(const char *dir, const twal_options *options);
 twal_log *t_open_read_only(const char *dir);
 void t_close(twal_log *log);
@@ -227,6 +231,10 @@ t_segment t_segment_at(const char *dir, uint64_t index);
 t_segment t_active(const char *dir); /* the newest, which must be active */
 size_t t_count_state(const char *dir, const char *state);
 size_t t_count_spares(const char *dir);
+
+/* Returns when what was rolled off has its new name, which the keeper gives it
+ * some time after: one segment is named active. */
+void t_await_renames(const char *dir);
 
 bool t_exists(const char *path);
 uint64_t t_file_size(const char *path);

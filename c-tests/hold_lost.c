@@ -22,7 +22,7 @@ static void nothing_goes(void)
     size_t count = 7;
     twal_hold hold = TWAL_HOLD_INIT;
     twal_segment segments[9] = { TWAL_SEGMENT_INIT };
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     t_code(twal_verify(dir, &options, note, &findings, NULL), TWAL_E_CORRUPT);
     t_equal(findings, 1);
 
@@ -55,7 +55,7 @@ static void nothing_goes(void)
 
 static void make(void)
 {
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     twal_log *log = t_open(dir, &options);
     for (int n = 0; n < 3; n++) {
         t_append_many(log, 5, LEN);

@@ -51,7 +51,7 @@ int main(void)
 {
     t_begin();
     const char *dir = t_path("log");
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     options.max_retained_segments = 1;
     twal_log *log = t_open(dir, &options);
     fill(log, 6);

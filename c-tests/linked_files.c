@@ -28,6 +28,7 @@ static void a_backup_of_links(void)
     options.spares = 2;
     twal_log *log = t_open(dir, &options);
     t_append_many(log, 400, LEN);
+    t_await_renames(dir);
     t_check(mkdir(backup, 0700) == 0);
     size_t count = 0;
     t_segment *segments = t_segments(dir, &count);

@@ -27,6 +27,7 @@ static void append(const char *dir, uint32_t engine)
 {
     twal_options options = t_options();
     options.io_engine = engine;
+    options.idle_mark_us = UINT64_C(3600) * 1000 * 1000; /* no mark to wait for, however slow this is */
     twal_log *log;
     int opened = twal_open(dir, &options, &log);
     if (opened == TWAL_E_UNSUPPORTED)

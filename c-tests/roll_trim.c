@@ -132,9 +132,8 @@ static void retention(void)
 static void rolls(void)
 {
     const char *dir = t_path("rolls");
-    twal_options options = t_options_quiet();
+    twal_options options = t_options_small_quiet();
     options.durability = TWAL_GROUP;
-    options.segment_size = 64 * T_KIB;
     twal_log *log = t_open(dir, &options);
     t_ok(twal_roll(log));
     t_ok(twal_roll(log));

@@ -80,7 +80,7 @@ static void of_other_sizes(twal_log *log)
 int main(void)
 {
     t_begin();
-    twal_options options = t_options_small();
+    twal_options options = t_options_small_quiet();
     twal_log *log = t_open(t_path("log"), &options);
     for (int n = 0; n < 3; n++) {
         t_append_many(log, 5, LEN);

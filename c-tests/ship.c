@@ -79,6 +79,7 @@ static twal_log *varied(const char *dir)
     t_ok(twal_roll(log));
     t_append_many(log, 20, 100);
     t_check(t_stats(log).segments_recycled > 0);
+    t_await_renames(dir);
     return log;
 }
 
@@ -237,7 +238,7 @@ static void waits(void)
         t_equal(twal_source_next(source, -1, &piece), 1);
     t_equal(piece.last_seq, 1);
     t_join(thread);
-    t_check(t_readable(fd, 0)); /* and an event loop would have known */
+    t_check(t_readable(fd, T_PATIENCE_MS)); /* and an event loop would have known */
     close(fd);
     thread = t_thread(close_soon, log);
     int code;

@@ -280,6 +280,7 @@ static void calls_from_within(void)
 static void call_late(void *arg, uint64_t seq, int code)
 {
     be_slow(arg, seq, code);
+    t_await(twal_append(shared, "x", 1, NULL) != TWAL_OK, T_PATIENCE_MS);
     t_code(twal_append(shared, "x", 1, NULL), TWAL_E_CLOSED);
     t_code(twal_sync_async(shared, 0, note, NULL), TWAL_E_CLOSED);
     t_code(twal_close(shared), TWAL_E_STATE);
@@ -296,9 +297,6 @@ static void calls_from_within_a_close(void)
     t_ok(twal_sync_async(shared, 1, call_late, &told));
     t_await(atomic_load(&held), T_PATIENCE_MS);
     pthread_t closer = t_thread(close_it, NULL);
-    /* The close has begun when appends are refused. */
-    for (int n = 0; n < 50; n++)
-        t_pause();
     atomic_store(&hold, 0);
     t_join(closer);
     t_equal(atomic_load(&close_answer), TWAL_OK);

@@ -46,16 +46,6 @@ static void from_another_process(void *arg)
     t_equal(count, 0);
 }
 
-/* The keeper renames a segment that was rolled off some time after. */
-static size_t count_active(const char *dir)
-{
-    size_t segments = 0, active = 0;
-    t_segment *all = t_segments(dir, &segments);
-    for (size_t i = 0; i < segments; i++)
-        active += strcmp(all[i].state, "active") == 0;
-    return active;
-}
-
 int main(void)
 {
     t_begin();
@@ -83,7 +73,7 @@ int main(void)
     t_append(log, 5000, 3, 1, TWAL_APPEND_SYNC);
     t_append(log, 5000, 3, 2, TWAL_APPEND_SYNC);
     t_append(log, 5000, 3, 3, TWAL_APPEND_SYNC);
-    t_await(count_active(dir) == 1, T_PATIENCE_MS);
+    t_await_renames(dir);
     size_t segments = 0;
     t_segment *all = t_segments(dir, &segments);
     uint64_t at = 0;

@@ -212,19 +212,23 @@ fn many_threads_and_one_table() {
         manager.saga_completed(saga.id, Some(true)).unwrap();
         vec![(Family::Saga, saga.id, false), (Family::Transaction, one.id, false)]
     };
+    // While one thread is at a checkpoint the others make none: how far they all come by then is not said.
+    let enough = || manager.counts().unwrap().checkpoints > 50 && log.first_seq() > 1;
     let mut lives: Vec<(Family, u64, bool)> = std::thread::scope(|scope| {
-        let live = || (0..50).flat_map(|n| one_life(&manager, n)).collect::<Vec<_>>();
+        let live =
+            || (0..).take_while(|n| *n < 50 || !enough()).flat_map(|n| one_life(&manager, n)).collect::<Vec<_>>();
         let threads: Vec<_> = (0..6).map(|_| scope.spawn(live)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     lives.sort_unstable();
+    let each = lives.len() as u64 / 2;
+    assert!(each >= 300);
     assert_eq!(
         lives.iter().map(|life| life.1).collect::<Vec<_>>(),
-        [1..=300, 1..=300].into_iter().flatten().collect::<Vec<_>>()
+        [1..=each, 1..=each].into_iter().flatten().collect::<Vec<_>>()
     );
     let counts = manager.counts().unwrap();
     assert!(counts.checkpoints > 50 && counts.checkpoints_failed == 0, "{counts:?}");
-    assert!(log.first_seq() > 1, "they released something");
     log.sync(0).unwrap();
     machine.disk.kill();
     drop((manager, log));
