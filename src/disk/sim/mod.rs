@@ -51,7 +51,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::inode::Inode;
 use self::rng::Rng;
-use self::world::{Fault, Names, World};
+use self::world::calls::Fault;
+use self::world::names::Names;
+use self::world::World;
 use super::Disk;
 #[cfg(doc)]
 use super::{Dir, File};

@@ -5,8 +5,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{BadPlace, Names, World};
+use super::names::Names;
+use super::World;
 use crate::disk::sim::inode::Inode;
+
+#[derive(Debug, Clone)]
+pub(super) struct BadPlace {
+    pub(super) ino: u64,
+    pub(super) range: Range<u64>,
+    pub(super) left: u64,
+    pub(super) errno: i32,
+}
 
 impl World {
     /// The directory and the name that a test means by `path`: a bare name is

@@ -3,14 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
-use super::{errno, Flight, Lock, OpenFile, Place, World};
+use super::files::OpenFile;
+use super::writes::Flight;
+use super::{errno, World};
 use crate::base::bytes::len_u64;
 use crate::base::clock::Clock;
 use crate::disk::sim::inode::Fate;
 use crate::disk::sim::rng::Rng;
 use crate::disk::sim::{CallKind, Keep, Stop};
 use crate::disk::{Access, LockByte, LockKind};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Dir(PathBuf),
+    File(u64, LockByte),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Lock {
+    pub(super) place: Place,
+    pub(super) holder: u64,
+    pub(super) kind: LockKind,
+}
 
 impl World {
     // ---- Locks ----
