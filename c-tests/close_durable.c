@@ -5,19 +5,6 @@
  */
 #include "helpers.h"
 
-#include <dirent.h>
-
-static size_t count_in(const char *dir)
-{
-    DIR *stream = opendir(dir);
-    size_t count = 0;
-    t_check(stream);
-    while (readdir(stream))
-        count++;
-    closedir(stream);
-    return count;
-}
-
 int main(void)
 {
     t_begin();
@@ -43,11 +30,11 @@ int main(void)
         t_close(log);
         t_expect_log(dir, 1, last, 3000);
         if (round == 2) {
-            fds = count_in("/proc/self/fd");
-            threads = count_in("/proc/self/task");
+            fds = t_count_entries("/proc/self/fd");
+            threads = t_count_entries("/proc/self/task");
         } else if (round > 2) {
-            t_equal(count_in("/proc/self/fd"), fds);
-            t_await(count_in("/proc/self/task") <= threads, 5000);
+            t_equal(t_count_entries("/proc/self/fd"), fds);
+            t_await(t_count_entries("/proc/self/task") <= threads, 5000);
         }
     }
     return t_end();

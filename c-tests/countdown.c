@@ -1,7 +1,6 @@
 /* See countdown.h. */
 #include "countdown.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdatomic.h>
@@ -347,17 +346,6 @@ static void check_left(const char *dir, const twal_options *options)
 
 /* ---- a run ---- */
 
-static size_t count_entries(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t count = 0;
-    t_check(dir);
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
 static size_t memory(void)
 {
     struct mallinfo2 info = mallinfo2();
@@ -384,16 +372,16 @@ static void run_story(const struct run *run)
 static void one_run(void *arg)
 {
     const struct run *run = arg;
-    size_t descriptors = count_entries("/proc/self/fd"), bytes = memory();
+    size_t descriptors = t_count_entries("/proc/self/fd"), bytes = memory();
     now = run->fault;
     t_fault_arm(run->fault->kind, run->k, run->fault->how, run->fault->on);
     run_story(run);
     t_fault_disarm();
     told->calls = t_fault_calls();
     told->hits = t_fault_hits();
-    t_equal(count_entries("/proc/self/fd"), descriptors);
+    t_equal(t_count_entries("/proc/self/fd"), descriptors);
     /* A thread that was joined may be seen for a moment. */
-    t_await(count_entries("/proc/self/task") == 3, T_PATIENCE_MS);
+    t_await(t_count_entries("/proc/self/task") == 3, T_PATIENCE_MS);
     size_t after = memory();
     if (after > bytes + 4096)
         t_fail(__FILE__, __LINE__, "%zu bytes were not given back", after - bytes);

@@ -13,8 +13,6 @@ static const char *original, *dir;
 
 static void copy_log(void)
 {
-    if (t_exists(dir))
-        t_dir_remove(dir);
     t_dir_copy(original, dir);
 }
 

@@ -9,7 +9,6 @@
  */
 #include "helpers.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <stdatomic.h>
 
@@ -46,17 +45,6 @@ static void *append_and_stay(void *arg)
     return NULL;
 }
 
-static size_t count_tasks(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    size_t count = 0;
-    t_check(tasks);
-    while (readdir(tasks))
-        count++;
-    closedir(tasks);
-    return count;
-}
-
 int main(void)
 {
     t_begin();
@@ -70,7 +58,7 @@ int main(void)
         *strrchr(path, '/') = 0;
     strcat(path, "/libtwal.so");
 
-    size_t tasks = count_tasks();
+    size_t tasks = t_count_entries("/proc/self/task");
     uint64_t seq = 0;
     for (int round = 0; round < 12; round++) {
         void *handle = load(path);
@@ -89,7 +77,7 @@ int main(void)
             t_check(lib.append(shared, "unloaded", 8, &seq) == TWAL_OK);
             t_check(lib.close(shared) == TWAL_OK);
         }
-        t_await(count_tasks() == tasks, T_PATIENCE_MS);
+        t_await(t_count_entries("/proc/self/task") == tasks, T_PATIENCE_MS);
     }
     t_equal(seq, 12 * 2 + 6 - 1); /* the last round closes before its last append */
     twal_log *log = t_open(dir, &options);

@@ -30,21 +30,12 @@ static bool drain(int fd)
     return false;
 }
 
-static twal_log *quiet_log(const char *name)
-{
-    twal_options options = t_options_quiet();
-    options.durability = TWAL_GROUP;
-    options.batch_delay_us = UINT64_C(3600) * 1000 * 1000;
-    options.batch_records = 1000000;
-    return t_open(t_path(name), &options);
-}
-
 static void it_tells_rises_and_nothing_else(void)
 {
     bool known[100];
     for (int other = 0; other < 100; other++)
         known[other] = fcntl(other, F_GETFD) >= 0;
-    twal_log *log = quiet_log("rises");
+    twal_log *log = t_open_quiet("rises");
     int fd = new_fd(log);
     t_check(fcntl(fd, F_GETFL) & O_NONBLOCK);
     /* Neither this one nor the log's own is inherited. */
@@ -73,7 +64,7 @@ static void it_tells_rises_and_nothing_else(void)
 
 static void several_and_not_more(void)
 {
-    twal_log *log = quiet_log("several");
+    twal_log *log = t_open_quiet("several");
     int fds[FDS], untouched = -7;
     for (int n = 0; n < FDS; n++)
         fds[n] = new_fd(log);
@@ -102,7 +93,7 @@ static void several_and_not_more(void)
 /* A failed write: told once, and then no more until the close. */
 static void it_tells_poison(void)
 {
-    twal_log *log = quiet_log("poison");
+    twal_log *log = t_open_quiet("poison");
     int fd = new_fd(log), late = -7;
     uint64_t marks = t_stats(log).marks;
     t_append(log, 100, 1, 1, TWAL_APPEND_SYNC);
@@ -166,7 +157,7 @@ static void a_loop_misses_nothing(uint32_t durability)
 
 static void wrong_arguments(void)
 {
-    twal_log *log = quiet_log("arguments");
+    twal_log *log = t_open_quiet("arguments");
     int fd = -7;
     t_code(twal_eventfd(NULL, &fd), TWAL_E_INVAL);
     t_code(twal_eventfd(log, NULL), TWAL_E_INVAL);

@@ -9,7 +9,6 @@
  */
 #include "helpers.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -108,24 +107,13 @@ static void outlive(void *arg)
     twal_iter_close(fresh_iter);
 }
 
-static size_t descriptors(void)
-{
-    size_t count = 0;
-    DIR *open_ones = opendir("/proc/self/fd");
-    t_check(open_ones);
-    while (readdir(open_ones))
-        count++;
-    closedir(open_ones);
-    return count;
-}
-
 /* A log's owner, killed while a child that closed its copy lives on. */
 static int told[2];
 
 static void own_and_die(void *arg)
 {
     (void)arg;
-    size_t before = descriptors();
+    size_t before = t_count_entries("/proc/self/fd");
     twal_options options = t_options_quiet();
     twal_log *log = t_open(t_path("killed"), &options);
     twal_iter *reader = NULL;
@@ -137,7 +125,7 @@ static void own_and_die(void *arg)
         /* In either order. */
         t_close(log);
         twal_iter_close(reader);
-        t_equal(descriptors(), before);
+        t_equal(t_count_entries("/proc/self/fd"), before);
         t_check(write(told[1], "c", 1) == 1);
         char byte;
         _exit(read(go[0], &byte, 1) == 1 ? 0 : 1);

@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -79,8 +78,7 @@ int main(void)
     t_begin();
     if (geteuid() != 0)
         t_skip("mounting a file system needs root");
-    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        t_skip("no mount namespace: %s", strerror(errno));
+    t_private_mounts();
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (device < 0)
         t_skip("no /dev/fuse: %s", strerror(errno));

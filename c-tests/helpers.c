@@ -304,6 +304,13 @@ twal_log *t_open(const char *dir, const twal_options *options)
     return log;
 }
 
+twal_log *t_open_quiet(const char *name)
+{
+    twal_options options = t_options_quiet();
+    options.durability = TWAL_GROUP;
+    return t_open(t_path(name), &options);
+}
+
 twal_log *t_open_read_only(const char *dir)
 {
     twal_options options = t_options();
@@ -719,6 +726,17 @@ void t_await_renames(const char *dir)
     t_await(t_count_state(dir, "active") == 1, T_PATIENCE_MS);
 }
 
+size_t t_count_entries(const char *dir)
+{
+    DIR *stream = opendir(dir);
+    size_t count = 0;
+    t_check(stream);
+    while (readdir(stream))
+        count++;
+    closedir(stream);
+    return count;
+}
+
 bool t_exists(const char *path)
 {
     struct stat about;
@@ -860,6 +878,7 @@ static void copy_one(const char *dir, const char *name, void *to)
 
 void t_dir_copy(const char *from, const char *to)
 {
+    t_dir_remove(to);
     t_check(mkdir(to, 0700) == 0);
     each_file(from, copy_one, (void *)(uintptr_t)to);
 }

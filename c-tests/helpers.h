@@ -135,6 +135,9 @@ twal_options t_options_quiet(void);
 twal_options t_options_small_quiet(void);
 
 twal_log *t_open(const char *dir, const twal_options *options);
+
+/* A quiet log of GROUP in the scratch directory: nothing becomes durable but what is asked for. */
+twal_log *t_open_quiet(const char *name);
 twal_log *t_open_read_only(const char *dir);
 void t_close(twal_log *log);
 
@@ -236,6 +239,9 @@ size_t t_count_spares(const char *dir);
  * some time after: one segment is named active. */
 void t_await_renames(const char *dir);
 
+/* Whatever is in a directory; of /proc/self/fd and /proc/self/task, to see what is left behind. */
+size_t t_count_entries(const char *dir);
+
 bool t_exists(const char *path);
 uint64_t t_file_size(const char *path);
 char *t_file_read(const char *path, size_t *len_out); /* freed at the end */
@@ -247,7 +253,7 @@ void t_file_truncate(const char *path, uint64_t len);
 void t_file_copy(const char *from, const char *to);
 void t_rename(const char *from, const char *to);
 void t_remove(const char *path);
-void t_dir_copy(const char *from, const char *to); /* files of one level */
+void t_dir_copy(const char *from, const char *to); /* files of one level, in place of what was there */
 void t_dir_remove(const char *dir);
 
 /* Of names, sizes and contents: all files, or only the segments. */

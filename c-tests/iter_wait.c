@@ -14,15 +14,6 @@
 static twal_log *log_;
 static _Atomic pid_t waits;
 
-static twal_log *quiet_log(const char *name)
-{
-    twal_options options = t_options_quiet();
-    options.durability = TWAL_GROUP;
-    options.batch_delay_us = UINT64_C(3600) * 1000 * 1000;
-    options.batch_records = 1000000;
-    return t_open(t_path(name), &options);
-}
-
 static void *follow(void *arg)
 {
     twal_iter *iter;
@@ -65,7 +56,7 @@ static void readers_follow(uint32_t durability)
 /* Accepted is not durable. */
 static void it_waits_for_durability(void)
 {
-    twal_log *log = quiet_log("durable");
+    twal_log *log = t_open_quiet("durable");
     twal_iter *iter;
     twal_record record = { .seq = 77 };
     t_ok(twal_recover_iter(log, 0, &iter));
@@ -112,7 +103,7 @@ static pthread_t waiter(twal_iter *iter)
 
 static void a_close_ends_the_wait(bool read_only)
 {
-    twal_log *log = quiet_log("close");
+    twal_log *log = t_open_quiet("close");
     t_append(log, LEN, 1, 1, TWAL_APPEND_SYNC);
     if (read_only) {
         t_close(log);
@@ -130,7 +121,7 @@ static void a_close_ends_the_wait(bool read_only)
 /* What was durable before is delivered first. */
 static void poison_ends_the_wait(void)
 {
-    twal_log *log = quiet_log("poison");
+    twal_log *log = t_open_quiet("poison");
     twal_iter *iter;
     twal_record record;
     uint64_t marks = t_stats(log).marks;

@@ -10,7 +10,6 @@
  */
 #include "helpers.h"
 
-#include <dirent.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -21,17 +20,6 @@
 #define DESCRIPTORS_MAX 10 /* directory, segments, spare, kept room, rings */
 #define THREADS_MAX 2
 #define WRITTEN_MAX (5 * T_MIB)
-
-static size_t count_entries(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t count = 0;
-    t_check(dir);
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
 
 static uint64_t status_of(const char *file, const char *word)
 {
@@ -89,7 +77,7 @@ int main(void)
         t_skip("only %llu descriptors", (unsigned long long)limit.rlim_cur);
 
     one_of_default_size();
-    size_t descriptors = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    size_t descriptors = t_count_entries("/proc/self/fd"), threads = t_count_entries("/proc/self/task");
     uint64_t rss = status_of("/proc/self/status", "VmRSS:"), began = t_now_ns();
     twal_options options = t_options();
     options.segment_size = SEGMENT;
@@ -101,8 +89,8 @@ int main(void)
     printf("opened in %.1f s\n", (double)(t_now_ns() - began) / 1e9);
     for (int n = LOGS; n-- > 0;)
         t_append_many(logs[n], 2, 1000);
-    size_t now_descriptors = count_entries("/proc/self/fd") - descriptors;
-    size_t now_threads = count_entries("/proc/self/task") - threads;
+    size_t now_descriptors = t_count_entries("/proc/self/fd") - descriptors;
+    size_t now_threads = t_count_entries("/proc/self/task") - threads;
     uint64_t now_rss = status_of("/proc/self/status", "VmRSS:") - rss;
     printf("%d logs: %zu descriptors, %zu threads, %" PRIu64 " KiB resident\n", LOGS, now_descriptors,
            now_threads, now_rss);
@@ -114,8 +102,8 @@ int main(void)
         t_check(blocks_of(t_path(names[n])) <= 2 * SEGMENT);
     for (int n = 0; n < LOGS; n++)
         t_close(logs[n]);
-    t_equal(count_entries("/proc/self/fd"), descriptors);
-    t_await(count_entries("/proc/self/task") == threads, T_PATIENCE_MS);
+    t_equal(t_count_entries("/proc/self/fd"), descriptors);
+    t_await(t_count_entries("/proc/self/task") == threads, T_PATIENCE_MS);
     for (int n = 0; n < LOGS; n += 50)
         t_expect_log(t_path(names[n]), 1, 3, 1000);
     return t_end();

@@ -7,7 +7,6 @@
  */
 #include "helpers.h"
 
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -53,8 +52,7 @@ int main(void)
     t_begin();
     if (geteuid() != 0)
         t_skip("mounting a file system needs root");
-    if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
-        t_skip("no mount namespace: %s", strerror(errno));
+    t_private_mounts();
     twal_options options = t_options_small();
 
     const char *ordinary = overlay("ordinary", "");

@@ -11,10 +11,7 @@ static const char *original, *dir, *backup;
 
 static void copy_log(void)
 {
-    if (t_exists(dir))
-        t_dir_remove(dir);
-    if (t_exists(backup))
-        t_dir_remove(backup);
+    t_dir_remove(backup);
     t_dir_copy(original, dir);
 }
 

@@ -28,7 +28,6 @@ static const char *in(const char *place, const char *file)
 
 static void copy_log(void)
 {
-    t_dir_remove(dir);
     t_dir_remove(backup);
     t_dir_copy(original, dir);
 }

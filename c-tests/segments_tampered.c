@@ -15,8 +15,6 @@ static const char *original, *foreign, *dir;
 
 static void copy_log(void)
 {
-    if (t_exists(dir))
-        t_dir_remove(dir);
     t_dir_copy(original, dir);
 }
 

@@ -44,16 +44,6 @@ static void t_told(struct told *told, uint64_t seq, int code)
         t_equal(told->error.code, code);
 }
 
-/* Nothing becomes durable but what is asked for. */
-static twal_log *quiet_log(const char *name)
-{
-    twal_options options = t_options_quiet();
-    options.durability = TWAL_GROUP;
-    options.batch_delay_us = UINT64_C(3600) * 1000 * 1000;
-    options.batch_records = 1000000;
-    return t_open(t_path(name), &options);
-}
-
 /* ---- exactly once, from many threads ---- */
 
 static struct told tolds[THREADS][EACH];
@@ -100,7 +90,7 @@ static void once_each(uint32_t durability, bool wait)
 static void durable_already(void)
 {
     struct told none = { 0 }, first = { 0 }, all = { 0 };
-    shared = quiet_log("already");
+    shared = t_open_quiet("already");
     /* Of an empty log everything is durable. */
     t_ok(twal_sync_async(shared, 0, note, &none));
     t_told(&none, 0, TWAL_OK);
@@ -117,7 +107,7 @@ static void durable_already(void)
 static void it_asks(void)
 {
     struct told told = { 0 };
-    shared = quiet_log("asks");
+    shared = t_open_quiet("asks");
     t_append_many(shared, 10, 100);
     t_equal(twal_durable_seq(shared), 0);
     t_ok(twal_sync_async(shared, 0, note, &told));
@@ -133,7 +123,7 @@ static void it_asks(void)
 static void failure_is_told(void)
 {
     struct told lost[3] = { { 0 } }, late = { 0 };
-    shared = quiet_log("failure");
+    shared = t_open_quiet("failure");
     uint64_t marks = t_stats(shared).marks;
     t_append_many(shared, 2, 100);
     t_ok(twal_sync(shared, 0));
@@ -191,7 +181,7 @@ static void a_slow_one_holds_up_nothing_but_close(void)
 {
     enum { MORE = 50 };
     static struct told slow, more[MORE];
-    shared = quiet_log("slow");
+    shared = t_open_quiet("slow");
     atomic_store(&hold, 1);
     t_append(shared, 100, 1, 1, 0);
     t_ok(twal_sync_async(shared, 1, be_slow, &slow));
@@ -261,8 +251,8 @@ static void next_link(void *arg, uint64_t seq, int code)
 
 static void calls_from_within(void)
 {
-    shared = quiet_log("within");
-    chain.other = quiet_log("other");
+    shared = t_open_quiet("within");
+    chain.other = t_open_quiet("other");
     t_append(chain.other, 100, 1, 1, 0);
     t_append(shared, 100, 1, 1, 0);
     t_ok(twal_sync_async(shared, 0, next_link, NULL));
@@ -290,7 +280,7 @@ static void call_late(void *arg, uint64_t seq, int code)
 static void calls_from_within_a_close(void)
 {
     static struct told told;
-    shared = quiet_log("late");
+    shared = t_open_quiet("late");
     atomic_store(&hold, 1);
     atomic_store(&held, 0);
     t_append(shared, 100, 1, 1, 0);
@@ -306,7 +296,7 @@ static void calls_from_within_a_close(void)
 static void wrong_arguments(void)
 {
     static struct told told;
-    shared = quiet_log("arguments");
+    shared = t_open_quiet("arguments");
     t_code(twal_sync_async(NULL, 0, note, &told), TWAL_E_INVAL);
     t_code(twal_sync_async(shared, 1, note, &told), TWAL_E_INVAL);
     t_code(twal_sync_async(shared, UINT64_MAX, NULL, NULL), TWAL_E_INVAL);
