@@ -348,6 +348,7 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
 {
     NEXT(int, pthread_create, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     int how = fault(T_FAULT_THREAD, 0);
+    seen(T_SEEN_THREAD, -1, NULL, 0);
     return how ? how : real(thread, attributes, run, arg);
 }
 

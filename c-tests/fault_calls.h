@@ -56,8 +56,14 @@ uint64_t t_fault_hits(void);
 void t_fault_aside(bool aside);
 
 /* What is told, if something is set here before the first call: writes that came back, durable by themselves or not;
- * flushes; names that changed in a directory.  From any thread. */
-typedef enum t_call_seen { T_SEEN_WRITE, T_SEEN_DURABLE_WRITE, T_SEEN_FLUSH, T_SEEN_NAMES } t_call_seen;
+ * flushes; names that changed in a directory; a thread that is about to be started.  From any thread. */
+typedef enum t_call_seen {
+    T_SEEN_WRITE,
+    T_SEEN_DURABLE_WRITE,
+    T_SEEN_FLUSH,
+    T_SEEN_NAMES,
+    T_SEEN_THREAD
+} t_call_seen;
 extern void (*t_watch)(t_call_seen what, int fd, const void *data, uint64_t len);
 
 #endif

@@ -3,7 +3,10 @@
 //! Looks at every header, at every seal through the header that names it, and at
 //! every byte of the newest segment; with `verify` at every byte of all.
 
-use crate::base::{Code, Error, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
@@ -187,17 +190,27 @@ pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> 
 fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     let older = &segments[..segments.len() - 1];
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(older.len());
-    if threads <= 1 {
-        return older.iter().try_for_each(verify_one);
-    }
-    let results = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| scope.spawn(move || older.iter().skip(worker).step_by(threads).try_for_each(verify_one)))
-            .collect();
-        workers.into_iter().map(|worker| worker.join().expect("verifying does not panic")).collect::<Vec<_>>()
+    let (next, damages) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    // In order: everything in front of the first damage is taken before it is found.
+    let work = || {
+        while let Some(segment) = older.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(damage) = verify_one(segment) {
+                damages.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // With fewer threads it takes longer; this one is enough.
+            if thread::spawn_scoped(scope, "twal-verify", work).is_err() {
+                break;
+            }
+        }
+        work();
     });
-    let first = results.into_iter().filter_map(Result::err).min_by_key(|damage| damage.error.segment);
-    first.map_or(Ok(()), Err)
+    let damages = damages.into_inner().unwrap_or_else(PoisonError::into_inner);
+    damages.into_iter().min_by_key(|damage| damage.error.segment).map_or(Ok(()), Err)
 }
 
 fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {

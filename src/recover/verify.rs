@@ -23,7 +23,7 @@ use std::sync::mpsc::{sync_channel, Receiver};
 use super::examine::unknown_name;
 use super::finding::{Acknowledged, Finding, Kind};
 use super::isolate;
-use crate::base::{Code, Error, Result};
+use crate::base::{thread, Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, SegmentHeader};
 use crate::segment::directory::{not_a_file, Listing};
@@ -217,11 +217,14 @@ impl Verifier<'_, '_> {
     }
 
     fn segments(&mut self, names: &[SegmentName], reading: &Reading<'_>, threads: usize) -> Result<(), Enough> {
-        let newest = names.len().wrapping_sub(1);
-        let threads = threads.min(names.len());
-        if threads > 1 {
-            return self.segments_of_threads(names, reading, threads);
+        match threads.min(names.len()) {
+            0 | 1 => self.segments_here(names, reading),
+            threads => self.segments_of_threads(names, reading, threads),
         }
+    }
+
+    fn segments_here(&mut self, names: &[SegmentName], reading: &Reading<'_>) -> Result<(), Enough> {
+        let newest = names.len().wrapping_sub(1);
         for at in 0..names.len() {
             self.begin(names, at);
             let (counted, read) = reading.read(&names[at], at == newest, &mut |said| self.take(names, at, said));
@@ -241,8 +244,10 @@ impl Verifier<'_, '_> {
         let newest = names.len() - 1;
         std::thread::scope(|scope| {
             let listen = |first| {
+                let (begin, threads) = sync_channel(1);
                 let (sender, receiver) = sync_channel(AHEAD);
-                scope.spawn(move || {
+                let run = move || {
+                    let Ok(threads) = threads.recv() else { return };
                     for at in (first..names.len()).step_by(threads) {
                         let mut say = |said| sender.send(said).map_err(|_| Enough);
                         let (counted, read) = reading.read(&names[at], at == newest, &mut say);
@@ -250,10 +255,19 @@ impl Verifier<'_, '_> {
                             return;
                         }
                     }
-                });
-                receiver
+                };
+                thread::spawn_scoped(scope, "twal-verify", run).ok()?;
+                Some((begin, receiver))
             };
-            let receivers: Vec<Receiver<Said>> = (0..threads).map(listen).collect();
+            // As many as can be had: only then it is known which segments are whose.
+            let (begins, receivers): (Vec<_>, Vec<Receiver<Said>>) = (0..threads).map_while(listen).unzip();
+            let threads = receivers.len();
+            if threads == 0 {
+                return self.segments_here(names, reading);
+            }
+            for begin in begins {
+                begin.send(threads).expect("verifying does not panic");
+            }
             let heard = (0..names.len()).try_for_each(|at| {
                 self.begin(names, at);
                 loop {
