@@ -3862,6 +3862,7 @@ int twal_message_callback(twal_log *log,
  *                    seq of twal_last_error()
  *   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
  *   TWAL_E_IO        a file could not be opened or read
+ *   TWAL_E_PERM      the operating system refuses to open it
  *   TWAL_E_NOMEM     no memory or file descriptor left
  *   TWAL_E_CORRUPT   the log is damaged at that place
  *   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
@@ -3956,6 +3957,7 @@ int twal_iter_skipped(const twal_iter *iter,
  *   TWAL_E_TRIMMED  what comes next was released and is gone;
  *                   twal_last_error().seq is the oldest number there is
  *   TWAL_E_IO       bytes could not be read; they may be readable later
+ *   TWAL_E_PERM     the operating system refuses to open the next segment
  *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
  *   TWAL_E_TYPE     the next record has TWAL_RECORD_REQUIRED, and its type is
  *                   not one of options.known_types; its number is the seq of
@@ -4107,6 +4109,7 @@ void twal_iter_close(twal_iter *iter);
  *   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
  *                    or a compaction took the record out
  *   TWAL_E_IO        a file could not be opened or read
+ *   TWAL_E_PERM      the operating system refuses to open it
  *   TWAL_E_NOMEM     no memory or file descriptor left
  *   TWAL_E_CORRUPT   the log is damaged at that place
  *   TWAL_E_VERSION   it is a record that this release cannot read
@@ -4431,7 +4434,7 @@ int twal_segments(const twal_log *log,
  *   TWAL_E_TRIMMED   from_seq is below twal_first_seq(); or records went while
  *                    they were being counted
  *   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
- *   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM
  *                    as twal_iter_next()
  *   TWAL_E_NOMEM     no memory left
  *   TWAL_E_PANIC     a bug in twal was caught

@@ -38,6 +38,7 @@ pub struct twal_iter {
 ///                    seq of twal_last_error()
 ///   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
 ///   TWAL_E_IO        a file could not be opened or read
+///   TWAL_E_PERM      the operating system refuses to open it
 ///   TWAL_E_NOMEM     no memory or file descriptor left
 ///   TWAL_E_CORRUPT   the log is damaged at that place
 ///   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
@@ -218,6 +219,7 @@ fn skipped_of(skipped: Skipped) -> twal_skipped {
 ///   TWAL_E_TRIMMED  what comes next was released and is gone;
 ///                   twal_last_error().seq is the oldest number there is
 ///   TWAL_E_IO       bytes could not be read; they may be readable later
+///   TWAL_E_PERM     the operating system refuses to open the next segment
 ///   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
 ///   TWAL_E_TYPE     the next record has TWAL_RECORD_REQUIRED, and its type is
 ///                   not one of options.known_types; its number is the seq of

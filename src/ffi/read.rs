@@ -32,6 +32,7 @@ use crate::base::{Code, Error};
 ///   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
 ///                    or a compaction took the record out
 ///   TWAL_E_IO        a file could not be opened or read
+///   TWAL_E_PERM      the operating system refuses to open it
 ///   TWAL_E_NOMEM     no memory or file descriptor left
 ///   TWAL_E_CORRUPT   the log is damaged at that place
 ///   TWAL_E_VERSION   it is a record that this release cannot read

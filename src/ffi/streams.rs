@@ -59,7 +59,7 @@ const _: () = assert!(size_of::<twal_stream_count>() == 48);
 ///   TWAL_E_TRIMMED   from_seq is below twal_first_seq(); or records went while
 ///                    they were being counted
 ///   TWAL_E_NOTFOUND  from_seq is above twal_last_seq() + 1
-///   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO
+///   TWAL_E_CORRUPT, TWAL_E_VERSION, TWAL_E_IO, TWAL_E_PERM
 ///                    as twal_iter_next()
 ///   TWAL_E_NOMEM     no memory left
 ///   TWAL_E_PANIC     a bug in twal was caught
