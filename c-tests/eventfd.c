@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #define FDS 16
@@ -88,6 +89,42 @@ static void several_and_not_more(void)
         t_check(n % 2 ? drain(fds[n]) : !drain(others[n]));
         close(fds[n]);
     }
+}
+
+/* Waits for an edge on each of these, by their bits, and for no other. */
+static void expect_edges(int epoll, unsigned wanted)
+{
+    struct epoll_event event;
+    for (unsigned seen = 0; seen != wanted;) {
+        t_equal(epoll_wait(epoll, &event, 1, T_PATIENCE_MS), 1);
+        t_check((wanted & ~seen) & event.data.u32);
+        seen |= event.data.u32;
+    }
+    t_equal(epoll_wait(epoll, &event, 1, 0), 0);
+}
+
+/* Whoever waits for edges and never reads: every rise is one, on each eventfd of that log and on no other's. */
+static void every_rise_is_an_edge(void)
+{
+    twal_log *log = quiet_log("edges"), *other = quiet_log("edges-other");
+    int fds[3], epoll = epoll_create1(EPOLL_CLOEXEC);
+    t_check(epoll >= 0);
+    for (int n = 0; n < 3; n++) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u32 = 1U << n };
+        fds[n] = new_fd(n < 2 ? log : other);
+        t_check(epoll_ctl(epoll, EPOLL_CTL_ADD, fds[n], &event) == 0);
+    }
+    for (uint64_t n = 1; n <= 20; n++) {
+        t_append(log, 100, 1, n, TWAL_APPEND_SYNC);
+        expect_edges(epoll, 1 | 2);
+    }
+    t_close(other);
+    expect_edges(epoll, 4);
+    t_close(log);
+    expect_edges(epoll, 1 | 2);
+    close(epoll);
+    for (int n = 0; n < 3; n++)
+        close(fds[n]);
 }
 
 /* A failed write: told once, and then no more until the close. */
@@ -174,6 +211,7 @@ int main(void)
     t_begin();
     it_tells_rises_and_nothing_else();
     several_and_not_more();
+    every_rise_is_an_edge();
     it_tells_poison();
     a_loop_misses_nothing(TWAL_SYNC);
     a_loop_misses_nothing(TWAL_ASYNC);

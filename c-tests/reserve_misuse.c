@@ -224,6 +224,84 @@ static void closed_under_writers(int round)
     t_dir_remove(t_path(name));
 }
 
+/* Copies of one reservation, ended by several threads at once: one of them does, the others are told. */
+static twal_reservation copied;
+static pthread_barrier_t all_there;
+static atomic_int ended, told;
+
+static void *end_a_copy(void *arg)
+{
+    twal_reservation copy = copied;
+    pthread_barrier_wait(&all_there);
+    int code = arg ? twal_cancel(shared, &copy) : twal_commit(shared, &copy, LEN, NULL);
+    if (code == TWAL_OK) {
+        atomic_fetch_add(&ended, 1);
+    } else {
+        t_code(code, TWAL_E_STATE);
+        atomic_fetch_add(&told, 1);
+    }
+    return NULL;
+}
+
+static void ended_by_several_at_once(void)
+{
+    pthread_t threads[3];
+    shared = quiet_log("at-once");
+    t_check(pthread_barrier_init(&all_there, NULL, 3) == 0);
+    for (int round = 1; round <= 40; round++) {
+        copied = reserve(shared);
+        for (int n = 0; n < 3; n++)
+            threads[n] = t_thread(end_a_copy, n ? NULL : &copied);
+        for (int n = 0; n < 3; n++)
+            t_join(threads[n]);
+        t_equal(atomic_load(&ended), round);
+        t_equal(atomic_load(&told), 2 * round);
+    }
+    pthread_barrier_destroy(&all_there);
+    t_close(shared);
+}
+
+/* A ring full of reservations, and threads that wait for room in it: the close ends their wait. */
+static void *wait_for_room(void *arg)
+{
+    static char data[LEN];
+    twal_entry entry = TWAL_ENTRY_INIT;
+    twal_reservation reservation = TWAL_RESERVATION_INIT;
+    entry.len = LEN;
+    if (arg) {
+        t_code(twal_reserve(shared, &entry, &reservation), TWAL_E_CLOSED);
+    } else {
+        entry.data = data;
+        t_code(twal_append_entry(shared, &entry, NULL), TWAL_E_CLOSED);
+    }
+    t_check(!reservation.data);
+    return NULL;
+}
+
+static void closed_while_others_wait_for_room(void)
+{
+    twal_options options = t_options_quiet();
+    twal_entry entry = TWAL_ENTRY_INIT;
+    twal_reservation held[64];
+    pthread_t threads[4];
+    size_t count = 0;
+    options.ring_size = 128 * T_KIB;
+    shared = t_open(t_path("room"), &options);
+    entry.len = LEN;
+    entry.flags = TWAL_APPEND_NO_WAIT;
+    while (twal_reserve(shared, &entry, &held[count]) == TWAL_OK)
+        t_check(++count < 64);
+    t_equal(t_last_error().code, TWAL_E_AGAIN);
+    for (int n = 0; n < 4; n++)
+        threads[n] = t_thread(wait_for_room, n % 2 ? held : NULL);
+    t_await(t_stats(shared).ring_waits >= 4, T_PATIENCE_MS);
+    t_close(shared);
+    for (int n = 0; n < 4; n++)
+        t_join(threads[n]);
+    for (size_t n = 0; n < count; n++)
+        t_code(twal_cancel(shared, &held[n]), TWAL_E_CLOSED);
+}
+
 int main(void)
 {
     t_begin();
@@ -231,6 +309,8 @@ int main(void)
     ended_twice();
     another_log();
     poisoned();
+    ended_by_several_at_once();
+    closed_while_others_wait_for_room();
     for (int left = 0; left <= 5; left++)
         closed_with_some_left(left);
     for (int round = 0; round < 40; round++)

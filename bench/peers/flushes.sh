@@ -1,7 +1,7 @@
 #!/bin/sh
-# Do twal and each peer flush before they acknowledge?  A short sync slice with one thread
+# Do twal and each peer flush before they acknowledge?  A short slice with one thread
 # under strace: between its start and its end there must be at least as many
-# flushes, each after a write, as there were appends.
+# flushes, each after a write, as there were appends (sync), or batches (batch1000).
 #
 #   flushes.sh [twal-peers [twal-bench [directory]]]
 #
@@ -9,7 +9,7 @@
 # RWF_SYNC, or to a file opened with O_DSYNC or O_SYNC.  sync_file_range is none: it
 # does not flush the device's cache.  Flushes asked of io_uring are not seen: of twal it is
 # the blocking engine that is traced.
-# One line each: name, version, appends, flushes seen (and those it counted itself),
+# One line for each slice: name, version, appends or batches, flushes seen (and those it counted itself),
 # verdict.  Exits with 1 if one flushes less; a peer that cannot run here is skipped.
 set -u
 
@@ -63,12 +63,12 @@ count() {
 trace() {
     strace -f -y -qq -s 0 -o "$work/trace" \
         -e trace=open,openat,write,pwrite64,writev,pwritev,pwritev2,fsync,fdatasync,sync_file_range \
-        "$@" --threads 1 --count "$records" --dir "$dir" > "$work/out" 2> "$work/err" < /dev/null
+        "$@" --threads 1 --dir "$dir" > "$work/out" 2> "$work/err" < /dev/null
 }
 
 # alarm COMMAND...: where nobody waits for a flush the check must see fewer of them than appends.
 alarm() {
-    trace "$@" || { cat "$work/err" >&2; exit 2; }
+    trace "$@" --count "$records" || { cat "$work/err" >&2; exit 2; }
     read -r flushes ranges <<EOF
 $(count "$work/trace")
 EOF
@@ -79,10 +79,10 @@ EOF
 }
 
 failed=0
-# check NAME VERSION COMMAND...
+# check NAME VERSION WHAT RECORDS COMMAND...: every so many records are one of what is acknowledged.
 check() {
-    name=$1 version=$2
-    shift 2
+    name=$1 version=$2 what=$3 each=$4
+    shift 4
     if ! trace "$@"; then
         printf '%-14s FAILED to run: %s\n' "$name" "$(tail -n 1 "$work/err")"
         failed=1
@@ -91,18 +91,20 @@ check() {
     read -r flushes ranges <<EOF
 $(count "$work/trace")
 EOF
+    wanted=$(($(sed -n 's/.*"records":\([0-9]*\).*/\1/p' "$work/out") / each))
     own=$(sed -n 's/.*"flushes":\([0-9a-z]*\),.*/\1/p' "$work/out")
     verdict=ok
-    if [ "$flushes" -lt "$records" ]; then
+    if [ "$wanted" -eq 0 ] || [ "$flushes" -lt "$wanted" ]; then
         verdict='TOO FEW: it acknowledges before a flush'
         failed=1
     fi
-    printf '%-14s %-8s %s appends, %s flushes after writes (it counted %s), %s sync_file_range: %s\n' \
-        "$name" "$version" "$records" "$flushes" "$own" "$ranges" "$verdict"
+    printf '%-14s %-8s %s %s, %s flushes after writes (it counted %s), %s sync_file_range: %s\n' \
+        "$name" "$version" "$wanted" "$what" "$flushes" "$own" "$ranges" "$verdict"
 }
 
 alarm "$bench" slice async --engine blocking --seconds 600
-check twal - "$bench" slice sync --engine blocking --seconds 600
+check twal - appends 1 "$bench" slice sync --engine blocking --seconds 600 --count "$records"
+check twal - batches 1000 "$bench" slice batch1000 --engine blocking --seconds 0.2
 
 if [ ! -x "$peers" ]; then
     echo "peers          skipped: no $peers: make bench-peers"
@@ -115,6 +117,7 @@ while IFS="$(printf '\t')" read -r peer version reason; do
         printf '%-14s skipped: %s\n' "$peer" "$reason"
         continue
     fi
-    check "$peer" "$version" "$peers" "$peer" sync
+    check "$peer" "$version" appends 1 "$peers" "$peer" sync --count "$records"
+    check "$peer" "$version" batches 1000 "$peers" "$peer" batch1000 --seconds 0.2
 done < "$work/list"
 exit $failed

@@ -9,7 +9,7 @@ use crate::report::named;
 use crate::scene::{Failure, Scene, SYNC};
 use crate::slice::{append, Payload, Spec};
 
-/// Counts while it is told to.  Relaxed: the thread that tells it has started no other since.
+/// Counts while it is told to.  Relaxed: threads that are counted are started, or let go, after that.
 struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
@@ -50,6 +50,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Calls `work`; also how often the process allocated meanwhile.
+pub fn counted<R>(work: impl FnOnce() -> R) -> (R, u64) {
+    COUNT.store(0, Ordering::Relaxed);
+    COUNTS.store(true, Ordering::Relaxed);
+    let result = work();
+    COUNTS.store(false, Ordering::Relaxed);
+    (result, COUNT.load(Ordering::Relaxed))
+}
+
 /// Appends of each kind: waited for, not waited for.
 const WARM_UP: u64 = 1_000;
 const WAITED_FOR: u64 = 2_000;
@@ -70,18 +79,11 @@ pub fn slice(spec: &Spec) -> Result<Json, Failure> {
     };
     run(WARM_UP, WARM_UP)?;
     scene.settle()?;
-    COUNT.store(0, Ordering::Relaxed);
-    COUNTS.store(true, Ordering::Relaxed);
-    drop(std::hint::black_box(Box::new(0_u64)));
-    let bell = COUNT.swap(0, Ordering::Relaxed);
-    let result = run(WAITED_FOR, NOT_WAITED_FOR);
-    COUNTS.store(false, Ordering::Relaxed);
+    let ((), bell) = counted(|| drop(std::hint::black_box(Box::new(0_u64))));
+    let (result, allocations) = counted(|| run(WAITED_FOR, NOT_WAITED_FOR));
     result?;
     if bell == 0 {
         return Err("allocations are not counted: the allocator is another one".into());
     }
-    Ok(Json::Map(named([
-        ("records", (WAITED_FOR + NOT_WAITED_FOR).into()),
-        ("allocations", COUNT.load(Ordering::Relaxed).into()),
-    ])))
+    Ok(Json::Map(named([("records", (WAITED_FOR + NOT_WAITED_FOR).into()), ("allocations", allocations.into())])))
 }

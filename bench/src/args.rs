@@ -11,7 +11,7 @@ usage: twal-bench [options]           measure
        twal-bench --report DIR        make BENCHMARKS.md and its plots of what was measured
 
   --workload LIST   of sync, loaded, async, offered, steady, fresh, batch1000, replay, open, rollover,
-                    idle, tail, allocations, sagas, commits2pc, txn_replay, compaction; default all of them
+                    idle, tail, allocations, calls, sagas, commits2pc, txn_replay, compaction; default all of them
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
@@ -46,13 +46,14 @@ pub enum Workload {
     Idle,
     Tail,
     Allocations,
+    Calls,
     Sagas,
     Commits,
     TxnReplay,
     Compaction,
 }
 
-const WORKLOADS: [(&str, Workload); 17] = [
+const WORKLOADS: [(&str, Workload); 18] = [
     ("sync", Workload::Sync),
     ("loaded", Workload::Loaded),
     ("async", Workload::Async),
@@ -66,6 +67,7 @@ const WORKLOADS: [(&str, Workload); 17] = [
     ("idle", Workload::Idle),
     ("tail", Workload::Tail),
     ("allocations", Workload::Allocations),
+    ("calls", Workload::Calls),
     ("sagas", Workload::Sagas),
     ("commits2pc", Workload::Commits),
     ("txn_replay", Workload::TxnReplay),

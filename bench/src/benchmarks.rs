@@ -37,12 +37,14 @@ fn how_of(line: &Json, kinds: &[&str]) -> String {
 }
 
 /// The columns of the tables; of those that no line has, the table is without.
-const COLUMNS: [(&str, Show); 42] = [
+const COLUMNS: [(&str, Show); 47] = [
     ("run", |line| whole(line.number("run_number"))),
     ("opened", |line| how_of(line, &["open", "rollover"])),
     ("pace", |line| how_of(line, &["offered"])),
     ("waited for", |line| how_of(line, &["sagas", "commits2pc"])),
     ("how", |line| how_of(line, &["txn_replay"])),
+    ("written", |line| text_or_dash(line, "load")),
+    ("reader", |line| how_of(line, &["tail"])),
     ("threads", |line| whole(line.number("threads"))),
     ("bytes", |line| whole(line.number("bytes"))),
     ("offered/s", |line| whole(line.number("rate"))),
@@ -62,7 +64,7 @@ const COLUMNS: [(&str, Show); 42] = [
         if line.number("threads") < 2.0 {
             return "–".into();
         }
-        times(line.number("slowest_thread") / line.number("fastest_thread"))
+        times(line.number("slowest_to_fastest"))
     }),
     ("× L", |line| spread(line, "rate_to_limit")),
     ("p50 × L's", |line| spread(line, "p50_to_limit")),
@@ -71,6 +73,7 @@ const COLUMNS: [(&str, Show); 42] = [
     ("best peer", |line| text_or_dash(line, "best_peer")),
     ("× bare appends", |line| spread(line, "rate_to_appends")),
     ("p50 × theirs", |line| spread(line, "p50_to_appends")),
+    ("× alone", |line| spread(line, "rate_to_alone")),
     ("× read", |line| spread(line, "rate_to_read")),
     ("p99 without", |line| micros(line.number("without_p99_us"))),
     ("p99 × without", |line| spread(line, "p99_to_without")),
@@ -86,6 +89,8 @@ const COLUMNS: [(&str, Show); 42] = [
     ("resident MiB", |line| fixed(line.number("rss_kib") / 1024.0, 1)),
     ("context switches", |line| whole(line.number("context_switches"))),
     ("allocations", |line| whole(line.number("allocations"))),
+    ("calls, median", |line| whole(line.number("calls_median"))),
+    ("mean", |line| fixed(line.number("calls_mean"), 2)),
     ("unflushed MiB", |line| fixed(line.number("unflushed_bytes") / 1048576.0, 0)),
     ("rounds", |line| whole(line.number("rounds"))),
 ];
@@ -134,42 +139,43 @@ fn throughput(lines: &Lines, kind: &str, bytes: f64, beside: &str) -> Plot {
     }
 }
 
-fn latency(lines: &Lines, bytes: f64) -> Plot {
-    let mut series = Vec::new();
-    let point = |class: &'static str, pace: &'static str, name: &'static str| {
-        let its = lines.of("offered").filter(move |line| {
-            let same = line.text("class") == class && line.text("how") == pace;
-            same && line.number("threads") == 1.0 && line.number("bytes") == bytes
+/// What is below this share of the rate that was offered did not keep up: its times say how long the slice was.
+const KEPT_UP: f64 = 0.95;
+
+fn latency(lines: &Lines, bytes: f64, (name, title): (&str, &str)) -> Plot {
+    let points = |who: &str, pace: &str| {
+        let its = lines.of("offered").filter(|line| {
+            let same = line.text("contender") == who && line.text("how") == pace;
+            let kept_up = who == "L" || line.number("per_second") >= KEPT_UP * line.number("rate");
+            same && kept_up && line.number("threads") == 1.0 && line.number("bytes") == bytes
         });
         let mut points: Vec<_> = its.map(|line| (line.number("rate"), line.number(name))).collect();
         points.retain(|(_, us)| *us > 0.0);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
     };
-    let curves = [
-        ("L: bare write, p50", "limit", "spin", "p50_us"),
-        ("twal p50", "twal", "spin", "p50_us"),
-        ("twal p99", "twal", "spin", "p99_us"),
-        ("twal p50, producer sleeps", "twal", "sleep", "p50_us"),
-        ("twal p99, producer sleeps", "twal", "sleep", "p99_us"),
-    ];
-    for (name, class, pace, field) in curves {
-        series.push(Series { name: name.into(), points: point(class, pace, field), bound: class == "limit" });
-    }
-    series.retain(|series| !series.points.is_empty());
+    let twal = lines.names("offered", "twal").into_iter().flat_map(|who| {
+        let sleeps = format!("{who}, producer sleeps");
+        [("spin", who.clone(), who.clone()), ("sleep", who, sleeps)]
+    });
+    let mut curves = vec![("spin", "L".to_owned(), "L: bare write".to_owned())];
+    curves.extend(twal);
+    curves.extend(lines.names("offered", "peer").into_iter().map(|who| ("spin", who.clone(), who)));
+    let series =
+        curves.into_iter().map(|(pace, who, name)| Series { points: points(&who, pace), bound: who == "L", name });
     Plot {
-        title: format!("From when a record of {bytes} B was due until it is durable, one producer"),
+        title: format!("{title}: from when a record of {bytes} B was due until it is durable, one producer"),
         x_label: "offered records/s".into(),
         y_label: "µs".into(),
-        series,
+        series: series.filter(|series| !series.points.is_empty()).collect(),
     }
 }
 
-const CHAPTERS: [(&str, &str, &str); 16] = [
+const CHAPTERS: [(&str, &str, &str); 18] = [
     ("sync", "SYNC", "Each thread appends a record, waits until it is durable, repeats."),
     ("loaded", "SYNC with busy CPUs", "The same beside one spinning process pinned to each CPU; L, too."),
-    ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records. Peers flush whenever so many MiB are unflushed as gave the best rate of 4, 32, 256."),
-    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it. Pace `spin`: the producer keeps a CPU to itself, of two; `sleep`: it leaves it, and is late by its sleeps."),
+    ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records. twal is told one record a call, or 64; peers many together (LogBatch, WriteBatch, an entry of many chunks), but nodedb-wal. They flush whenever so many MiB are unflushed as gave the best rate of 4, 32, 256."),
+    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it. Pace `spin`: the producer keeps a CPU to itself, of two; `sleep`: it leaves it, and is late by its sleeps. Peers: one thread writes all that is due, flushes it, and again. The plots leave out who did not keep up (95 % of the rate)."),
     ("steady", "Without waiting, for long", "16 GiB (with `--quick` 1 GiB) of 1 KiB records on segments that are trimmed and come back."),
     ("fresh", "Fresh segments", "Nothing is trimmed: every segment is a new file whose blocks are zeroed first. 1 KiB: producers that do not wait; 128 B: SYNC with 8 threads."),
     ("batch1000", "Batches of 1,000", "1,000 appends of 128 B without a wait, then a sync; times are a batch's. L: one bare durable write of the same bytes."),
@@ -177,6 +183,8 @@ const CHAPTERS: [(&str, &str, &str); 16] = [
     ("open", "Open", "`segment`: one bare read of the active segment. `killed`: after a kill -9 of its writer."),
     ("rollover", "Rollover", "Appends that begin a segment, of a log that is trimmed all the time."),
     ("idle", "Idle", "A log of which nobody wants anything after one record."),
+    ("tail", "Readers that wait", "Times from when a record was acknowledged until the reader has it; × alone: the writer's rate to that without a reader."),
+    ("calls", "System calls", "Of the appending thread for one append in SYNC, alone, as strace sees them."),
     ("allocations", "Allocations", "By all threads of the process, while one appends, after open and warming up; no segment begins meanwhile."),
     ("sagas", "Sagas", "Each thread carries out one saga of 3 steps after the other: 9 records told in 5 calls, of which 1 is a decision. A record here is a saga. Bare appends: the same records, batches and waits without a manager."),
     ("commits2pc", "Two-phase commits", "The same of two-phase commits of 3 participants: 10 records told in 7 calls, of which 3 are decisions. Flushes: the forced writes that one takes; coordinators share them."),
@@ -252,7 +260,8 @@ pub fn write(lines: Vec<Json>, dir: &Path) -> Result<(), Failure> {
         plots.push(("sync", format!("throughput-{bytes}.svg"), throughput(&lines, "sync", bytes, "")));
         let plot = throughput(&lines, "loaded", bytes, ", CPUs busy");
         plots.push(("loaded", format!("throughput-loaded-{bytes}.svg"), plot));
-        plots.push(("offered", format!("latency-{bytes}.svg"), latency(&lines, bytes)));
+        plots.push(("offered", format!("latency-{bytes}-p50.svg"), latency(&lines, bytes, ("p50_us", "p50"))));
+        plots.push(("offered", format!("latency-{bytes}.svg"), latency(&lines, bytes, ("p99_us", "p99"))));
     }
     plots.retain(|(_, _, plot)| !plot.series.is_empty());
     for (kind, title, what) in CHAPTERS {
@@ -298,16 +307,22 @@ mod tests {
             r#"{"kind":"machine","run":"r","name":"r","arguments":"--quick","commit":"abc1234-dirty","kernel":"Linux"}"#,
             r#"{"kind":"sync","run":"r","contender":"L","class":"limit","threads":8,"bytes":128,"per_second":1000,"p50_us":80}"#,
             r#"{"kind":"sync","run":"r","contender":"twal auto","class":"twal","threads":8,"bytes":128,"per_second":5000,"rate_to_limit":5}"#,
+            r#"{"kind":"tail","run":"r","contender":"twal auto","class":"twal","threads":1,"bytes":128,"load":"20/s","how":"inside"}"#,
+            r#"{"kind":"offered","run":"r","contender":"p","class":"peer","threads":1,"bytes":128,"how":"spin","rate":1000,"per_second":1000,"p99_us":9}"#,
+            r#"{"kind":"offered","run":"r","contender":"q","class":"peer","threads":1,"bytes":128,"how":"spin","rate":1000,"per_second":900,"p99_us":9}"#,
         ];
         let dir = std::env::temp_dir().join(format!("twal-bench-report-{}", std::process::id()));
         write(lines.iter().map(|line| Json::parse(line).unwrap()).collect(), &dir).unwrap();
         let text = fs::read_to_string(dir.join("BENCHMARKS.md")).unwrap();
         let plot = dir.join("throughput-128.svg").exists();
+        let latency = fs::read_to_string(dir.join("latency-128.svg")).unwrap();
+        assert!(latency.contains(">p<") && !latency.contains(">q<"), "who does not keep up is in no plot: {latency}");
         fs::remove_dir_all(&dir).unwrap();
         assert!(text.contains("make bench BENCH_ARGS=\"--quick\""), "{text}");
         assert!(text.contains("| run 1, r, abc1234-dirty | `make bench"), "{text}");
         assert!(text.contains("| SYNC, 8 threads: to L | ≥ 4.5 | 5.00 | yes | 1 |"), "{text}");
         assert!(text.contains("| SYNC, 2 threads: to L | ≥ 1.4 | not measured | – | – |"), "{text}");
+        assert!(text.contains("| 1 | 20/s | inside | 1 |"), "{text}");
         assert!(plot && !text.contains("NaN"));
     }
 }

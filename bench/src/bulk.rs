@@ -11,15 +11,17 @@ use twal::{Code, How, Log};
 use crate::hist::Histogram;
 use crate::json::Json;
 use crate::scene::{Failure, Scene, NO_SYNC};
-use crate::slice::{append, measure, Done, Payload, Spec};
+use crate::slice::{append, entry, measure, Done, Payload, Spec};
 use crate::sys;
 
 /// Records of one batch.
 pub const BATCH: u64 = 1000;
 /// Spares of these logs: enough for what is written between two trims.
 const SPARES: u64 = 4;
-/// How many records go between two looks at the clock.
-const CLOCK_EVERY: u64 = 64;
+/// How many records go between two looks at the clock, and in one call where they go together.
+pub const CLOCK_EVERY: u64 = 64;
+/// The `--how` of `async` where they do.
+pub const BATCHED: &str = "batched";
 
 /// Appends `count` records without waiting; gives the last one's number.
 pub fn pour(log: &Log, payload: &mut Payload, first: u64, count: u64, stream: u64) -> twal::base::Result<u64> {
@@ -28,6 +30,14 @@ pub fn pour(log: &Log, payload: &mut Payload, first: u64, count: u64, stream: u6
         last = append(log, payload.numbered(n), stream, NO_SYNC)?;
     }
     Ok(last)
+}
+
+/// As many records as there are payloads in one call, as peers are given a producer's records together.
+fn pour_batch(log: &Log, payloads: &mut [Payload], first: u64, stream: u64) -> twal::base::Result<()> {
+    for (payload, n) in payloads.iter_mut().zip(first..) {
+        payload.numbered(n);
+    }
+    log.append_batch(payloads.iter().map(|payload| entry(payload.bytes(), stream)), NO_SYNC).map(drop)
 }
 
 /// Gives back what is durable every 5 ms while `running`.
@@ -94,9 +104,13 @@ pub fn asynchronous(spec: &Spec) -> Result<Json, Failure> {
     measure(spec, &scene, |start| {
         let shares = produce(spec, &scene.log, |thread| {
             let mut payload = Payload::new(spec.bytes);
+            let mut payloads: Vec<_> = (0..CLOCK_EVERY).map(|_| Payload::new(spec.bytes)).collect();
             let mut records = 0;
             while records < part && start.elapsed() < spec.time {
-                pour(&scene.log, &mut payload, records, CLOCK_EVERY, thread)?;
+                match spec.how == BATCHED {
+                    true => pour_batch(&scene.log, &mut payloads, records, thread)?,
+                    false => drop(pour(&scene.log, &mut payload, records, CLOCK_EVERY, thread)?),
+                }
                 records += CLOCK_EVERY;
             }
             scene.log.sync(0)?;

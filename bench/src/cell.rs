@@ -4,6 +4,9 @@ use crate::contest::Contender;
 use crate::json::Json;
 use crate::report::{median, Figures};
 
+/// One round that is above what is promised breaks the promise, whatever the others did.
+const MOST: [&str; 4] = ["page_cache_pages", "peak_rss_kib", "allocations", "context_switches"];
+
 /// One contender's rounds.  Round by round all cells of a job stand side by side, so a round in which
 /// a contender did not take part is an empty one.
 pub struct Cell {
@@ -37,6 +40,9 @@ impl Cell {
         if let (Some(flushes), Some(records)) = (figures.get("flushes"), figures.get("records")) {
             figures.insert("flushes_per_record".into(), flushes / records);
         }
+        if let (Some(slowest), Some(fastest)) = (figures.get("slowest_thread"), figures.get("fastest_thread")) {
+            figures.insert("slowest_to_fastest".into(), slowest / fastest);
+        }
         self.rounds.push(figures);
     }
 
@@ -54,10 +60,11 @@ impl Cell {
         self.rounds.iter().filter_map(|round| round.get(name).copied()).collect()
     }
 
-    /// The median of the rounds; of maxima the greatest; NaN of what was not measured.
+    /// The median of the rounds; of maxima the greatest, and so of what must never be above something; NaN of
+    /// what was not measured.
     pub fn value(&self, name: &str) -> f64 {
         let all = self.all(name);
-        if name.ends_with("max_us") {
+        if name.ends_with("max_us") || MOST.contains(&name) {
             return all.into_iter().fold(f64::NAN, f64::max);
         }
         median(&all)
@@ -198,6 +205,17 @@ mod tests {
         assert_eq!(field("rate_to_best_peer_min"), Some(1.0.into()));
         assert_eq!(field("rate_to_best_peer_max"), Some(4.0.into()));
         assert_eq!(field("best_peer"), Some("fast".into()));
+    }
+
+    #[test]
+    fn a_promise_is_measured_by_its_worst_round() {
+        let mut cell = Cell::new(Contender::Limit);
+        for (pages, slowest) in [(0.0, 2.0), (0.0, 4.0), (7.0, 8.0)] {
+            let figures = [("page_cache_pages", pages), ("slowest_thread", slowest), ("fastest_thread", 8.0)];
+            cell.add(&Json::Map(figures.map(|(name, value)| (name.to_owned(), value.into())).to_vec()));
+        }
+        assert_eq!(cell.value("page_cache_pages"), 7.0);
+        assert_eq!(cell.value("slowest_to_fastest"), 0.5);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use twal::base::options::IoEngine;
 
 use crate::args::{engine_name, Args};
+use crate::bulk::{BATCHED, CLOCK_EVERY};
 use crate::cell::{compare_engines, compare_with_peers, relate, relate_ratio, Cell};
 use crate::hist::Histogram;
 use crate::json::Json;
@@ -28,6 +29,8 @@ pub enum Contender {
     /// The same by as many threads as append, but no more than `BARE_THREADS_MAX`.
     Bare,
     Twal(IoEngine),
+    /// The same, told many records in one call.
+    Batched(IoEngine),
     /// twal without its transactions: the records of an operation, appended with as many waits.
     Appends(IoEngine),
     Peer {
@@ -44,6 +47,7 @@ impl Contender {
             Contender::Limit => "L".into(),
             Contender::Bare => "bare, as many threads".into(),
             Contender::Twal(engine) => format!("twal {}", engine_name(*engine)),
+            Contender::Batched(engine) => format!("twal {}, {CLOCK_EVERY} a call", engine_name(*engine)),
             Contender::Appends(_) => "bare appends".into(),
             Contender::Peer { name, .. } => name.clone(),
         }
@@ -54,7 +58,7 @@ impl Contender {
         match self {
             Contender::Limit => "limit",
             Contender::Bare => "bare",
-            Contender::Twal(_) => "twal",
+            Contender::Twal(_) | Contender::Batched(_) => "twal",
             Contender::Appends(_) => "appends",
             Contender::Peer { .. } => "peer",
         }
@@ -79,6 +83,8 @@ pub struct Job {
     pub twal_words: Vec<String>,
     /// Size of the bare durable writes that it is compared with.
     pub bare_size: Option<usize>,
+    /// Nothing that a peer does is the same.
+    pub no_peers: bool,
 }
 
 impl Job {
@@ -133,7 +139,12 @@ impl Contest<'_> {
     pub fn slice(&mut self, contender: &Contender, job: &Job) -> Result<Json, Failure> {
         let mut words: Vec<String> =
             ["--threads", &job.threads.to_string(), "--bytes", &job.bytes.to_string()].map(str::to_owned).to_vec();
-        words.extend(["--seconds".to_owned(), job.time.as_secs_f64().to_string()]);
+        let time = match contender {
+            // Only `offered` is ever longer, for segments to roll that peers do not have.
+            Contender::Peer { .. } => job.time.min(self.args.slice * 3),
+            _ => job.time,
+        };
+        words.extend(["--seconds".to_owned(), time.as_secs_f64().to_string()]);
         if let Some(rate) = job.rate {
             words.extend(["--rate".to_owned(), rate.to_string()]);
         }
@@ -149,10 +160,14 @@ impl Contest<'_> {
                 let (rate, times) = self.limit.durable_writes_of(threads, size, job.time.min(self.args.slice))?;
                 Ok(limit_line(rate, threads, size, &times))
             }
-            Contender::Twal(engine) | Contender::Appends(engine) => {
+            Contender::Twal(engine) | Contender::Batched(engine) | Contender::Appends(engine) => {
                 words.extend(["--engine".to_owned(), engine_name(*engine).to_owned()]);
                 words.extend(job.twal_words.iter().cloned());
-                words.extend(matches!(contender, Contender::Appends(_)).then(|| "--bare".to_owned()));
+                match contender {
+                    Contender::Appends(_) => words.push("--bare".to_owned()),
+                    Contender::Batched(_) => words.extend(["--how", BATCHED].map(str::to_owned)),
+                    _ => (),
+                }
                 self.twal(job.slice, &self.args.dir, &words)
             }
             Contender::Peer { name, unflushed, .. } => {
@@ -174,8 +189,11 @@ impl Contest<'_> {
         contenders: &[Contender],
         rounds: usize,
     ) -> Result<Vec<Vec<Cell>>, Failure> {
-        // One bare thread is L itself.
-        let takes_part = |job: &Job, who: &Contender| job.threads > 1 || !matches!(who, Contender::Bare);
+        let takes_part = |job: &Job, who: &Contender| match who {
+            Contender::Bare => job.threads > 1, // one is L itself
+            Contender::Peer { .. } => !job.no_peers,
+            _ => true,
+        };
         let cells = |job: &Job| contenders.iter().filter(|who| takes_part(job, who)).cloned().map(Cell::new).collect();
         let mut table: Vec<Vec<Cell>> = jobs.iter().map(cells).collect();
         for round in 1..=rounds {
@@ -232,7 +250,7 @@ impl Contest<'_> {
                     row.extend(["rate_to_limit", "p50_to_limit", "p99_to_limit"].map(|name| fixed(value(name), 2)));
                 }
                 if !is_bare {
-                    row.push(fixed(value("slowest_thread") / value("fastest_thread"), 2));
+                    row.push(fixed(value("slowest_to_fastest"), 2));
                     row.push(fixed(value("rate_to_limit"), 2));
                     row.push(fixed(value("p50_to_limit"), 2));
                     row.push(fixed(value("p99_to_limit"), 2));

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::args::{Args, Workload};
+use crate::bulk::CLOCK_EVERY;
 use crate::cell::{self, Cell};
 use crate::contest::{turns, Contender, Contest, Job, Load};
 use crate::reading;
 use crate::report::{fixed, grouped, micros, named, print_table, progress};
 use crate::scene::{self, Failure};
 use crate::slice::SEGMENT;
-use crate::{sys, tail, transacting};
+use crate::{calls, sys, tail, transacting};
 
 use twal::base::options::IoEngine;
 
@@ -37,6 +38,7 @@ fn measure(contest: &mut Contest<'_>, workload: Workload) -> Result<(), Failure>
         Workload::Idle => idle(contest),
         Workload::Tail => tail::tail(contest),
         Workload::Allocations => allocations(contest),
+        Workload::Calls => calls::calls(contest),
         Workload::Sagas | Workload::Commits => transacting::operations(contest, workload),
         Workload::TxnReplay => transacting::replay(contest),
         Workload::Compaction => transacting::compaction(contest),
@@ -55,20 +57,21 @@ pub fn estimate(args: &Args, workload: Workload, peers: usize) -> f64 {
     match workload {
         Workload::Sync => all(sync_jobs(args, false).len(), engines + 1.0, peers, 0.0),
         Workload::Loaded => all(sync_jobs(args, true).len(), engines + 1.0, peers, 0.5),
-        Workload::Async => all(async_jobs(args).len(), 1.0, peers * UNFLUSHED.len() as f64, slice / 2.0),
+        Workload::Async => all(async_jobs(args).len(), 2.0, peers * UNFLUSHED.len() as f64, slice / 2.0),
         Workload::Offered => {
             let jobs = offered_jobs(args);
-            rounds * jobs.iter().map(|job| slice + job.time.as_secs_f64() + 1.0).sum::<f64>()
+            let of_peers = |job: &Job| if job.no_peers { 0.0 } else { peers * (slice * 3.0 + 1.5) };
+            rounds * jobs.iter().map(|job| slice + job.time.as_secs_f64() + 1.0 + of_peers(job)).sum::<f64>()
         }
         Workload::Steady => (rounds.min(STEADY_ROUNDS) * 10.0 + 2.0) * small,
         Workload::Fresh => (rounds.min(STEADY_ROUNDS) * 30.0 + 2.0) * small + rounds * (5.0 + peers * (slice + 1.0)),
         Workload::Batch => all(2, engines, peers, slice / 2.0),
-        Workload::Replay => 2.0 * small * (3.0 + rounds * 2.5 + rounds.min(reading::PEER_REPLAYS) * peers * 9.0),
+        Workload::Replay => small * (9.0 + rounds * 7.5 + 2.0 * rounds.min(reading::PEER_REPLAYS) * peers * 9.0),
         Workload::Open => small * 15.0 + rounds * (1.5 + 4.0 * small),
         Workload::Rollover => rounds * 45.0 * small,
         Workload::Idle => idle_time(args).as_secs_f64() + 2.5,
         Workload::Tail => rounds * 12.0 * (slice * 3.0 + 1.5),
-        Workload::Allocations => 5.0,
+        Workload::Allocations | Workload::Calls => 5.0,
         Workload::Sagas | Workload::Commits => all(transacting::jobs(args, workload).len(), 2.0, 0.0, 0.0),
         Workload::TxnReplay => small * (10.0 + rounds.min(STEADY_ROUNDS) * 15.0),
         Workload::Compaction => small * rounds.min(STEADY_ROUNDS) * 25.0,
@@ -163,14 +166,16 @@ fn peers_of_all_settings(peers: &[Contender]) -> Vec<Contender> {
 fn asynchronous(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let args = contest.args;
     println!(
-        "Async: producers that do not wait; the clock stops when all is durable. twal is trimmed every 5 ms.\n\
+        "Async: producers that do not wait; the clock stops when all is durable. twal is trimmed every 5 ms; it is told one record a\n\
+         call, and, in a line of its own, {CLOCK_EVERY}: peers are told many together, but nodedb-wal.\n\
          Peers flush every 4, 32 and 256 MiB; of each the best of the three stays.\n\
          L: bare durable writes of 1 MiB; × L in bytes of records. {} rounds of {} ms.\n",
         args.rounds,
         args.slice.as_millis()
     );
     let jobs = async_jobs(args);
-    let contenders = [vec![Contender::Limit], auto(contest), peers_of_all_settings(&contest.peers)].concat();
+    let batched = vec![Contender::Batched(usual_engine(args))];
+    let contenders = [vec![Contender::Limit], auto(contest), batched, peers_of_all_settings(&contest.peers)].concat();
     let mut table = contest.rounds("async", &jobs, &contenders, args.rounds)?;
     table.iter_mut().for_each(cell::keep_best_setting);
     contest.show("async", &jobs, &table)
@@ -248,6 +253,8 @@ fn offered_jobs(args: &Args) -> Vec<Job> {
         how: Some(pace.to_owned()),
         twal_words: vec!["--how".into(), pace.to_owned()],
         bare_size: Some(BLOCK),
+        // One thread of theirs writes and flushes: it cannot sleep, and two would not be two producers.
+        no_peers: threads > 1 || pace != "spin",
     };
     let some = args.slice * 3;
     let mut jobs = Vec::new();
@@ -267,11 +274,12 @@ fn offered(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let args = contest.args;
     println!(
         "Offered: records come at a given rate, whatever the log does; times from when a record was due until the durable\n\
-         mark has it. GROUP with a delay of 1 µs, so the device sets the pace; trimmed every 5 ms. p50 × L's: L is 4 KiB, depth 1. {} rounds.\n",
+         mark has it. GROUP with a delay of 1 µs, so the device sets the pace; trimmed every 5 ms. p50 × L's: L is 4 KiB, depth 1.\n\
+         Peers: one thread that writes all that is due, flushes it, and does so again, never asleep. {} rounds.\n",
         args.rounds
     );
     let jobs = offered_jobs(args);
-    let contenders = [vec![Contender::Limit], auto(contest)].concat();
+    let contenders = [vec![Contender::Limit], auto(contest), contest.peers.clone()].concat();
     let table = contest.rounds("offered", &jobs, &contenders, args.rounds)?;
     contest.show("offered", &jobs, &table)?;
     println!("\nHow late the records were offered (in the times above): p50, p99 µs");

@@ -8,6 +8,7 @@ mod allocations;
 mod args;
 mod benchmarks;
 mod bulk;
+mod calls;
 mod cell;
 mod contest;
 mod driver;

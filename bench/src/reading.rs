@@ -17,6 +17,8 @@ use twal::base::options::IoEngine;
 
 /// Rounds of a peer's replay: more would take longer than all the rest, and say no more.
 pub const PEER_REPLAYS: f64 = 3.0;
+/// The largest records of which a replay's memory is promised; peers do not take part.
+const LARGE: u64 = 64 << 10;
 
 /// Files of a closed log and how far each is written.
 pub fn log_files(dir: &std::path::Path, log_bytes: u64) -> Result<Vec<(PathBuf, u64)>, Failure> {
@@ -42,7 +44,8 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
         args.rounds
     );
     let mut rows = Vec::new();
-    for bytes in [128u64, 4096] {
+    // The largest for the memory that it takes.
+    for bytes in [128u64, 4096, LARGE] {
         let count = payload / bytes;
         need_room(args, payload + count * 48)?;
         let log = Scratch::new(args, "replay");
@@ -50,7 +53,7 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
         progress(&format!("replay: writing {} MiB", payload >> 20));
         contest.twal("fill", &log.0, &words)?;
         let mut cells = vec![Cell::new(Contender::Limit), Cell::new(Contender::Twal(IoEngine::Auto))];
-        cells.extend(contest.peers.iter().cloned().map(Cell::new));
+        cells.extend(contest.peers.iter().filter(|_| bytes != LARGE).cloned().map(Cell::new));
         // How many bytes of the files are log, only a reader knows.
         let mut log_bytes = contest.twal("replay", &log.0, &words)?.number("log_bytes") as u64;
         for round in 1..=args.rounds {
@@ -83,7 +86,7 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
                             }
                         }
                     }
-                    Contender::Peer { .. } | Contender::Bare | Contender::Appends(_) => (),
+                    Contender::Peer { .. } | Contender::Bare | Contender::Batched(_) | Contender::Appends(_) => (),
                 }
                 contest.settle.settle()?;
             }

@@ -11,7 +11,7 @@ use crate::json::Json;
 pub type Figures = BTreeMap<String, f64>;
 
 /// The fields that say what a line measured; a new line takes the place of one that measured the same.
-const KEYS: [&str; 8] = ["kind", "contender", "threads", "bytes", "rate", "segment_bytes", "how", "name"];
+const KEYS: [&str; 9] = ["kind", "contender", "threads", "bytes", "rate", "segment_bytes", "how", "load", "name"];
 
 /// The file of results.  It is written anew after every line: a run that is
 /// broken off has left what it measured.
@@ -160,8 +160,14 @@ mod tests {
         put("first", 1, 10.0);
         put("first", 2, 20.0);
         put("second", 1, 11.0);
-        let lines = read(&path).unwrap();
+        let mut results = Results::open(&path, false, "third").unwrap();
+        for load in ["much", "little"] {
+            results.put("tail", named([("how", "inside".into()), ("load", load.into())])).unwrap();
+        }
+        let mut lines = read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
+        let loads: Vec<_> = lines.split_off(2).iter().map(|line| line.text("load").to_owned()).collect();
+        assert_eq!(loads, ["much", "little"]);
         let seen: Vec<_> = lines.iter().map(|line| (line.text("run"), line.number("per_second"))).collect();
         assert_eq!(seen, [("second", 11.0), ("first", 20.0)]);
     }

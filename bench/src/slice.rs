@@ -16,7 +16,7 @@ use crate::json::Json;
 use crate::report::Figures;
 use crate::scene::{self, Counted, Failure, Scene};
 use crate::txn::Operation;
-use crate::{allocations, bulk, logs, sync, sys, tail, txn};
+use crate::{allocations, bulk, calls, logs, sync, sys, tail, txn};
 
 /// The usual size of a segment.
 pub const SEGMENT: u64 = 64 << 20;
@@ -78,6 +78,7 @@ pub fn main(mut words: impl Iterator<Item = String>) -> Result<(), Failure> {
         "tail" => tail::slice(&spec)?,
         "tailer" => tail::tailer(&spec)?,
         "allocations" => allocations::slice(&spec)?,
+        "calls" => calls::slice(&spec)?,
         "sagas" => txn::run(&spec, Operation::Saga)?,
         "commits2pc" => txn::run(&spec, Operation::Commit)?,
         "txn_fill" => txn::fill(&spec)?,
@@ -146,11 +147,21 @@ impl Payload {
         self.0[..8].copy_from_slice(&number.to_le_bytes());
         &self.0
     }
+
+    /// The payload as it is.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What every record here is.
+pub fn entry(data: &[u8], stream: u64) -> Entry<'_> {
+    Entry { data, stream, timestamp: None, kind: KIND, required: false }
 }
 
 /// Appends one payload; gives its number.
 pub fn append(log: &Log, data: &[u8], stream: u64, how: How) -> twal::base::Result<u64> {
-    log.append(&Entry { data, stream, timestamp: None, kind: KIND, required: false }, how)
+    log.append(&entry(data, stream), how)
 }
 
 /// What a workload itself knows of its slice.
@@ -173,7 +184,8 @@ pub fn measure(
     let settled = scene.settle()?;
     reset_peak_memory();
     let (before, written, cpu) = (scene.log.stats(), scene::written_bytes(), sys::cpu_time());
-    let done = work(Instant::now())?;
+    let (done, allocations) = allocations::counted(|| work(Instant::now()));
+    let done = done?;
     let (cpu, written) = (sys::cpu_time() - cpu, scene::written_bytes() - written);
     let after = scene.log.stats();
     let counted = Counted::between(&before, &after);
@@ -202,6 +214,7 @@ pub fn measure(
         put("page_cache_pages", pages as f64);
     }
     put("peak_rss_kib", status_kib("VmHWM:") as f64);
+    put("allocations", allocations as f64);
     put("segments_sealed", counted.sealed as f64);
     put("segments_recycled", counted.recycled as f64);
     put("spare_waits", counted.spare_waits as f64);

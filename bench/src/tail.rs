@@ -279,7 +279,7 @@ pub fn tail(contest: &mut Contest<'_>) -> Result<(), Failure> {
                 fixed(cell.value("cpu_us_per_record"), 2),
             ]);
             let mut fields = named([("how", (*how).into()), ("load", load.name.into()), ("bytes", 128usize.into())]);
-            fields.push(("rounds".to_owned(), args.rounds.into()));
+            fields.extend(named([("rounds", args.rounds.into()), ("threads", load.threads.into())]));
             fields.extend(cell.fields());
             contest.results.put("tail", fields)?;
         }

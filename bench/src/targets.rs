@@ -203,8 +203,7 @@ fn waited_for(lines: &Lines) -> Vec<Target> {
     let to_peer = |kind: &'static str, threads: f64| {
         Figure::to_peer(lines, kind, line(kind, threads), "rate_to_best_peer", "best_peer")
     };
-    let slowest = line("sync", 256.0);
-    let slowest = Figure::of(slowest, slowest.number("slowest_thread") / slowest.number("fastest_thread"));
+    let slowest = sync(256.0, "slowest_to_fastest");
     let big = Figure::named(lines.twal("sync", 1.0, 65536.0), "p50_to_limit");
     let to_64 = Figure::rates(line("sync", 256.0), line("sync", 64.0));
     let mut rows = vec![
@@ -266,6 +265,10 @@ fn not_waited_for(lines: &Lines) -> Vec<Target> {
     let to_peer = |kind: &'static str, threads: f64| {
         Figure::to_peer(lines, kind, line(kind, threads), "rate_to_best_peer", "best_peer")
     };
+    let batched = |threads: f64| {
+        let line = lines.who("async", "twal auto, 64 a call", threads, 128.0);
+        Figure::to_peer(lines, "async", line, "rate_to_best_peer", "best_peer")
+    };
     let to_bare_batch = Figure::named(line("batch1000", 1.0), "p50_to_limit");
     let bandwidth = |kind: &str| Figure::named(lines.twal(kind, 1.0, 1024.0), "rate_to_limit");
     let mut rows = vec![
@@ -273,6 +276,8 @@ fn not_waited_for(lines: &Lines) -> Vec<Target> {
         row("async, 128 B, 2 producers", "≥ 10 M/s", produced(2.0, "per_second"), AtLeast(10e6), mega_rate),
         row("async, 1 producer: to the best peer", "≥ 1.5", to_peer("async", 1.0), AtLeast(1.5), times),
         row("async, 2 producers: to the best peer", "≥ 1.5", to_peer("async", 2.0), AtLeast(1.5), times),
+        row("async, 1 producer, 64 records a call: to the best peer", "–", batched(1.0), Open, times),
+        row("async, 2 producers, 64 records a call: to the best peer", "–", batched(2.0), Open, times),
         row(
             "async, CPU an append, all threads, 1 producer",
             "≤ 0.12 µs",
@@ -334,6 +339,12 @@ fn read_and_rolled(lines: &Lines) -> Vec<Target> {
     let allocations = lines.of("allocations").next().unwrap_or(&Json::Null);
     let allocated = Figure::named(allocations, "allocations");
     let appends = format!("in {} appends", whole(allocations.number("records")));
+    let calls = |who: &str| {
+        let line = lines.of("calls").find(|line| line.text("contender") == who).unwrap_or(&Json::Null);
+        let mean = fixed(line.number("calls_mean"), 2);
+        Figure::named(line, "calls_median")
+            .noted(format!("median of {} appends, mean {mean}", whole(line.number("records"))))
+    };
     let twals = lines.0.iter().filter(|line| line.text("class") == "twal");
     let most = |lines: &mut dyn Iterator<Item = &Json>, name: &str| {
         let of = lines.filter(|line| !line.number(name).is_nan());
@@ -341,10 +352,19 @@ fn read_and_rolled(lines: &Lines) -> Vec<Target> {
         Figure::of(&line, line.number(name))
     };
     let cached = most(&mut twals.into_iter(), "page_cache_pages");
-    let memory = most(&mut [128.0, 4096.0].into_iter().map(|bytes| lines.twal("replay", 1.0, bytes)), "peak_rss_kib");
+    let memory =
+        most(&mut [128.0, 4096.0, 65536.0].into_iter().map(|bytes| lines.twal("replay", 1.0, bytes)), "peak_rss_kib");
     vec![
         row("pages of twal's files in the page cache, the most of all workloads", "0", cached, AtMost(0.0), whole),
         row("allocations after open, all threads", "0", allocated.noted(appends), AtMost(0.0), whole),
+        row(
+            "system calls of the appending thread, alone, SYNC, blocking",
+            "1",
+            calls("twal blocking"),
+            AtMost(1.0),
+            whole,
+        ),
+        row("system calls of the appending thread, alone, SYNC, uring", "1", calls("twal uring"), AtMost(1.0), whole),
         row(
             "replay, 128 B: log bytes to the best bare read",
             "≥ 0.85",
@@ -359,7 +379,7 @@ fn read_and_rolled(lines: &Lines) -> Vec<Target> {
             AtLeast(0.85),
             times,
         ),
-        row("replay: most memory of the process", "≤ 32 MiB", memory, AtMost(32768.0), mebi),
+        row("replay, records up to 64 KiB: most memory of the process", "≤ 32 MiB", memory, AtMost(32768.0), mebi),
         row(
             "open of a clean log beyond a read of its active segment",
             "≤ 50 ms",

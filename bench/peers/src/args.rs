@@ -9,14 +9,15 @@ usage: twal-peers PEER WORKLOAD [options]
        twal-peers --list
 
   PEER           one of those that --list names
-  WORKLOAD       sync, async, batch1000 or replay
+  WORKLOAD       sync, async, batch1000, offered or replay
   --dir DIR      where the log is made, in a directory of its own that is removed again; default .
   --threads N    appending threads; default 1 (replay reads with one)
   --bytes B      bytes a record, at least 8; default 128
   --seconds S    time measured; default 1
   --count N      measure N records instead, however long that takes; replay needs it
   --unflushed B  async: what all producers together leave without a flush at most; default 4194304
-  --rate R       sync: R records/s over all threads, a latency counted from when the append was due
+  --rate R       records/s over all threads, a latency counted from when the append was due: of sync; offered
+                 needs it, and has one thread, which writes all that is due and flushes it, again and again
 
 Prints one JSON line.  Exits with 3 if the peer cannot run here.
 ";
@@ -27,16 +28,18 @@ pub enum Workload {
     Sync,
     Async,
     Batch,
+    Offered,
     Replay,
     /// Writes what Replay reads.  Replay runs it in a process of its own, so that
     /// the memory that writing took is not in the figure of reading.
     Fill,
 }
 
-const WORKLOADS: [(&str, Workload); 5] = [
+const WORKLOADS: [(&str, Workload); 6] = [
     ("sync", Workload::Sync),
     ("async", Workload::Async),
     ("batch1000", Workload::Batch),
+    ("offered", Workload::Offered),
     ("replay", Workload::Replay),
     ("fill", Workload::Fill),
 ];
@@ -117,7 +120,10 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         _ if spec.bytes < 8 => Err("a record begins with its number, so it has at least 8 bytes".into()),
         Workload::Replay | Workload::Fill if spec.count.is_none() => Err(format!("{workload} needs --count")),
         Workload::Replay | Workload::Fill if spec.threads > 1 => Err(format!("{workload} has one thread")),
-        other if other != Workload::Sync && spec.rate.is_some() => Err("--rate is for sync".into()),
+        Workload::Offered if spec.rate.is_none() => Err(format!("{workload} needs --rate")),
+        Workload::Offered if spec.threads > 1 => Err(format!("{workload} has one thread")),
+        Workload::Sync | Workload::Offered => Ok(Asked::Run(spec)),
+        _ if spec.rate.is_some() => Err("--rate is for sync and offered".into()),
         _ => Ok(Asked::Run(spec)),
     }
 }

@@ -15,6 +15,9 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 const BATCH: u64 = 1000;
 /// `async`: how many records go between two looks at the clock.
 const CLOCK_EVERY: u64 = 64;
+/// `offered`: what is due is written up to so many records, then flushed, also where a peer writes more slowly than
+/// records come.
+const RECORDS_AT_ONCE: u64 = 100_000;
 /// Appends of each thread before the clock starts.
 const WARM_UP: u64 = 16;
 
@@ -120,7 +123,7 @@ pub fn run<L: Log>(spec: &Spec) -> Result<Option<Outcome>, Failure> {
     match spec.workload {
         Workload::Fill => fill::<L>(spec).map(|()| None),
         Workload::Replay => replay::<L>(spec).map(Some),
-        Workload::Sync | Workload::Async | Workload::Batch => produce::<L>(spec).map(Some),
+        Workload::Sync | Workload::Async | Workload::Batch | Workload::Offered => produce::<L>(spec).map(Some),
     }
 }
 
@@ -228,6 +231,7 @@ impl<P: Producer> Appender<P> {
         let end = match spec.workload {
             Workload::Sync => self.one_by_one(spec, start, &until, &mut times)?,
             Workload::Batch => self.batches(start, &until, &mut times)?,
+            Workload::Offered => self.as_they_come(spec, start, &until, &mut times)?,
             _ => self.without_waiting(spec, start, &until)?,
         };
         Ok(Share { records: self.number - before, times, end })
@@ -275,6 +279,37 @@ impl<P: Producer> Appender<P> {
             times.add((after - now).as_nanos() as u64);
             now = after;
             records += BATCH;
+        }
+        Ok(now)
+    }
+
+    /// Records come at the rate, whatever the log does.  All that is due is written, then flushed; what came
+    /// meanwhile is the next batch.  A time is from when a record was due until its flush is done.
+    fn as_they_come(
+        &mut self,
+        spec: &Spec,
+        start: Instant,
+        until: &Until,
+        times: &mut Histogram,
+    ) -> Result<Instant, Failure> {
+        let rate = spec.rate.unwrap_or(1);
+        let (mut records, mut now) = (0, start);
+        let due_ns = |record: u64| (record as f64 * 1e9 / rate as f64) as u64;
+        while until.go_on(now, records) {
+            let first = records;
+            while due_ns(records) <= start.elapsed().as_nanos() as u64 && records - first < RECORDS_AT_ONCE {
+                self.write()?;
+                records += 1;
+            }
+            if records == first {
+                std::hint::spin_loop();
+                now = Instant::now();
+                continue;
+            }
+            self.producer.flush()?;
+            now = Instant::now();
+            let now_ns = (now - start).as_nanos() as u64;
+            (first..records).for_each(|record| times.add(now_ns.saturating_sub(due_ns(record))));
         }
         Ok(now)
     }

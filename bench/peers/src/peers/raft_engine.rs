@@ -64,8 +64,10 @@ impl Log for RaftEngine {
     type Producer<'a> = Group<'a>;
 
     fn open(dir: &Path, spec: &Spec) -> Result<Self, Failure> {
+        let of_rate = |rate| spec.payload_bytes(rate) / spec.bytes as u64 * (spec.bytes as u64 + OVERHEAD);
         let may_write = match spec.workload {
-            Workload::Sync => spec.payload_bytes(200_000) / spec.bytes as u64 * (spec.bytes as u64 + OVERHEAD),
+            Workload::Sync => of_rate(200_000),
+            Workload::Offered => of_rate(spec.rate.unwrap_or(0)),
             Workload::Fill | Workload::Replay => 0, // how it is written is not measured
             Workload::Async | Workload::Batch => spec.payload_bytes(4_000_000).max(PREFILL_MAX / 4),
         };
