@@ -28,10 +28,9 @@ struct Payloads {
 impl Payloads {
     fn of(events: &[Event]) -> Payloads {
         let mut payloads = Payloads::default();
-        let mut one = Vec::new();
         for event in events {
-            let kind = event.encode(&mut one);
-            payloads.bytes.extend_from_slice(&one);
+            // Not by way of another buffer: a checkpoint is megabytes, and everybody else waits meanwhile.
+            let kind = event.encode_behind(&mut payloads.bytes);
             payloads.ends.push((kind, payloads.bytes.len()));
         }
         payloads
