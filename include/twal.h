@@ -672,6 +672,14 @@ typedef enum twal_iter_flags {
      */
     TWAL_ITER_MAP_SEALED = 8,
 } twal_iter_flags;
+    /**
+     * Leave out what tombstones and purges drop, those that are in the log
+     * and durable when the reader begins; of twal_txn_iter_open() always, and
+     * of those that are not durable, too.  For logs without a manager, as
+     * those open for reading only: the transactions' records are read first,
+     * from the last checkpoint on.
+     */
+    TWAL_ITER_HIDE_DROPPED = 16,
 
 /**
  * twal_finding.kind: what is wrong.
@@ -3900,7 +3908,12 @@ int twal_recover_iter(twal_log *log,
  *                       is not 0, a type is none, from_seq and from_segment
  *                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
  *                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
- *   TWAL_E_TRIMMED      also: from_segment was released
+ *   TWAL_E_TRIMMED      also: from_segment was released; or with
+ *                       TWAL_ITER_HIDE_DROPPED, a checkpoint was while it was
+ *                       read: ask again
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION
+ *                       also, with TWAL_ITER_HIDE_DROPPED: as
+ *                       twal_txn_recover()
  *   TWAL_E_NOTFOUND     also: there is no segment from_segment
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
  *
