@@ -525,6 +525,7 @@ CALL(twal_2pc_vote, int (*)(twal_txn *, uint64_t, const uint8_t *, uint32_t, uin
 CALL(twal_2pc_commit_start, int (*)(twal_txn *, uint64_t, uint64_t *));
 CALL(twal_2pc_commit_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
 CALL(twal_2pc_abort_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_expire, int (*)(twal_txn *, uint64_t, uint64_t *, uint64_t *));
 CALL(twal_2pc_abort_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
 CALL(twal_2pc_rollback_start, int (*)(twal_txn *, uint64_t, uint64_t *));
 CALL(twal_2pc_rollback_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
