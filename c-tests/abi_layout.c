@@ -292,6 +292,7 @@ VALUE(TWAL_ITER_SKIP_DAMAGED, 1);
 VALUE(TWAL_ITER_HEADERS_ONLY, 2);
 VALUE(TWAL_ITER_SNAPSHOT, 4);
 VALUE(TWAL_ITER_MAP_SEALED, 8);
+VALUE(TWAL_ITER_HIDE_DROPPED, 16);
 CALL(twal_strerror, const char *(*)(int));
 CALL(twal_last_error, int (*)(twal_error *));
 CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));
@@ -524,6 +525,7 @@ CALL(twal_2pc_vote, int (*)(twal_txn *, uint64_t, const uint8_t *, uint32_t, uin
 CALL(twal_2pc_commit_start, int (*)(twal_txn *, uint64_t, uint64_t *));
 CALL(twal_2pc_commit_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
 CALL(twal_2pc_abort_start, int (*)(twal_txn *, uint64_t, uint64_t *));
+CALL(twal_2pc_expire, int (*)(twal_txn *, uint64_t, uint64_t *, uint64_t *));
 CALL(twal_2pc_abort_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));
 CALL(twal_2pc_rollback_start, int (*)(twal_txn *, uint64_t, uint64_t *));
 CALL(twal_2pc_rollback_complete, int (*)(twal_txn *, uint64_t, uint32_t, uint64_t *));

@@ -360,6 +360,16 @@ twal_stats t_stats(const twal_log *log)
     return stats;
 }
 
+uint64_t t_metric(const char *text, const char *name)
+{
+    char begin[100];
+    snprintf(begin, sizeof(begin), "\n%s ", name);
+    const char *line = strstr(text, begin);
+    if (!line)
+        t_fail(__FILE__, __LINE__, "no metric %s", name);
+    return strtoull(line + strlen(begin), NULL, 10);
+}
+
 twal_recovery t_recovery(const twal_log *log)
 {
     twal_recovery report = TWAL_RECOVERY_INIT;

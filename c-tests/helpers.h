@@ -149,6 +149,10 @@ void t_append_many(twal_log *log, uint64_t count, size_t len);
 
 twal_error t_last_error(void);
 twal_stats t_stats(const twal_log *log);
+
+/* The whole number behind the name in the metrics' text, on a line of its own that is not the first. */
+uint64_t t_metric(const char *text, const char *name);
+
 twal_recovery t_recovery(const twal_log *log);
 
 typedef void t_record_fn(const twal_record *record, void *arg);

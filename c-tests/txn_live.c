@@ -350,6 +350,24 @@ static void a_commit_that_is_refused(void)
 }
 
 /* Of each call, with everything else right. */
+/* How long they waited, tests/txn_log/live.rs says, whose clock stands still. */
+static void a_commit_whose_votes_are_overdue(void)
+{
+    uint64_t tx = t_2pc_begin(txn_, t_name_of("me", 4), 1, 2);
+    taken(twal_2pc_vote(txn_, tx, t_name_of("shard", 1).bytes, TWAL_VOTE_COMMIT, 0, &seq));
+    refused(twal_2pc_expire(txn_, UINT64_MAX, &id, &seq), TWAL_E_NOTFOUND);
+    taken(twal_2pc_expire(txn_, 0, &id, &seq));
+    t_equal(id, tx);
+    t_equal(t_2pc_state(txn_, tx), TWAL_2PC_ABORTING);
+    refused(twal_2pc_vote(txn_, tx, t_name_of("shard", 2).bytes, TWAL_VOTE_COMMIT, 0, &seq), TWAL_E_STATE);
+    refused(twal_2pc_expire(txn_, 0, &id, &seq), TWAL_E_NOTFOUND);
+    refused(twal_2pc_expire(NULL, 0, &id, &seq), TWAL_E_INVAL);
+    taken(twal_2pc_abort_complete(txn_, tx, 0, &seq));
+    t_2pc_begin(txn_, t_name_of("me", 4), 1, 2);
+    t_ok(twal_2pc_expire(txn_, 0, NULL, NULL));
+    taken(twal_2pc_abort_complete(txn_, tx + 1, 0, &seq));
+}
+
 static void what_is_not_there_is_refused(void)
 {
     t_name shard = t_name_of("shard", 1);
@@ -505,6 +523,7 @@ int main(void)
     a_saga_in_one_call();
     a_commit_that_is_rolled_back();
     a_commit_that_is_refused();
+    a_commit_whose_votes_are_overdue();
     what_is_not_there_is_refused();
     tokens_name_actions();
 

@@ -34,6 +34,7 @@ static void all_calls_give(twal_txn *txn, int code)
     t_code(twal_2pc_commit_start(txn, 1, &id), code);
     t_code(twal_2pc_commit_complete(txn, 1, 0, &id), code);
     t_code(twal_2pc_abort_start(txn, 1, &id), code);
+    t_code(twal_2pc_expire(txn, 0, &id, &id), code);
     t_code(twal_2pc_abort_complete(txn, 1, 0, &id), code);
     t_code(twal_2pc_rollback_start(txn, 1, &id), code);
     t_code(twal_2pc_rollback_complete(txn, 1, 0, &id), code);

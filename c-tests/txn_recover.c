@@ -1,6 +1,6 @@
 /*
  * Goal: the scenarios of the coordinator's log that came before, on a real log, at 600 nodes each: what a crash left is
- * found, with what is to be done about it, and is finished.
+ * found, with what is to be done about it, and is finished; every line of the table that says what is to be done.
  * Method: a child does the work and is killed where the scenario says crash; what it left is read back from disk.
  * Each scenario prints what it counted.
  *
@@ -104,9 +104,147 @@ static void b11_4(const char *dir)
     t_close(log);
 }
 
+/* ---- every line of the table ---- */
+
+/* How each one is left, in the order of ids; two steps, two participants. */
+enum { OVERDUE = 1, CREATED, PREPARING, REFUSED, ABORTING, PREPARED, COMMITTING, ROLLING_BACK, COMMITTED, TX_END };
+enum { SAGA_CREATED = 1, SAGA_BEGUN, SAGA_HALF, SAGA_FAILED, SAGA_COMPENSATING, SAGA_DONE, SAGA_END };
+
+static const uint32_t tx_action[] = { [OVERDUE] = TWAL_RESUME_TX_ABORT,        [CREATED] = TWAL_RESUME_NONE,
+                                      [PREPARING] = TWAL_RESUME_TX_ABORT,      [REFUSED] = TWAL_RESUME_TX_ABORT,
+                                      [ABORTING] = TWAL_RESUME_TX_ABORT,       [PREPARED] = TWAL_RESUME_TX_COMMIT,
+                                      [COMMITTING] = TWAL_RESUME_TX_COMMIT,    [ROLLING_BACK] = TWAL_RESUME_TX_ROLLBACK };
+static const uint32_t saga_action[] = { [SAGA_CREATED] = TWAL_RESUME_NONE,
+                                        [SAGA_BEGUN] = TWAL_RESUME_SAGA_EXECUTE,
+                                        [SAGA_HALF] = TWAL_RESUME_SAGA_EXECUTE,
+                                        [SAGA_FAILED] = TWAL_RESUME_SAGA_COMPENSATE,
+                                        [SAGA_COMPENSATING] = TWAL_RESUME_SAGA_COMPENSATE };
+
+static void leave_commits(twal_txn *txn)
+{
+    t_name a = t_name_of("shard", 1), b = t_name_of("shard", 2);
+    uint64_t id = 0, overdue = 0;
+    for (uint64_t want = OVERDUE; want < TX_END; want++) {
+        if (want == CREATED) {
+            t_ok(twal_2pc_create(txn, NULL, &id, NULL));
+            t_equal(id, want);
+            continue;
+        }
+        id = t_2pc_begin(txn, a, 1, 2);
+        t_equal(id, want);
+        t_ok(twal_2pc_vote(txn, id, a.bytes, TWAL_VOTE_COMMIT, 0, NULL));
+        if (want == OVERDUE) {
+            t_ok(twal_2pc_expire(txn, 0, &overdue, NULL));
+            t_equal(overdue, id);
+        }
+        if (want == REFUSED)
+            t_ok(twal_2pc_vote(txn, id, b.bytes, TWAL_VOTE_ABORT, 0, NULL));
+        if (want >= PREPARED)
+            t_ok(twal_2pc_vote(txn, id, b.bytes, TWAL_VOTE_COMMIT, 0, NULL));
+        if (want == ABORTING)
+            t_ok(twal_2pc_abort_start(txn, id, NULL));
+        if (want >= COMMITTING)
+            t_ok(twal_2pc_commit_start(txn, id, NULL));
+        if (want >= ROLLING_BACK)
+            t_ok(twal_2pc_commit_complete(txn, id, 0, NULL));
+        if (want == ROLLING_BACK)
+            t_ok(twal_2pc_rollback_start(txn, id, NULL));
+    }
+}
+
+static void leave_sagas(twal_txn *txn)
+{
+    uint64_t id = 0;
+    t_ok(twal_saga_create(txn, NULL, &id, NULL));
+    t_equal(id, SAGA_CREATED);
+    for (uint64_t want = SAGA_BEGUN; want < SAGA_END; want++) {
+        id = t_saga_begin(txn, t_name_of("me", 1), 2);
+        t_equal(id, want);
+        if (want >= SAGA_HALF)
+            t_ok(twal_saga_step_succeeded(txn, id, 1, 0, NULL));
+        if (want == SAGA_FAILED)
+            t_ok(twal_saga_step_failed(txn, id, 2, 5, 0, NULL));
+        if (want == SAGA_COMPENSATING)
+            t_ok(twal_saga_compensation_start(txn, id, NULL));
+        if (want == SAGA_DONE) {
+            t_ok(twal_saga_step_succeeded(txn, id, 2, 0, NULL));
+            t_ok(twal_saga_completed(txn, id, 0, NULL));
+        }
+    }
+}
+
+static void leave_one_of_each(void *dir)
+{
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(dir, &options);
+    twal_txn *txn = t_recover(log, NULL);
+    leave_commits(txn);
+    leave_sagas(txn);
+}
+
+/* What was asked of the participants of each: a bit for each direction and step or shard. */
+static uint32_t asked[3][TX_END];
+
+static int note(void *arg, const twal_txn_action *action, uint32_t *error_out)
+{
+    (void)arg, (void)error_out;
+    t_name b = t_name_of("shard", 2);
+    bool second = action->kind == TWAL_TXN_SAGA ? action->step == 2 : !memcmp(action->shard, b.bytes, 32);
+    uint32_t bit = 1u << (2 * action->direction + second);
+    t_check(action->id < TX_END && !(asked[action->kind][action->id] & bit));
+    asked[action->kind][action->id] |= bit;
+    return TWAL_DONE;
+}
+
+static uint32_t both(uint32_t direction)
+{
+    return 3u << (2 * direction);
+}
+
+static void every_line_of_the_table(const char *dir)
+{
+    t_crash_after(leave_one_of_each, (void *)(uintptr_t)dir);
+    twal_options options = t_options_quiet();
+    twal_log *log = t_open(dir, &options);
+    twal_txn *txn = t_recover(log, NULL);
+    t_equal(t_report(txn).unfinished, SAGA_DONE - 1 + COMMITTED - 1);
+    for (uint64_t at = 0; at < t_report(txn).unfinished; at++) {
+        twal_txn_operation one = TWAL_TXN_OPERATION_INIT;
+        t_ok(twal_txn_unfinished_get(txn, at, &one));
+        t_equal(one.id, at < SAGA_DONE - 1 ? at + 1 : at + 2 - SAGA_DONE);
+        t_equal(one.action, one.kind == TWAL_TXN_SAGA ? saga_action[one.id] : tx_action[one.id]);
+    }
+    twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
+    twal_txn_resume_options how = TWAL_TXN_RESUME_OPTIONS_INIT;
+    twal_txn_resumed resumed = TWAL_TXN_RESUMED_INIT;
+    participants.execute = participants.compensate = note;
+    participants.commit = participants.abort = participants.rollback = note;
+    how.threads = 1;
+    t_ok(twal_txn_resume(txn, &participants, &how, &resumed));
+    t_check(resumed.left == 2); /* those that were only created */
+    for (uint64_t id = 1; id < TX_END; id++) {
+        uint32_t direction = tx_action[id < COMMITTED ? id : CREATED];
+        uint32_t want = direction == TWAL_RESUME_TX_ABORT    ? both(TWAL_DIRECTION_ABORT)
+                        : direction == TWAL_RESUME_TX_COMMIT ? both(TWAL_DIRECTION_COMMIT)
+                        : id == ROLLING_BACK                 ? both(TWAL_DIRECTION_ROLLBACK)
+                                                             : 0;
+        t_equal(asked[TWAL_TXN_2PC][id], want);
+    }
+    uint32_t execute = 1u << (2 * TWAL_DIRECTION_EXECUTE), compensate = 1u << (2 * TWAL_DIRECTION_COMPENSATE);
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_CREATED], 0);
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_BEGUN], execute | execute << 1);
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_HALF], execute << 1); /* what succeeded is not repeated */
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_FAILED], compensate);
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_COMPENSATING], compensate);
+    t_equal(asked[TWAL_TXN_SAGA][SAGA_DONE], 0);
+    t_txn_close(txn);
+    t_close(log);
+}
+
 int main(void)
 {
     t_begin();
+    every_line_of_the_table(t_path("table"));
     nodes = 600;
     step_nodes = 40; /* of at least 15 sagas, or of 10 beside 10 two-phase commits */
     recover_what_was_left("B11.1", (b11){ .sagas = 20, .sagas_done = 15 });

@@ -196,7 +196,55 @@ typedef struct all_at_once {
     const char *dir;
     uint64_t purged; /* by the compaction beside the others */
     uint8_t seen[800];
+    twal_txn_stats stats;
+    twal_compaction compaction;
+    uint64_t last_seq;
+    char metrics[64 << 10];
 } all_at_once;
+
+/* The metrics count what was done, whoever reads them. */
+static void metrics_count(const char *text, const all_at_once *told)
+{
+    t_equal(t_metric(text, "twal_saga_events_total"), 30 * 5 + 5 * 7);
+    t_equal(t_metric(text, "twal_tx_events_total"), 20);
+    t_equal(t_metric(text, "twal_records_total"), told->last_seq);
+    t_equal(t_metric(text, "twal_checkpoints_total"), told->stats.checkpoints);
+    t_equal(t_metric(text, "twal_compactions_total"), 1);
+    t_equal(t_metric(text, "twal_records_purged_total"), told->compaction.records_purged);
+    t_equal(t_metric(text, "twal_compaction_bytes_saved_total"), told->compaction.bytes_saved);
+    t_equal(t_metric(text, "twal_recoveries_total"), 0); /* the log was new */
+    t_equal(t_metric(text, "twal_corrupted_records_total"), 0);
+    /* Each event of the sagas that went one after the other was waited for by itself. */
+    t_check(t_metric(text, "twal_fsyncs_total") >= 20 * 5);
+    t_check(t_metric(text, "twal_segments_created_total") >= told->last_seq / 50);
+}
+
+/* The same of what Prometheus' own parser makes of the text; tests/metrics.py says how it tells. */
+static void metrics_parse(const all_at_once *told)
+{
+    const char *text = t_path("metrics"), *read = t_path("metrics.read");
+    char command[9000];
+    t_file_make(text, told->metrics, strlen(told->metrics));
+    const char *slash = strrchr(__FILE__, '/');
+    snprintf(command, sizeof(command), "command -v python3 > /dev/null || exit 77; python3 %.*s/../tests/metrics.py < %s > %s",
+             slash ? (int)(slash - __FILE__) : 1, slash ? __FILE__ : ".", text, read);
+    const char *const parse[] = { "sh", "-c", command, NULL };
+    int status = t_run(parse);
+    if (status == 77) {
+        printf("A11.4: skipped: there is no python3 with prometheus-client to parse the metrics with\n");
+        return;
+    }
+    t_equal(status, 0);
+    size_t len;
+    const char *bytes = t_file_read(read, &len);
+    char *parsed = calloc(len + 2, 1);
+    t_check(parsed);
+    parsed[0] = '\n';
+    memcpy(parsed + 1, bytes, len);
+    metrics_count(parsed, told);
+    free(parsed);
+    printf("A11.4: Prometheus' parser reads the same counts\n");
+}
 
 typedef struct share {
     twal_txn *txn;
@@ -245,7 +293,8 @@ static void do_all_at_once(void *arg)
     free(found.seen);
     pthread_barrier_wait(&begun);
     t_ok(twal_txn_checkpoint(txn, NULL));
-    told->purged = compact(txn).events_purged;
+    told->compaction = compact(txn);
+    told->purged = told->compaction.events_purged;
     t_check(told->purged >= 15 * 5);
     for (uint64_t number = 30; number < 35; number++)
         saga_of_one(txn, number, COMPLETED);
@@ -258,6 +307,10 @@ static void do_all_at_once(void *arg)
     t_check(stats.checkpoints >= 3);
     t_equal(stats.compactions, 1);
     t_equal(stats.active_sagas + stats.active_txs, 0);
+    told->stats = stats;
+    told->last_seq = twal_last_seq(log);
+    size_t len;
+    t_ok(twal_metrics(log, told->metrics, sizeof(told->metrics), &len));
 }
 
 static void a11_4(const char *dir)
@@ -287,7 +340,12 @@ static void a11_4(const char *dir)
     twal_compaction rest = compact(txn);
     t_equal(told->purged + rest.events_purged, 30 * 5 + 5 * 7 + 20);
     t_equal(rest.events_kept, 0);
-    printf("A11.4: skipped: metrics and locks have no calls in this library\n");
+    metrics_count(told->metrics, told);
+    metrics_parse(told);
+    size_t len;
+    t_ok(twal_metrics(log, told->metrics, sizeof(told->metrics), &len));
+    t_equal(t_metric(told->metrics, "twal_recoveries_total"), 1);
+    printf("A11.4: skipped: locks have no calls in this library\n");
     t_txn_close(txn);
     t_close(log);
     t_check(munmap(told, sizeof(*told)) == 0);

@@ -88,7 +88,8 @@
  *   two-phase commits    twal_2pc_create  twal_2pc_add_participant
  *                        twal_2pc_prepare  twal_2pc_vote
  *                        twal_2pc_commit_start  twal_2pc_commit_complete
- *                        twal_2pc_abort_start  twal_2pc_abort_complete
+ *                        twal_2pc_abort_start  twal_2pc_expire
+ *                        twal_2pc_abort_complete
  *                        twal_2pc_rollback_start  twal_2pc_rollback_complete
  *                        twal_2pc_state_get  twal_2pc_get  twal_2pc_token
  *   v2.6 files           twal_v26_replay  twal_import  twal_export
@@ -671,6 +672,14 @@ typedef enum twal_iter_flags {
      * process gets SIGBUS.  Without effect before Linux 5.14.
      */
     TWAL_ITER_MAP_SEALED = 8,
+    /**
+     * Leave out what tombstones and purges drop, those that are in the log
+     * and durable when the reader begins; of twal_txn_iter_open() always, and
+     * of those that are not durable, too.  For logs without a manager, as
+     * those open for reading only: the transactions' records are read first,
+     * from the last checkpoint on.
+     */
+    TWAL_ITER_HIDE_DROPPED = 16,
 } twal_iter_flags;
 
 /**
@@ -3901,7 +3910,12 @@ int twal_recover_iter(twal_log *log,
  *                       is not 0, a type is none, from_seq and from_segment
  *                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
  *                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
- *   TWAL_E_TRIMMED      also: from_segment was released
+ *   TWAL_E_TRIMMED      also: from_segment was released; or with
+ *                       TWAL_ITER_HIDE_DROPPED, a checkpoint was while it was
+ *                       read: ask again
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION
+ *                       also, with TWAL_ITER_HIDE_DROPPED: as
+ *                       twal_txn_recover()
  *   TWAL_E_NOTFOUND     also: there is no segment from_segment
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
  *
@@ -6044,6 +6058,54 @@ TWAL_CHECK
 int twal_2pc_abort_start(twal_txn *txn,
                          uint64_t id,
                          uint64_t *seq_out);
+
+/**
+ * Decides to abort the two-phase commit that has waited longest for its votes.
+ *
+ * The deadline of votes: of those whose votes were asked for wait_us or longer
+ * ago, by the monotonic clock, and which do not have all of them, the oldest
+ * one gets its abort_start, as by twal_2pc_abort_start().  Its coordinator, if
+ * it still lives, learns so from its next call, which is refused, and
+ * participants from twal_2pc_state_get().  One that has all votes is never
+ * taken, nor what twal_txn_recover() found or twal_import() brought:
+ * twal_txn_resume() aborts those that wait for votes, however short they have.
+ * The time is not in the log.
+ *
+ *   txn      a manager
+ *   wait_us  microseconds since twal_2pc_prepare(); 0: any that waits
+ *   id_out   receives its id; NULL if you do not need it.  Untouched on
+ *            failure.
+ *   seq_out  receives the record's number; NULL if you do not need it.
+ *            Untouched on failure.
+ *
+ * Returns TWAL_OK, or
+ *
+ *   TWAL_E_INVAL     txn is NULL
+ *   TWAL_E_NOTFOUND  none has waited so long
+ *   TWAL_E_FORKED    this process is a fork()ed child
+ *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+ *   TWAL_E_POISONED  an earlier write or flush failed
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+ *                    no room, as for twal_append()
+ *   TWAL_E_IO        a write or flush failed
+ *   TWAL_E_PANIC     a bug in twal was caught
+ *
+ * All that are overdue, for a thread that looks every now and then:
+ *
+ *   uint64_t id;
+ *   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK)
+ *       tell_participants_to_abort(id);
+ *
+ * Blocks:  on the device: it returns when this is durable.
+ * Threads: any.
+ * Signals: not async-signal-safe.
+ * Since:   0.1
+ */
+TWAL_CHECK
+int twal_2pc_expire(twal_txn *txn,
+                    uint64_t wait_us,
+                    uint64_t *id_out,
+                    uint64_t *seq_out);
 
 /**
  * Ends a two-phase commit: nothing of it is there at any participant.

@@ -88,7 +88,7 @@ PAGES = {
     "twal_2pc_create": ("tell what happens to a two-phase commit",
                   ["twal_2pc_create", "twal_2pc_add_participant", "twal_2pc_prepare", "twal_2pc_vote",
                    "twal_2pc_commit_start", "twal_2pc_commit_complete", "twal_2pc_abort_start",
-                   "twal_2pc_abort_complete", "twal_2pc_rollback_start", "twal_2pc_rollback_complete"],
+                   "twal_2pc_expire", "twal_2pc_abort_complete", "twal_2pc_rollback_start", "twal_2pc_rollback_complete"],
                   ["twal_2pc_spec", "twal_2pc_participant", "twal_vote"]),
     "twal_2pc_get": ("ask what a two-phase commit is",
                   ["twal_2pc_state_get", "twal_2pc_get", "twal_2pc_token"],

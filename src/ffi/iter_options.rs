@@ -29,6 +29,12 @@ pub enum twal_iter_flags {
     /// that was read is given up by the kernel and cannot be read again, the
     /// process gets SIGBUS.  Without effect before Linux 5.14.
     TWAL_ITER_MAP_SEALED = 8,
+    /// Leave out what tombstones and purges drop, those that are in the log
+    /// and durable when the reader begins; of twal_txn_iter_open() always, and
+    /// of those that are not durable, too.  For logs without a manager, as
+    /// those open for reading only: the transactions' records are read first,
+    /// from the last checkpoint on.
+    TWAL_ITER_HIDE_DROPPED = 16,
 }
 
 /// How a log is read.  A field that is 0 has its default, so start from
@@ -83,23 +89,26 @@ const SKIP_DAMAGED: u32 = twal_iter_flags::TWAL_ITER_SKIP_DAMAGED as u32;
 const HEADERS_ONLY: u32 = twal_iter_flags::TWAL_ITER_HEADERS_ONLY as u32;
 const SNAPSHOT: u32 = twal_iter_flags::TWAL_ITER_SNAPSHOT as u32;
 const MAP_SEALED: u32 = twal_iter_flags::TWAL_ITER_MAP_SEALED as u32;
+const HIDE_DROPPED: u32 = twal_iter_flags::TWAL_ITER_HIDE_DROPPED as u32;
 
-/// What C asks for.
+/// What C asks for, and whether what was dropped is to be hidden.
 ///
 /// # Safety
 ///
 /// `options` is NULL or a twal_iter_options as long as it says, with lists as long as they say.
-pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptions> {
+pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<(IterOptions, bool)> {
     if options.is_null() {
-        return Ok(IterOptions::default());
+        return Ok(Default::default());
     }
     // SAFETY: the contract.
     let taken = unsafe { sized::take(options)? };
-    if taken.value.flags & !(SKIP_DAMAGED | HEADERS_ONLY | SNAPSHOT | MAP_SEALED) != 0 || taken.value.reserved != 0 {
+    let known = SKIP_DAMAGED | HEADERS_ONLY | SNAPSHOT | MAP_SEALED | HIDE_DROPPED;
+    if taken.value.flags & !known != 0 || taken.value.reserved != 0 {
         return Err(Error::new(Code::Inval, "iter_options has unknown flags, or reserved is not 0"));
     }
     let options = taken.known()?;
     let has = |flag| options.flags & flag != 0;
+    let hides = has(HIDE_DROPPED);
     // SAFETY: the contract.
     let (streams, kinds, known) = unsafe {
         (
@@ -108,7 +117,7 @@ pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Resul
             list(options.known_types, options.known_type_count)?,
         )
     };
-    Ok(IterOptions {
+    let options = IterOptions {
         from_seq: options.from_seq,
         from_segment: options.from_segment,
         until_seq: options.until_seq,
@@ -121,7 +130,8 @@ pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Resul
         kinds: kinds_of(kinds, 1)?,
         known_kinds: kinds_of(known, FIRST_CALLER_KIND)?,
         hidden: None,
-    })
+    };
+    Ok((options, hides))
 }
 
 /// A copy of a list of C's; None: NULL.

@@ -260,6 +260,11 @@ impl Event {
     /// The record: its type and its payload, in the place of what `out` held.
     pub fn encode(&self, out: &mut Vec<u8>) -> u16 {
         out.clear();
+        self.encode_behind(out)
+    }
+
+    /// The same behind what is in `out`.
+    pub fn encode_behind(&self, out: &mut Vec<u8>) -> u16 {
         if let Some((_, id)) = self.operation() {
             out.extend(id.to_le_bytes());
         }

@@ -291,3 +291,51 @@ fn an_end_that_is_not_shown_is_not_waited_for() {
     assert_eq!(manager.saga_status(2).unwrap(), Status::Active(SagaState::Executing));
     assert!(manager.saga(2).unwrap().is_some() && log.durable_seq() < seq);
 }
+
+/// Votes have a deadline: what has waited for them so long is aborted, the oldest first, and stays so after a crash.
+#[test]
+fn who_waits_too_long_for_votes_is_aborted() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let machine = Machine::new(11, Durability::Group);
+    let (log, manager, _) = machine.recover();
+    let pass = || machine.clock.pass(std::time::Duration::from_secs(1));
+    let overdue =
+        |seconds: u64| manager.transaction_expire(seconds * SECOND_NS).map(|one| one.id).map_err(|error| error.code);
+    let begin = |id, words| manager.append(&transaction(id, words), Some(true)).unwrap();
+    for (id, words) in [(1, "N +1 +2"), (2, "N +1 +2 P v1"), (3, "N +1 P v1"), (4, "N +1 P v1 C"), (5, "N +1 +2 P n2")]
+    {
+        begin(id, words);
+    }
+    begin(6, "N +1");
+    pass();
+    begin(1, "P");
+    begin(2, "v2");
+    begin(7, "N +1 +2 P v2");
+    pass();
+    let last_seq = log.last_seq();
+    assert_eq!(overdue(3), Err(Code::NotFound));
+    assert_eq!((overdue(u64::MAX / SECOND_NS), log.last_seq()), (Err(Code::NotFound), last_seq));
+    // Of those that began to wait 2 s ago, 2 and 3 have all votes, 4 is decided, and 6 was never asked; 1 and 7 began later.
+    assert_eq!((overdue(1), overdue(2)), (Ok(5), Err(Code::NotFound)));
+    begin(7, "n1");
+    assert_eq!(overdue(1), Ok(1));
+    assert_eq!(manager.append(&transaction(1, "v1"), None).unwrap_err().code, Code::State);
+    let fork = machine.fork_after_cut();
+    assert_eq!(overdue(0), Ok(7));
+    assert_eq!(overdue(0), Err(Code::NotFound));
+    let (_log, manager, found) = fork.recover();
+    use Action::{TxResumeAbort, TxResumeCommit};
+    let actions: Vec<_> = found.unfinished.iter().map(|one| (one.id, one.action)).collect();
+    let commits = [(2, TxResumeCommit), (3, TxResumeCommit), (4, TxResumeCommit)];
+    assert_eq!(actions[1..4], commits);
+    assert_eq!(
+        [actions[0], actions[4], actions[5], actions[6]],
+        [(1, TxResumeAbort), (5, TxResumeAbort), (6, Action::None), (7, TxResumeAbort)]
+    );
+    // Durable, though the log is in GROUP, and nobody else's: what a recovery found is for its resume.
+    assert_eq!(manager.transaction_status(1), Ok(Status::Active(TransactionState::Aborting)));
+    assert_eq!(manager.transaction_status(7), Ok(Status::Active(TransactionState::Refused)));
+    assert_eq!(manager.transaction_expire(0).unwrap_err().code, Code::NotFound);
+    manager.append(&transaction(8, "N +1 P"), None).unwrap();
+    assert_eq!(manager.transaction_expire(0).unwrap().id, 8);
+}

@@ -362,6 +362,67 @@ pub unsafe extern "C" fn twal_2pc_abort_start(txn: *mut twal_txn, id: u64, seq_o
     unsafe { tell(txn, id, || Ok(()), |manager, ()| manager.transaction_abort_start(id), seq_out) }
 }
 
+/// Decides to abort the two-phase commit that has waited longest for its votes.
+///
+/// The deadline of votes: of those whose votes were asked for wait_us or longer
+/// ago, by the monotonic clock, and which do not have all of them, the oldest
+/// one gets its abort_start, as by twal_2pc_abort_start().  Its coordinator, if
+/// it still lives, learns so from its next call, which is refused, and
+/// participants from twal_2pc_state_get().  One that has all votes is never
+/// taken, nor what twal_txn_recover() found or twal_import() brought:
+/// twal_txn_resume() aborts those that wait for votes, however short they have.
+/// The time is not in the log.
+///
+///   txn      a manager
+///   wait_us  microseconds since twal_2pc_prepare(); 0: any that waits
+///   id_out   receives its id; NULL if you do not need it.  Untouched on
+///            failure.
+///   seq_out  receives the record's number; NULL if you do not need it.
+///            Untouched on failure.
+///
+/// Returns TWAL_OK, or
+///
+///   TWAL_E_INVAL     txn is NULL
+///   TWAL_E_NOTFOUND  none has waited so long
+///   TWAL_E_FORKED    this process is a fork()ed child
+///   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
+///   TWAL_E_POISONED  an earlier write or flush failed
+///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
+///                    no room, as for twal_append()
+///   TWAL_E_IO        a write or flush failed
+///   TWAL_E_PANIC     a bug in twal was caught
+///
+/// All that are overdue, for a thread that looks every now and then:
+///
+///   uint64_t id;
+///   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK)
+///       tell_participants_to_abort(id);
+///
+/// Blocks:  on the device: it returns when this is durable.
+/// Threads: any.
+/// Signals: not async-signal-safe.
+/// Since:   0.1
+#[must_use]
+#[no_mangle]
+pub unsafe extern "C" fn twal_2pc_expire(
+    txn: *mut twal_txn,
+    wait_us: u64,
+    id_out: *mut u64,
+    seq_out: *mut u64,
+) -> c_int {
+    guard_uncancelled(|| {
+        let expire = |handle: &twal_txn, ()| handle.manager.transaction_expire(wait_us.saturating_mul(1000));
+        // SAFETY: NULL or a manager (C contract).
+        let begun = unsafe { call(txn, || Ok(()), expire)? };
+        // SAFETY: each NULL or room for a number (C contract).
+        unsafe {
+            put_seq(id_out, begun.id);
+            put_seq(seq_out, begun.seq);
+        }
+        Ok(())
+    })
+}
+
 /// Ends a two-phase commit: nothing of it is there at any participant.
 ///
 ///   txn      a manager

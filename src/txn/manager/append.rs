@@ -28,10 +28,9 @@ struct Payloads {
 impl Payloads {
     fn of(events: &[Event]) -> Payloads {
         let mut payloads = Payloads::default();
-        let mut one = Vec::new();
         for event in events {
-            let kind = event.encode(&mut one);
-            payloads.bytes.extend_from_slice(&one);
+            // Not by way of another buffer: a checkpoint is megabytes, and everybody else waits meanwhile.
+            let kind = event.encode_behind(&mut payloads.bytes);
             payloads.ends.push((kind, payloads.bytes.len()));
         }
         payloads
@@ -139,6 +138,7 @@ impl Manager {
     fn apply(&self, state: &mut State, first_seq: u64, events: &[Event]) -> u64 {
         let counted = self.inner.log.counters();
         let mut last_seq = first_seq;
+        let now_ns = self.inner.clock.now_ns();
         for (seq, event) in (first_seq..).zip(events) {
             state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");
             if event.must_be_durable() {
@@ -152,7 +152,10 @@ impl Manager {
             }
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
-                Some((Family::Transaction, _)) => counted.transaction_events.one(),
+                Some((Family::Transaction, id)) => {
+                    counted.transaction_events.one();
+                    state.waiting.applied(&state.table, id, now_ns);
+                }
                 None if matches!(event, Event::Stream(..)) => counted.stream_events.one(),
                 None => {}
             }

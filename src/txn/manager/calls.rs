@@ -21,12 +21,12 @@ pub struct SagaSpec {
     pub start: bool,
 }
 
-/// An operation that was created.
+/// An operation, and an event of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
     /// Its id.
     pub id: u64,
-    /// Number of its first record.
+    /// Number of the first record that the call wrote.
     pub seq: u64,
 }
 
@@ -53,9 +53,10 @@ impl Manager {
         self.begin(build)
     }
 
-    fn begin(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Begun> {
+    /// Events of the one operation that `build` chooses.
+    pub(super) fn begin(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Begun> {
         let appended = self.append_with(build, None)?;
-        let (_, id) = appended.events[0].operation().expect("created is an operation's");
+        let (_, id) = appended.events[0].operation().expect("it is an operation's");
         Ok(Begun { id, seq: appended.first_seq })
     }
 

@@ -38,6 +38,7 @@ mod import;
 mod query;
 mod recover;
 mod streams;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -48,9 +49,11 @@ use super::plan::plan;
 use super::resume::Resumes;
 use super::{snapshot, Family, Table};
 use crate::base::bytes::{len_u64, usize_of};
+use crate::base::clock::Clock;
 use crate::base::{Code, Error, Result};
 use crate::log::Log;
 use compact::Compactor;
+use waiting::Waiting;
 
 pub use calls::{Begun, SagaSpec};
 pub use compact::{CompactionOptions, COMPACT_PERCENT_DEFAULT, COMPACT_RECORDS_DEFAULT};
@@ -114,6 +117,7 @@ pub struct Manager {
 
 pub(super) struct Inner {
     pub(super) log: Log,
+    pub(super) clock: Clock,
     options: ManagerOptions,
     /// Bytes that the table's state may take.
     state_max: usize,
@@ -138,6 +142,8 @@ pub(super) struct State {
     to_resume: BTreeSet<(Family, u64)>,
     /// Events since the last checkpoint.
     since_checkpoint: u64,
+    /// Transactions that wait for votes.
+    waiting: Waiting,
 }
 
 impl Drop for Inner {
@@ -149,13 +155,21 @@ impl Drop for Inner {
 
 impl Manager {
     /// A manager of a log that it has claimed; `table` is what its records say.
-    fn new(log: &Log, options: ManagerOptions, state_max: usize, table: Table) -> Manager {
+    fn new(log: &Log, clock: Clock, options: ManagerOptions, state_max: usize, table: Table) -> Manager {
         let to_resume = plan(&table).iter().map(|one| (one.family, one.id)).collect();
         let inner = Inner {
             log: log.clone(),
+            clock,
             options,
             state_max,
-            state: Mutex::new(State { table, decided_seq: 0, ended_seq: 0, to_resume, since_checkpoint: 0 }),
+            state: Mutex::new(State {
+                table,
+                decided_seq: 0,
+                ended_seq: 0,
+                to_resume,
+                since_checkpoint: 0,
+                waiting: Waiting::default(),
+            }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
             resumes: Resumes::default(),

@@ -36,7 +36,7 @@ impl Manager {
     /// a record that must not be ignored, of a later release.  Inval: the log's records are too small for a
     /// checkpoint.  ReadOnly, Poisoned, Closed, Io: as an append's.
     pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
-        let state_max = state_max(log)?;
+        let (state_max, clock) = (state_max(log)?, log.clock()?.clone());
         log.claim()?;
         // What fails leaves trims as they were, and before the claim is another's.
         let held_seq = log.hold_seq();
@@ -55,7 +55,7 @@ impl Manager {
         let mut table = rebuilt.rebuild.into_table();
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
-        let manager = Manager::new(log, *options, state_max, table);
+        let manager = Manager::new(log, clock, *options, state_max, table);
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {

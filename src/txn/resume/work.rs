@@ -47,7 +47,7 @@ impl Manager {
         let resume = Resume {
             manager: self,
             participants,
-            desk: Arc::new(Desk::new(board, self.inner.log.clock()?.clone())),
+            desk: Arc::new(Desk::new(board, self.inner.clock.clone())),
             attempts_max: if options.attempts_max == 0 { ATTEMPTS_DEFAULT } else { options.attempts_max },
             delay_us: or(options.retry_delay_us, RETRY_DELAY_US_DEFAULT),
             delay_max_us: or(options.retry_delay_max_us, RETRY_DELAY_MAX_US_DEFAULT),
