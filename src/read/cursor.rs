@@ -244,6 +244,16 @@ impl Cursor {
         self.lost = Some(Lost { error, bound: None, index });
     }
 
+    /// The log is damaged there, and this cursor has delivered all that can be read: a place that it would come to next
+    /// is one that it passes over, though nobody knows what was in it.
+    pub fn end_in_front_of(&mut self, damage: &Error) {
+        let Some(walker) = &self.walker else { return };
+        let passed = (damage.segment, damage.offset) < (walker.index(), walker.offset());
+        if self.skipped.is_some() && self.lost.is_none() && !passed {
+            self.lose(damage.clone());
+        }
+    }
+
     /// Goes to where frames can be trusted again; false: there is no such place up to `bound`.
     fn find_way(&mut self, bound: u64) -> Result<bool> {
         let Some(lost) = &mut self.lost else { return Ok(true) };
