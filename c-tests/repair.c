@@ -5,6 +5,8 @@
  */
 #include "crashed.h"
 
+#include <sys/stat.h>
+
 #define LEN 6000
 
 static const char *original, *dir, *backup;
@@ -256,6 +258,27 @@ static void interrupted(void)
     t_expect_log(dir, 1, 25, LEN);
 }
 
+/* Not into the log's own directory, by whatever name, made or yet to be made. */
+static void copies_go_elsewhere(twal_repair *repair)
+{
+    char names[5][1200];
+    const char *deep = t_path("log/sub"), *link = t_path("link");
+    t_check(mkdir(deep, 0700) == 0 && symlink(deep, link) == 0);
+    snprintf(names[0], sizeof *names, "%s/backup", dir);
+    snprintf(names[1], sizeof *names, "%s/twal-backup", dir);
+    snprintf(names[2], sizeof *names, "%s", deep);
+    snprintf(names[3], sizeof *names, "%s/../sub/backup", deep);
+    snprintf(names[4], sizeof *names, "%s/backup", link);
+    for (int n = 0; n < 5; n++) {
+        bool there = t_exists(names[n]);
+        t_code(twal_repair_apply(repair, names[n], TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_INVAL);
+        t_check(strstr(t_last_error().text, "the log's own"));
+        t_equal(t_exists(names[n]), there);
+    }
+    t_check(rmdir(deep) == 0);
+    t_remove(link);
+}
+
 static void refusals(void)
 {
     copy_log();
@@ -277,6 +300,7 @@ static void refusals(void)
     t_code(twal_repair_apply(repair, backup, 2), TWAL_E_INVAL);
     t_code(twal_repair_apply(repair, dir, TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_INVAL);
     t_code(twal_repair_apply(repair, t_path("no/such/place"), TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_NOTFOUND);
+    copies_go_elsewhere(repair);
     twal_repair_step step = TWAL_REPAIR_STEP_INIT;
     step.struct_size = 7;
     t_code(twal_repair_step_get(repair, 0, &step), TWAL_E_INVAL);

@@ -9,8 +9,12 @@
 #include "crashed.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LEN 6000
@@ -349,6 +353,72 @@ static void renamed(void)
     t_expect_log(dir, 1, 25, LEN);
 }
 
+/* A file that is nearly all hole: its copy takes as little room. */
+static void sparse(void)
+{
+    const off_t size = (off_t)3 << 30, middle = ((off_t)1 << 30) + 12345;
+    copy_log();
+    const char *path = in(dir, "twal-sparse");
+    t_file_make(path, "", 0);
+    if (truncate(path, size + 5)) {
+        printf("no file of 3 GiB here\n");
+        return;
+    }
+    t_file_write(path, 0, "begin", 5);
+    t_file_write(path, (uint64_t)middle, "middle", 6);
+    t_file_write(path, (uint64_t)size, "end", 3);
+    applied(planned());
+    t_expect_log(dir, 1, 25, LEN);
+    path = in(backup, "twal-sparse");
+    struct stat about;
+    t_check(stat(path, &about) == 0);
+    t_check(about.st_size >= size + 5 && about.st_size <= size + 65536);
+    t_check(about.st_blocks <= 64 << 10); /* 32 MiB */
+    char found[32] = { 0 };
+    int fd = open(path, O_RDONLY);
+    t_check(fd >= 0);
+    t_check(pread(fd, found, 5, 0) == 5 && !memcmp(found, "begin", 5));
+    t_check(pread(fd, found, 8, middle - 1) == 8 && !memcmp(found, "\0middle", 8));
+    t_check(pread(fd, found, 5, size) == 5 && !memcmp(found, "end\0", 5));
+    close(fd);
+}
+
+/* A file system that cannot swap two names: said so, and nothing is changed. */
+static void without_swap(void *arg)
+{
+    (void)arg;
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RENAME_EXCHANGE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
+        printf("no seccomp filter here\n");
+        return;
+    }
+    twal_repair *repair = planned();
+    t_code(twal_repair_apply(repair, backup, TWAL_REPAIR_DROP_ACKNOWLEDGED), TWAL_E_UNSUPPORTED);
+    t_check(strstr(t_last_error().text, "cannot swap two names"));
+    twal_repair_close(repair);
+    are_in(dir);
+    refused();
+}
+
+static void no_swap(void)
+{
+    make_no_files();
+    t_wait_child_ok(t_fork(without_swap, NULL));
+    are_in(dir);
+    t_dir_remove(backup);
+    applied(planned());
+    are_in(backup);
+    t_expect_log(dir, 1, 25, LEN);
+}
+
 int main(void)
 {
     t_begin();
@@ -366,5 +436,7 @@ int main(void)
     doubled();
     elder();
     renamed();
+    sparse();
+    no_swap();
     return t_end();
 }

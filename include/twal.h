@@ -1492,7 +1492,7 @@ typedef struct twal_skipped {
      */
     uint64_t first_seq;
     /**
-     * Last number missing there; below first_seq: none is.
+     * Last number missing there; below first_seq: none is, as far as is known.
      */
     uint64_t last_seq;
 } twal_skipped;
@@ -3873,7 +3873,7 @@ int twal_message_callback(twal_log *log,
  *   TWAL_E_IO        a file could not be opened or read
  *   TWAL_E_PERM      the operating system refuses to open it
  *   TWAL_E_NOMEM     no memory or file descriptor left
- *   TWAL_E_CORRUPT   the log is damaged at that place
+ *   TWAL_E_CORRUPT   the log is damaged at that place, or in front of it
  *   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
  *                    again
  *   TWAL_E_PANIC     a bug in twal was caught
@@ -4758,17 +4758,18 @@ int twal_repair_step_get(const twal_repair *repair,
  * segment.  The numbers that went are given again.
  *
  *   repair      a plan; it can be applied once
- *   backup_dir  path of a directory for the copies, not the log's; it is made
- *               if it is missing, and may hold other files, which are left
- *               alone.  The same file systems are accepted as for the log; it
- *               has to be on the log's own where something is moved.
+ *   backup_dir  path of a directory for the copies, not the log's and not in
+ *               it; it is made if it is missing, and may hold other files,
+ *               which are left alone.  The same file systems are accepted as
+ *               for the log; it has to be on the log's own where something is
+ *               moved.
  *   flags       bits of twal_repair_flags
  *
  * Returns TWAL_OK, also if there was nothing to do, or
  *
  *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
- *                       a directory or the log's own, or flags has unknown
- *                       bits
+ *                       a directory, the log's own or one in it, or flags has
+ *                       unknown bits
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_STATE        records would go that were acknowledged, or may have
  *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
@@ -4778,9 +4779,10 @@ int twal_repair_step_get(const twal_repair *repair,
  *   TWAL_E_NOSPC        no space for the copies, or for a new segment
  *   TWAL_E_IO           a read, write or flush failed
  *   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
- *                       backup_dir is on another file system, or it is a
- *                       mount point: nothing was changed.  Or as for
- *                       twal_open()
+ *                       backup_dir is on another file system, it is a mount
+ *                       point, or the log's file system cannot swap two
+ *                       names, as has to be done where it has a segment's:
+ *                       nothing was changed.  Or as for twal_open()
  *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_CORRUPT
  *                       a file could not be made, opened, copied or moved
  *   TWAL_E_PANIC        a bug in twal was caught

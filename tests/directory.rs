@@ -82,6 +82,10 @@ impl Dir for TamperedDir {
         self.dir.move_to(name, to, new)
     }
 
+    fn is_around(&self, path: &Path) -> bool {
+        self.dir.is_around(path)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.dir.remove(name)
     }

@@ -117,6 +117,9 @@ impl Dir for NotingDir {
         self.1.note(Call::Other("move_to"));
         self.0.move_to(name, to, new)
     }
+    fn is_around(&self, path: &Path) -> bool {
+        self.0.is_around(path)
+    }
     fn keep_room(&self) -> bool {
         self.1.note(Call::Other("keep_room"));
         self.0.keep_room()

@@ -29,7 +29,7 @@ mod repairs;
 mod rng;
 
 use damage::Damage;
-use judge::{is_damage, nothing_silent, read_log, require, skips_and_counts, Verdict};
+use judge::{is_damage, nothing_silent, read_log, reads_otherwise, require, skips_and_counts, Verdict};
 use past::{Machine, Past};
 use rng::Rng;
 
@@ -143,6 +143,8 @@ fn open_and_read(case: &Case<'_>, counts: &mut Counts) -> Verdict<(bool, Option<
             let seen = read_log(case.past, &reader).map_err(|text| format!("reader: {text}"))?;
             nothing_silent(case.past, &seen, case.may_shorten).map_err(|text| format!("reader: {text}"))?;
             whole &= seen.error.is_none();
+            reads_otherwise(case.past, &reader, case.seed, case.may_shorten)
+                .map_err(|text| format!("reader: {text}"))?;
         }
         Err(error) => {
             whole = false;
@@ -200,14 +202,17 @@ fn skipped(case: &Case<'_>, counts: &mut Counts) -> Verdict {
     let untouched = case.damage.untouched(case.past, &case.machine);
     let least = if case.may_shorten { 0 } else { case.damage.witnessed(case.past, &case.machine) };
     if let Ok(reader) = case.machine.open_to_read() {
-        let spots =
-            skips_and_counts(case.past, &reader, least, &untouched).map_err(|text| format!("reader: {text}"))?;
+        let spots = skips_and_counts(case.past, &reader, (least, case.may_shorten), &untouched)
+            .map_err(|text| format!("reader: {text}"))?;
         *counts.entry("skipped by a reader").or_default() += u64::from(spots > 0);
     }
     let machine = case.machine.fork(case.seed);
-    if let Ok(log) = machine.open() {
+    // Nothing is left at all: nobody can tell that from a new directory.
+    let left = machine.disk.names().iter().any(|name| !name.contains("spare"));
+    if let (true, Ok(log)) = (left, machine.open()) {
         let least = if case.may_shorten { 0 } else { log.durable_seq() };
-        let spots = skips_and_counts(case.past, &log, least, &untouched).map_err(|text| format!("writer: {text}"))?;
+        let spots = skips_and_counts(case.past, &log, (least, case.may_shorten), &untouched)
+            .map_err(|text| format!("writer: {text}"))?;
         *counts.entry("skipped").or_default() += u64::from(spots > 0);
     }
     Ok(())

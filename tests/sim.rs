@@ -19,6 +19,8 @@ mod compaction;
 mod compaction_stories;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/holds.rs"]
+mod holds;
 #[path = "sim/kept.rs"]
 mod kept;
 #[path = "sim/model.rs"]
@@ -71,6 +73,9 @@ fn random_lives_lose_nothing() {
             "disk full",
             "files torn",
             "frames that overtook another",
+            "holds dropped",
+            "holds set",
+            "holds set by readers",
             "marks",
             "names lost",
             "old file sizes",
@@ -81,6 +86,7 @@ fn random_lives_lose_nothing() {
             "reader polls",
             "readers trimmed away",
             "rollovers",
+            "segments acknowledged as archived",
             "segments recycled",
             "row A: taken",
             "row D: torn, our header and a follower",

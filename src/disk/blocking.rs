@@ -115,11 +115,11 @@ pub(super) fn refuses_dsync(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
-fn pwrite(file: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
+pub(super) fn pwrite(file: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
     Ok(nix::sys::uio::pwrite(file, buf, off_t(offset)?)?)
 }
 
-fn pwrite_dsync(file: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
+pub(super) fn pwrite_dsync(file: BorrowedFd<'_>, buf: &[u8], offset: u64) -> io::Result<usize> {
     let part = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
     // SAFETY: the descriptor is open and `part` names `buf`, both borrowed for
     // the whole call; a write only reads from them.

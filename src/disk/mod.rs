@@ -139,6 +139,10 @@ pub trait Dir: Any + Send + Sync {
     /// Gives the directory's lock back.
     fn unlock(&self) -> io::Result<()>;
 
+    /// Whether the directory `path`, or what it would be made in, is this one or lies below it; false also where
+    /// that cannot be told.
+    fn is_around(&self, path: &Path) -> bool;
+
     /// What this directory's disk can do.
     fn facts(&self) -> &Facts;
 
@@ -184,6 +188,12 @@ pub trait File: Send + Sync {
     /// First offset from `offset` on that was allocated but never written, or
     /// the file's size if there is none: writes before it change no metadata.
     fn written_until(&self, offset: u64) -> io::Result<u64>;
+
+    /// First offset from `offset` on that may hold other bytes than zeros, or the file's size if there is none; a disk
+    /// that cannot tell answers `offset`.
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
 
     /// Tries to lock one byte through this very descriptor; false: somebody
     /// else's descriptor holds it.  Held until unlocked, or until the last

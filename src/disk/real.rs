@@ -166,6 +166,29 @@ fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(uninterrupted(|| nix::unistd::fsync(fd))?)
 }
 
+/// Whether the directory `path`, or its parent if it is missing, is `top` or lies below it.
+fn is_below(path: &Path, top: BorrowedFd<'_>) -> nix::Result<bool> {
+    let flags = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+    let open = |path: &Path| uninterrupted(|| nix::fcntl::open(path, flags, Mode::empty()));
+    let identity = |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|about| (about.st_dev, about.st_ino));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut at = match open(path) {
+        Err(Errno::ENOENT) => open(parent)?,
+        opened => opened?,
+    };
+    loop {
+        let here = identity(at.as_fd())?;
+        if here == identity(top)? {
+            return Ok(true);
+        }
+        let above = uninterrupted(|| openat(&at, "..", flags, Mode::empty()))?;
+        if identity(above.as_fd())? == here {
+            return Ok(false);
+        }
+        at = above;
+    }
+}
+
 // ---- locks that this descriptor holds
 
 const DIRECTORY_BIT: u8 = 4;
@@ -331,7 +354,13 @@ impl Dir for RealDir {
     }
 
     fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
-        self.change_name(|| nix::fcntl::renameat2(&self.fd, one, &self.fd, other, RenameFlags::RENAME_EXCHANGE))
+        match self.change_name(|| nix::fcntl::renameat2(&self.fd, one, &self.fd, other, RenameFlags::RENAME_EXCHANGE)) {
+            // Nothing does the same in two steps: in between one of the names would be missing.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
+                Err(probe::unsupported(format!("{} cannot swap two names", self.facts.file_system)))
+            }
+            done => done,
+        }
     }
 
     fn move_to(&self, name: &str, to: &dyn Dir, new: &str) -> io::Result<()> {
@@ -388,6 +417,11 @@ impl Dir for RealDir {
     fn unlock(&self) -> io::Result<()> {
         self.held.clear(DIRECTORY_BIT);
         self.flock(libc::LOCK_UN)
+    }
+
+    fn is_around(&self, path: &Path) -> bool {
+        let _uncancelled = Uncancelled::begin();
+        is_below(path, self.fd.as_fd()).unwrap_or(false)
     }
 
     fn facts(&self) -> &Facts {

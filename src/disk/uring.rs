@@ -20,7 +20,7 @@ use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, IoUring, Probe};
 use nix::errno::Errno;
 
-use super::blocking::{fdatasync, off_t, refuses_dsync, write_fully, Engine, Patience};
+use super::blocking::{fdatasync, off_t, pwrite, pwrite_dsync, refuses_dsync, write_fully, Engine, Patience};
 use super::descriptors::Descriptors;
 use super::probe::Primitive;
 use super::Durable;
@@ -37,8 +37,11 @@ const CALL_MAX: usize = 2;
 
 const _: () = assert!(CALL_MAX <= ENTRIES as usize);
 
-/// What an entry without an answer of its own is taken for.
-const UNANSWERED: i32 = -libc::ECANCELED;
+/// The entry never ran: what it is linked to failed or was short, or the kernel could start no thread of its own for
+/// it, because the process has as many as it may (RLIMIT_NPROC, a cgroup's pids.max) or signals came too fast.  It
+/// has swallowed no failure, so the calling thread does the same itself.  An entry without an answer of its own is
+/// taken for one of these.
+const NEVER_RAN: i32 = -libc::ECANCELED;
 
 /// One ring.
 struct Lane {
@@ -54,7 +57,7 @@ impl Lane {
     ///
     /// What the entries point at stays valid until this returns.
     unsafe fn run(&mut self, entries: &[Entry]) -> io::Result<[i32; CALL_MAX]> {
-        let mut results = [UNANSWERED; CALL_MAX];
+        let mut results = [NEVER_RAN; CALL_MAX];
         let Some(ring) = &mut self.ring else { return Err(Errno::EIO.into()) };
         // SAFETY: the caller keeps what the entries point at valid until this
         // returns, and this returns only when all have completed or were never
@@ -160,7 +163,11 @@ impl Uring {
         let entry = write_entry(file, buf, offset)?.rw_flags(flags).build().user_data(0);
         // SAFETY: `buf` and `file` are borrowed until this function returns.
         let results = unsafe { self.lane().run(&[entry]) }?;
-        count(results[0])
+        match results[0] {
+            NEVER_RAN if flags == libc::RWF_DSYNC => pwrite_dsync(file, buf, offset),
+            NEVER_RAN => pwrite(file, buf, offset),
+            result => count(result),
+        }
     }
 
     /// A write linked to a flush.  A short write breaks the link and cancels
@@ -171,16 +178,14 @@ impl Uring {
         let flush = flush_entry(file).user_data(1);
         // SAFETY: as in `write_once`.
         let results = unsafe { self.lane().run(&[write, flush]) }?;
-        let written = count(results[0])?;
+        let written = match results[0] {
+            NEVER_RAN => pwrite(file, buf, offset)?,
+            result => count(result)?,
+        };
         if written < buf.len() {
             return Ok(written);
         }
-        match results[1] {
-            0 => Ok(written),
-            // The flush never ran, so it has swallowed no failure: run it here.
-            UNANSWERED => fdatasync(file).map(|()| written),
-            failed => flush_answer(file, failed).map(|()| written),
-        }
+        flush_answer(file, results[1]).map(|()| written)
     }
 }
 
@@ -195,11 +200,11 @@ fn flush_entry(file: BorrowedFd<'_>) -> Entry {
 }
 
 /// A flush's answer.  EINTR and EAGAIN say that it did not run to its end and
-/// reported no failure of the device, so it may run again.
+/// reported no failure of the device, so it may run again, as may one that never did.
 fn flush_answer(file: BorrowedFd<'_>, result: i32) -> io::Result<()> {
     match result {
         0 => Ok(()),
-        interrupted if interrupted == -libc::EINTR || interrupted == -libc::EAGAIN => fdatasync(file),
+        again if [-libc::EINTR, -libc::EAGAIN, NEVER_RAN].contains(&again) => fdatasync(file),
         failed => count(failed).map(drop),
     }
 }
@@ -258,7 +263,7 @@ fn try_out(ring: &mut IoUring) -> io::Result<()> {
     // SAFETY: a no-operation points at nothing.
     unsafe { ring.submission().push(&nop) }.map_err(|_| Errno::EIO)?;
     let mut patience = Patience::new();
-    let mut results = [UNANSWERED; CALL_MAX];
+    let mut results = [NEVER_RAN; CALL_MAX];
     loop {
         let entered = ring.submit_and_wait(1);
         if reap(ring, &mut results) > 0 {

@@ -42,7 +42,7 @@ pub struct twal_iter {
 ///   TWAL_E_IO        a file could not be opened or read
 ///   TWAL_E_PERM      the operating system refuses to open it
 ///   TWAL_E_NOMEM     no memory or file descriptor left
-///   TWAL_E_CORRUPT   the log is damaged at that place
+///   TWAL_E_CORRUPT   the log is damaged at that place, or in front of it
 ///   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
 ///                    again
 ///   TWAL_E_PANIC     a bug in twal was caught
@@ -162,7 +162,7 @@ pub struct twal_skipped {
     pub offset: u64,
     /// First number missing at the last place.
     pub first_seq: u64,
-    /// Last number missing there; below first_seq: none is.
+    /// Last number missing there; below first_seq: none is, as far as is known.
     pub last_seq: u64,
 }
 

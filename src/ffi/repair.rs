@@ -199,17 +199,18 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// segment.  The numbers that went are given again.
 ///
 ///   repair      a plan; it can be applied once
-///   backup_dir  path of a directory for the copies, not the log's; it is made
-///               if it is missing, and may hold other files, which are left
-///               alone.  The same file systems are accepted as for the log; it
-///               has to be on the log's own where something is moved.
+///   backup_dir  path of a directory for the copies, not the log's and not in
+///               it; it is made if it is missing, and may hold other files,
+///               which are left alone.  The same file systems are accepted as
+///               for the log; it has to be on the log's own where something is
+///               moved.
 ///   flags       bits of twal_repair_flags
 ///
 /// Returns TWAL_OK, also if there was nothing to do, or
 ///
 ///   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
-///                       a directory or the log's own, or flags has unknown
-///                       bits
+///                       a directory, the log's own or one in it, or flags has
+///                       unknown bits
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_STATE        records would go that were acknowledged, or may have
 ///                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
@@ -219,9 +220,10 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///   TWAL_E_NOSPC        no space for the copies, or for a new segment
 ///   TWAL_E_IO           a read, write or flush failed
 ///   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
-///                       backup_dir is on another file system, or it is a
-///                       mount point: nothing was changed.  Or as for
-///                       twal_open()
+///                       backup_dir is on another file system, it is a mount
+///                       point, or the log's file system cannot swap two
+///                       names, as has to be done where it has a segment's:
+///                       nothing was changed.  Or as for twal_open()
 ///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_CORRUPT
 ///                       a file could not be made, opened, copied or moved
 ///   TWAL_E_PANIC        a bug in twal was caught

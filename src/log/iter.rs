@@ -145,6 +145,10 @@ impl Log {
             return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
         }
         if from_seq > last_seq.max(first_seq - 1) + 1 {
+            // Behind damage nobody knows what there is.
+            if let (Side::Reader(reader), false) = (&self.inner.side, options.skip_damaged) {
+                reader.damage().map_or(Ok(()), Err)?;
+            }
             let text = format!("record {from_seq} does not exist, the last is {last_seq}");
             return Err(Error::new(Code::NotFound, text).about_seq(from_seq));
         }
@@ -297,7 +301,11 @@ impl Iter {
             Some(behind) => behind,
             None => *self.behind_damage.insert(self.inner.bound_behind_damage()?),
         };
-        self.cursor.advance(bound.max(behind))
+        let found = self.cursor.advance(bound.max(behind))?;
+        if !found {
+            self.cursor.end_in_front_of(&error);
+        }
+        Ok(found)
     }
 
     /// The payload of the record that the last call delivered, read and verified now if it was not before.

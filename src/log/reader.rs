@@ -61,6 +61,12 @@ impl Reader {
         self.damaged.load(Ordering::Acquire)
     }
 
+    /// What is known of it.
+    pub(super) fn damage(&self) -> Option<Error> {
+        let is_damaged = self.is_damaged();
+        is_damaged.then(|| self.lock().damage.as_ref().map(|damage| damage.error.clone())).flatten()
+    }
+
     /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
     pub(super) fn look_on(&self, clock: &Clock) -> (u64, Option<Error>) {
         let mut scouting = self.lock();

@@ -93,6 +93,10 @@ impl Repair {
         if backup.as_os_str().is_empty() {
             return Err(Error::new(Code::Inval, "the backup directory's name is empty"));
         }
+        // A name of twal's in there would be damage, and whoever removes the log would remove its copies.
+        if self.directory.is_around(backup) {
+            return Err(Error::new(Code::Inval, "the backup directory is the log's own, or lies in it"));
+        }
         let dropped = self.plan.steps.iter().find(|step| step.acknowledged != Acknowledged::No);
         if let Some(step) = dropped.filter(|_| !drop_acknowledged) {
             let text = format!("{} holds records that were acknowledged, or may have been", step.file);
@@ -100,7 +104,7 @@ impl Repair {
         }
         let backup = Directory::open(self.disk.as_ref(), backup, true)?;
         if !backup.try_lock(LockKind::Exclusive)? {
-            return Err(Error::new(Code::Inval, "the backup directory is a log that is open, or this very log"));
+            return Err(Error::new(Code::Inval, "the backup directory is a log that is open"));
         }
         // A step that fails half-way leaves a log that has to be planned anew.
         self.applied = true;

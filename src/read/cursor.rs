@@ -30,6 +30,8 @@ pub struct Cursor {
     log_id: Id,
     /// Records below are passed over.
     from_seq: u64,
+    /// Index of the segment where it began.
+    began: u64,
     /// None only if the very first segment could not be opened: then `failed` says why.
     walker: Option<Walker>,
     /// The frames passed so far end like this.
@@ -133,6 +135,7 @@ impl Cursor {
             directory,
             log_id,
             from_seq,
+            began: index,
             walker,
             chain,
             frame: None,
@@ -242,6 +245,17 @@ impl Cursor {
             skipped.begin(&error, next_seq);
         }
         self.lost = Some(Lost { error, bound: None, index });
+    }
+
+    /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
+    /// is one that it passes over, though nobody knows what was in it.  A file that is missing has the place of the one
+    /// before it.
+    pub fn end_in_front_of(&mut self, damage: &Error) {
+        let Some(skipped) = &self.skipped else { return };
+        let counted = skipped.spots > 0 && (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
+        if self.lost.is_none() && !counted && damage.segment >= self.began {
+            self.lose(damage.clone());
+        }
     }
 
     /// Goes to where frames can be trusted again; false: there is no such place up to `bound`.

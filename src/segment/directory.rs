@@ -121,6 +121,11 @@ impl Directory {
         self.dir.unlock().map_err(|error| Error::os("cannot unlock the log's directory", &error))
     }
 
+    /// See [`Dir::is_around`].
+    pub fn is_around(&self, path: &Path) -> bool {
+        self.dir.is_around(path)
+    }
+
     /// See [`Dir::keep_room`].
     pub fn keep_room(&self) -> bool {
         self.dir.keep_room()

@@ -18,8 +18,9 @@
  *   A seq count writer number      acknowledged: this append is durable
  *   D seq                          everything up to seq is durable
  *   T seq                          from here on, what is below seq may be gone
+ *   h seq, H seq                   the hold may be there; is there, at seq or behind it
  *
- * A mark of a promise is made after it was given, T before the call.
+ * A mark of a promise is made after it was given, T and h before the call.
  */
 #include "helpers.h"
 
@@ -133,6 +134,19 @@ static void trim(twal_log *log, t_random *random)
     t_ok(twal_trim(log, below));
 }
 
+/* One thread's: a hold moves forward alone. */
+static void hold(twal_log *log, t_random *random)
+{
+    uint64_t seq = twal_durable_seq(log) + 1, back = t_random_below(random, 100);
+    seq = seq > back ? seq - back : 1;
+    mark("h %" PRIu64 "\n", seq);
+    int code = twal_hold_set(log, "power", seq);
+    if (code == TWAL_OK)
+        mark("H %" PRIu64 "\n", seq);
+    else
+        t_check(code == TWAL_E_STATE || code == TWAL_E_TRIMMED);
+}
+
 static void *use(void *arg)
 {
     struct thread *thread = arg;
@@ -156,6 +170,8 @@ static void *use(void *arg)
             last = twal_last_seq(life->log);
             t_ok(twal_roll(life->log));
             mark("D %" PRIu64 "\n", last);
+        } else if (chance < 94 && thread->number == 0) {
+            hold(life->log, &random);
         } else if (chance < 96) {
             trim(life->log, &random);
         } else {
@@ -279,6 +295,7 @@ static void be_written(const char *dir, uint64_t life, int64_t calls)
 /* What the marks say. */
 static struct {
     uint64_t durable, trimmed, first; /* up to; below; the highest first ever reported */
+    uint64_t held, hold_asked;        /* the hold is there from here on; at most here */
     struct acknowledged {
         uint64_t writer, number;
     } *acknowledged; /* by seq */
@@ -323,6 +340,10 @@ static void read_mark(const char *line)
         raise_to(&promised.durable, a + b - 1);
     } else if (sscanf(line, "D %" SCNu64, &a) == 1) {
         raise_to(&promised.durable, a);
+    } else if (sscanf(line, "h %" SCNu64, &a) == 1) {
+        raise_to(&promised.hold_asked, a);
+    } else if (sscanf(line, "H %" SCNu64, &a) == 1) {
+        raise_to(&promised.held, a);
     } else {
         t_check(sscanf(line, "T %" SCNu64, &a) == 1);
         raise_to(&promised.trimmed, a);
@@ -409,6 +430,21 @@ static void judge_record(const twal_record *record, void *arg)
     judge->number = number;
 }
 
+/* The hold is where it was put, and keeps what it says. */
+static void judge_hold(const twal_log *log)
+{
+    twal_hold hold = TWAL_HOLD_INIT;
+    size_t count;
+    t_ok(twal_holds(log, &hold, 1, &count));
+    say_check(count || !promised.held, "LOST: the hold is not there");
+    if (!count)
+        return;
+    say_check(hold.seq >= promised.held && hold.seq <= promised.hold_asked,
+              "the hold is at %" PRIu64 ", and was put at %" PRIu64 " to %" PRIu64, hold.seq, promised.held, promised.hold_asked);
+    say_check(twal_first_seq(log) <= hold.seq, "LOST: the log begins at %" PRIu64 ", and is held from %" PRIu64 " on",
+              twal_first_seq(log), hold.seq);
+}
+
 /* Everything that was promised is there; the last number. */
 static uint64_t judge_log(twal_log *log)
 {
@@ -423,6 +459,7 @@ static uint64_t judge_log(twal_log *log)
               "the log begins at %" PRIu64 ", and only what is below %" PRIu64 " was released", judge.first_seq, promised.trimmed);
     say_check(judge.first_seq >= promised.first, "the log begins at %" PRIu64 ", and was opened with %" PRIu64,
               judge.first_seq, promised.first);
+    judge_hold(log);
     t_ok(t_read(log, 0, &seen, judge_record, &judge));
     say_check(seen.count == last + 1 - judge.first_seq && (!seen.count || seen.first == judge.first_seq),
               "%" PRIu64 " records are there from %" PRIu64 " on, not %" PRIu64 " to %" PRIu64, seen.count, seen.first, judge.first_seq, last);

@@ -5,6 +5,7 @@ use std::ops::Range;
 use twal::{Code, Error, Iter, IterOptions, Log};
 
 use super::past::{Given, Past};
+use super::rng::Rng;
 
 /// A violation, for people.
 pub type Verdict<T = ()> = Result<T, String>;
@@ -88,9 +89,66 @@ pub fn nothing_silent(past: &Past, seen: &Seen, may_shorten: bool) -> Verdict {
     Ok(())
 }
 
+/// From any number on by the headers alone, and some records by their numbers: nothing is missing in silence there.
+pub fn reads_otherwise(past: &Past, log: &Log, seed: u64, may_shorten: bool) -> Verdict {
+    let (first, last) = (past.first_seq, past.last_there(past.first_seq, past.acked()));
+    if log.first_seq() != first || last < first {
+        // Who reads all of it is told.
+        return Ok(());
+    }
+    let told = |error: &Error| if may_shorten && error.code == Code::NotFound { Ok(()) } else { is_damage(error) };
+    let right = |seq: u64, data: &[u8]| {
+        let given = &past.given[usize::try_from(seq - 1).expect("a number of the past")];
+        require!(given.data == data, "record {seq} is not what was acknowledged");
+        Ok(())
+    };
+    let mut rng = Rng::new(seed);
+    for _ in 0..4 {
+        let seq = rng.within(first, last);
+        match log.read(seq, |record| (record.seq, record.data.to_vec())) {
+            Ok((read, data)) => {
+                require!(read == seq, "record {read} is given for {seq}");
+                right(seq, &data)?;
+            }
+            Err(error) if past.holes.contains(&seq) && error.code == Code::NotFound => {}
+            Err(error) => told(&error).map_err(|text| format!("record {seq} by its number: {text}"))?,
+        }
+    }
+    let from_seq = rng.within(first, last);
+    let mut iter = match log.iter_with(IterOptions { from_seq, headers_only: true, ..IterOptions::default() }) {
+        Ok(iter) => iter,
+        Err(error) => return told(&error).map_err(|text| format!("headers from {from_seq} on: {text}")),
+    };
+    let mut there = (from_seq..=last).filter(|seq| !past.holes.contains(seq));
+    loop {
+        match iter.next_record().map(|record| record.map(|record| record.seq)) {
+            Ok(Some(seq)) => {
+                let next = there.next();
+                require!(next == Some(seq), "headers: {seq} is where {next:?} belongs");
+                match iter.payload() {
+                    Ok(data) => right(seq, data)?,
+                    Err(error) => is_damage(&error)?,
+                }
+            }
+            Ok(None) => {
+                let next = there.next();
+                require!(may_shorten || next.is_none(), "headers: ends in silence before {next:?} of {last}");
+                return Ok(());
+            }
+            Err(error) => return is_damage(&error),
+        }
+    }
+}
+
 /// What a reader delivers that passes over damage: whole batches, in order, and every gap is counted.
 /// `untouched` are numbers in files that nobody touched.
-pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u64>]) -> Verdict<u64> {
+/// With `may_shorten` (promise 4's exception) the end may be missing in silence.
+pub fn skips_and_counts(
+    past: &Past,
+    log: &Log,
+    (least, may_shorten): (u64, bool),
+    untouched: &[Range<u64>],
+) -> Verdict<u64> {
     let first_seq = log.first_seq();
     let mut iter = match log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }) {
         Ok(iter) => iter,
@@ -123,5 +181,7 @@ pub fn skips_and_counts(past: &Past, log: &Log, least: u64, untouched: &[Range<u
         past.acked()
     );
     require!(skipped.records == 0 || skipped.spots > 0, "{skipped:?}");
+    let all = end + holes >= past.acked();
+    require!(all || may_shorten || skipped.spots > 0, "ends in silence at {end} of {}: {skipped:?}", past.acked());
     Ok(skipped.spots)
 }

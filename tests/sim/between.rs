@@ -50,7 +50,8 @@ impl Within {
         let after = &run.model;
         let (given, maybe, released) = (after.given.clone(), after.maybe.clone(), after.released);
         let flush_failed = after.flush_failed;
-        let mut model = Model { given, maybe, released, flush_failed, ..self.before };
+        let holds = self.before.holds.or(&after.holds);
+        let mut model = Model { given, maybe, released, flush_failed, holds, ..self.before };
         for (crash, durable) in forks {
             run.story.say("  crash while it wrote".into());
             run.story.count("crash states within a call");

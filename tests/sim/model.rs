@@ -1,7 +1,9 @@
 //! What must be true, kept as plain lists beside the log: what was handed in,
 //! what was promised, what was given back.  Knows nothing of files and frames.
 
-use twal::{Log, RecoveryReport};
+use twal::{Error, HoldInfo, Log, RecoveryReport};
+
+use super::holds::Holds;
 
 /// A violation, for people.
 pub type Verdict<T = ()> = Result<T, String>;
@@ -87,6 +89,7 @@ pub struct Seen {
     /// What ended the reading, if not the end.
     pub error: Option<twal::Error>,
     pub report: RecoveryReport,
+    pub holds: Result<Vec<HoldInfo>, Error>,
 }
 
 impl Seen {
@@ -97,7 +100,7 @@ impl Seen {
     /// Reads everything from the oldest record on.
     pub fn of(log: &Log) -> Seen {
         let (records, error) = read_from(log, 0);
-        Seen { first_seq: log.first_seq(), records, error, report: log.report() }
+        Seen { first_seq: log.first_seq(), records, error, report: log.report(), holds: log.holds() }
     }
 
     /// The same log, byte for byte.
@@ -162,6 +165,8 @@ pub struct Model {
     pub born: bool,
     /// A flush failed: what reads see may be on no device, whoever flushes it again.
     pub flush_failed: bool,
+    /// What is not to be given back.
+    pub holds: Holds,
 }
 
 impl Model {
@@ -211,6 +216,8 @@ impl Model {
         require!(first >= self.first_seq, "the log begins at {first}, it had begun at {}", self.first_seq);
         require!(first <= self.released.max(1), "the log begins at {first}, released was below {}", self.released);
         require!(last >= least, "the log ends at {last}, acknowledged was {least}");
+        self.holds.check_kept(first)?;
+        self.holds.check(&seen.holds, first)?;
         self.check_records(first, &seen.records)?;
         require!(
             last <= self.last_seq() + self.maybe.len() as u64,
@@ -247,6 +254,7 @@ impl Model {
         self.acked = seen.last_seq();
         self.witnessed = seen.last_seq();
         self.first_seq = seen.first_seq;
+        self.holds.reported(&seen.holds);
         self.born = true;
     }
 }

@@ -203,6 +203,7 @@ impl<'story> Run<'story> {
             What::Settle => self.settle(log),
             What::Roll => self.roll(log),
             What::Trim => self.trim(log),
+            What::ChangeHold => self.change_hold(log),
             What::Iterate => self.iterate(log),
             What::PollTail => self.poll_tail(Some(log)).map(|()| Flow::On),
             What::FillDisk => self.fill_disk(log),
@@ -308,6 +309,7 @@ impl<'story> Run<'story> {
             model.ack(durable);
         }
         require!(log.first_seq() >= model.first_seq, "first_seq went back to {}", log.first_seq());
+        model.holds.check_kept(log.first_seq())?;
         self.notices.look(log, self.faults_planned || self.machine.disk.is_down())
     }
 

@@ -56,6 +56,7 @@ pub enum What {
     Settle,
     Roll,
     Trim,
+    ChangeHold,
     Iterate,
     PollTail,
     FillDisk,
@@ -199,7 +200,8 @@ fn redraw(options: &Options, rng: &mut Rng) -> Options {
 
 fn call(rng: &mut Rng) -> What {
     match rng.below(100) {
-        0..=33 => What::Append,
+        0..=29 => What::Append,
+        30..=33 => What::ChangeHold,
         34..=36 => What::Reserve,
         37..=40 => What::SyncAsync,
         41..=53 => What::Batch,

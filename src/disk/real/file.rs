@@ -181,6 +181,17 @@ impl File for RealFile {
         }
     }
 
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        let _uncancelled = Uncancelled::begin();
+        // Moves the descriptor's position, which nothing here uses.
+        match nix::unistd::lseek(&self.fd, off_t(offset)?, Whence::SeekData) {
+            Ok(data) => Ok(u64::try_from(data).map_or(offset, |data| data.max(offset))),
+            Err(Errno::ENXIO) => self.size(),
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(offset),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn try_lock(&self, byte: LockByte, kind: LockKind) -> io::Result<bool> {
         let kind = match kind {
             LockKind::Shared => libc::F_RDLCK,

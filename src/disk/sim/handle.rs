@@ -102,6 +102,10 @@ impl Dir for SimDir {
         self.shared.world().unlock_dir(self.id)
     }
 
+    fn is_around(&self, path: &Path) -> bool {
+        self.shared.world().is_within(path, self.id)
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }

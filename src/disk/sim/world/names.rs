@@ -144,6 +144,11 @@ impl World {
         Ok(())
     }
 
+    /// Whether `path` is that of the open directory, or below it.
+    pub(in crate::disk::sim) fn is_within(&self, path: &Path, dir: u64) -> bool {
+        path.starts_with(&self.open_dirs[&dir])
+    }
+
     pub(super) fn names(&mut self, dir: u64) -> &mut Names {
         let path = &self.open_dirs[&dir];
         self.dirs.get_mut(path).expect("an open directory exists")
