@@ -18,6 +18,9 @@ mod hostile;
 #[path = "ship/source.rs"]
 mod source;
 
+#[path = "ship/elsewhere.rs"]
+mod elsewhere;
+
 #[path = "ship/promotion.rs"]
 mod promotion;
 

@@ -234,6 +234,8 @@ impl Source {
                     let mut next = **track;
                     let (zeros, len) = if track.offset == 0 {
                         next = Track::begin(header);
+                        // A follower that has a segment which a power cut takes from here would be ahead for ever.
+                        self.log.secure_names()?;
                         read_exactly(file.as_ref(), &mut self.buf, header.index, 0, next.offset)?;
                         (0, usize_of(next.offset))
                     } else if track.is_sealed() {
