@@ -21,6 +21,12 @@ mod source;
 #[path = "ship/elsewhere.rs"]
 mod elsewhere;
 
+#[path = "ship/lives.rs"]
+mod lives;
+
+#[path = "sim/rng.rs"]
+mod rng;
+
 #[path = "ship/promotion.rs"]
 mod promotion;
 
