@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -138,12 +139,15 @@ static struct arrived {
 static pthread_mutex_t arrived_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived_changed = PTHREAD_COND_INITIALIZER;
 static uint64_t pieces_in, pieces_out;
-static int nothing_more;
+static int receiving, nothing_more; /* a piece has begun to come; none will */
 
 static int receive_piece(int fd, struct arrived *next)
 {
     if (!recv_all(fd, &next->piece, sizeof next->piece))
         return 0;
+    pthread_mutex_lock(&arrived_lock);
+    receiving = 1;
+    pthread_mutex_unlock(&arrived_lock);
     if (next->piece.struct_size != sizeof next->piece || next->piece.len > PIECE_MAX) {
         fprintf(stderr, "ship: what has come is no piece\n");
         return 0;
@@ -170,6 +174,7 @@ static void *run_receiver(void *arg)
         came = receive_piece(fd, &arrived[pieces_in % ARRIVED_MAX]);
         pthread_mutex_lock(&arrived_lock);
         pieces_in += (uint64_t)came;
+        receiving = 0;
         nothing_more = !came;
         pthread_cond_signal(&arrived_changed);
         pthread_mutex_unlock(&arrived_lock);
@@ -177,18 +182,26 @@ static void *run_receiver(void *arg)
     return NULL;
 }
 
-/* The piece at the front, which stays there until piece_done(); NULL: there is none now, or, if it is waited for, no
- * more. */
-static const twal_ship_piece *next_piece(int wait_for_it)
+/* The next piece, which stays until piece_done(); NULL: there are no more. */
+static const twal_ship_piece *next_piece(void)
 {
     const twal_ship_piece *piece = NULL;
     pthread_mutex_lock(&arrived_lock);
-    while (wait_for_it && pieces_in == pieces_out && !nothing_more)
+    while (pieces_in == pieces_out && !nothing_more)
         pthread_cond_wait(&arrived_changed, &arrived_lock);
     if (pieces_in != pieces_out)
         piece = &arrived[pieces_out % ARRIVED_MAX].piece;
     pthread_mutex_unlock(&arrived_lock);
     return piece;
+}
+
+static int more_has_come(int fd)
+{
+    struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+    pthread_mutex_lock(&arrived_lock);
+    int more = pieces_in != pieces_out || receiving;
+    pthread_mutex_unlock(&arrived_lock);
+    return more || poll(&poll_fd, 1, 0) > 0;
 }
 
 static void piece_done(void)
@@ -214,11 +227,11 @@ static int follow(const char *dir, int port)
     check_twal(twal_sink_position(sink, &here), "position");
     int there = send_all(fd, &here, sizeof here);
     check(pthread_create(&receiver, NULL, run_receiver, &fd) == 0, "thread");
-    while (there && (piece = next_piece(1)) != NULL) {
+    while (there && (piece = next_piece()) != NULL) {
         check_twal(twal_sink_write(sink, piece), "write a piece");
         unsynced += piece->len;
         piece_done();
-        if (unsynced < SYNC_BYTES && next_piece(0) != NULL)
+        if (unsynced < SYNC_BYTES && more_has_come(fd))
             continue;
         check_twal(twal_sink_sync(sink), "sync");
         check_twal(twal_sink_position(sink, &here), "position");
