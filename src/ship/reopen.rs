@@ -29,7 +29,7 @@ use crate::mem::AlignedBuf;
 use crate::read::segment::{self, OpenSegment};
 use crate::recover::examine;
 use crate::segment::directory::{lock_for_writing, Listing};
-use crate::segment::name::SINK;
+use crate::segment::name::{HOLDS, SINK};
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What a sink begins with.
@@ -44,6 +44,11 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     let listing = directory.scan()?;
     if let Some(unknown) = listing.unknown.first() {
         return Err(Error::new(Code::Corrupt, examine::unknown_name(unknown)));
+    }
+    if listing.holds {
+        // A copied one would hold for ever what the promoted log is asked to give back.
+        let text = format!("the directory has a file of holds ({HOLDS}), which is a log's and no follower's");
+        return Err(Error::new(Code::State, text));
     }
     if !listing.sink {
         return begin(directory, &listing, clock);
