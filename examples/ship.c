@@ -39,7 +39,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 /* A follower makes durable what has come when nothing more is there at once, or so much is. */
-#define SYNC_BYTES (16 * MIB)
+#define SYNC_BYTES (64 * MIB)
 /* A hold costs two flushes: it is moved on now and then. */
 #define HOLD_BYTES (32 * MIB)
 
@@ -129,44 +129,108 @@ static int connect_to(int port)
     return fd;
 }
 
+/* Pieces that have come and are not written yet: the next ones are received while the disk works. */
+#define ARRIVED_MAX 32
+static struct arrived {
+    twal_ship_piece piece;
+    void *data;
+    size_t room;
+} arrived[ARRIVED_MAX];
+static pthread_mutex_t arrived_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t arrived_changed = PTHREAD_COND_INITIALIZER;
+static uint64_t pieces_in, pieces_out;
+static int receiving, nothing_more; /* a piece has begun to come; none will */
+
+static int receive_piece(int fd, struct arrived *next)
+{
+    if (!recv_all(fd, &next->piece, sizeof next->piece))
+        return 0;
+    pthread_mutex_lock(&arrived_lock);
+    receiving = 1;
+    pthread_mutex_unlock(&arrived_lock);
+    if (next->piece.struct_size != sizeof next->piece || next->piece.len > PIECE_MAX) {
+        fprintf(stderr, "ship: what has come is no piece\n");
+        return 0;
+    }
+    if (next->piece.len > next->room) {
+        /* Whole pages: the sink writes from where the bytes are. */
+        free(next->data);
+        next->room = ((size_t)next->piece.len + 4095) / 4096 * 4096;
+        next->data = aligned_alloc(4096, next->room);
+        check(next->data != NULL, "memory");
+    }
+    next->piece.data = next->data;
+    return recv_all(fd, next->data, (size_t)next->piece.len);
+}
+
+static void *run_receiver(void *arg)
+{
+    int fd = *(int *)arg, came;
+    do {
+        pthread_mutex_lock(&arrived_lock);
+        while (pieces_in - pieces_out == ARRIVED_MAX)
+            pthread_cond_wait(&arrived_changed, &arrived_lock);
+        pthread_mutex_unlock(&arrived_lock);
+        came = receive_piece(fd, &arrived[pieces_in % ARRIVED_MAX]);
+        pthread_mutex_lock(&arrived_lock);
+        pieces_in += (uint64_t)came;
+        receiving = 0;
+        nothing_more = !came;
+        pthread_cond_signal(&arrived_changed);
+        pthread_mutex_unlock(&arrived_lock);
+    } while (came);
+    return NULL;
+}
+
+/* The next piece, which stays until piece_done(); NULL: there are no more. */
+static const twal_ship_piece *next_piece(void)
+{
+    const twal_ship_piece *piece = NULL;
+    pthread_mutex_lock(&arrived_lock);
+    while (pieces_in == pieces_out && !nothing_more)
+        pthread_cond_wait(&arrived_changed, &arrived_lock);
+    if (pieces_in != pieces_out)
+        piece = &arrived[pieces_out % ARRIVED_MAX].piece;
+    pthread_mutex_unlock(&arrived_lock);
+    return piece;
+}
+
 static int more_has_come(int fd)
 {
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-    return poll(&poll_fd, 1, 0) > 0;
+    pthread_mutex_lock(&arrived_lock);
+    int more = pieces_in != pieces_out || receiving;
+    pthread_mutex_unlock(&arrived_lock);
+    return more || poll(&poll_fd, 1, 0) > 0;
+}
+
+static void piece_done(void)
+{
+    pthread_mutex_lock(&arrived_lock);
+    pieces_out++;
+    pthread_cond_signal(&arrived_changed);
+    pthread_mutex_unlock(&arrived_lock);
 }
 
 static int follow(const char *dir, int port)
 {
     twal_sink_options options = TWAL_SINK_OPTIONS_INIT;
     twal_ship_position here = TWAL_SHIP_POSITION_INIT;
-    twal_ship_piece piece;
+    const twal_ship_piece *piece;
     twal_sink *sink;
+    pthread_t receiver;
     uint64_t unsynced = 0;
-    size_t room = 0;
-    void *data = NULL;
     options.flags = open_flags;
     options.max_retained_segments = 1;
     check_twal(twal_sink_open(dir, &options, &sink), "open the follower");
     int fd = connect_to(port);
     check_twal(twal_sink_position(sink, &here), "position");
     int there = send_all(fd, &here, sizeof here);
-    while (there && recv_all(fd, &piece, sizeof piece)) {
-        if (piece.struct_size != sizeof piece || piece.len > PIECE_MAX) {
-            fprintf(stderr, "ship: what has come is no piece\n");
-            break;
-        }
-        if (piece.len > room) {
-            /* Whole pages: the sink writes from where the bytes are. */
-            free(data);
-            room = ((size_t)piece.len + 4095) / 4096 * 4096;
-            data = aligned_alloc(4096, room);
-            check(data != NULL, "memory");
-        }
-        if (!recv_all(fd, data, (size_t)piece.len))
-            break;
-        piece.data = data;
-        check_twal(twal_sink_write(sink, &piece), "write a piece");
-        unsynced += piece.len;
+    check(pthread_create(&receiver, NULL, run_receiver, &fd) == 0, "thread");
+    while (there && (piece = next_piece()) != NULL) {
+        check_twal(twal_sink_write(sink, piece), "write a piece");
+        unsynced += piece->len;
+        piece_done();
         if (unsynced < SYNC_BYTES && more_has_come(fd))
             continue;
         check_twal(twal_sink_sync(sink), "sync");
@@ -175,9 +239,8 @@ static int follow(const char *dir, int port)
         unsynced = 0;
     }
     check_twal(twal_sink_close(sink), "close the follower");
-    free(data);
-    close(fd);
-    return 0;
+    /* A receiver that waits for the source is not waited for. */
+    exit(0);
 }
 
 /* ---- the source's process ---- */

@@ -4830,7 +4830,11 @@ void twal_repair_close(twal_repair *repair);
  *
  * Works on the writer's handle, and on one that is open for reading only, in
  * another process too.  What it yields is durable at the source, whole frames,
- * and never changes any more; what a record means plays no part.
+ * and never changes any more; what a record means plays no part.  On a handle
+ * that is open for reading only, what nothing testifies for yet, a killed
+ * writer's last records and its newest segment's name, is flushed first.  If a
+ * write or flush of that writer had failed, open the log for writing before it
+ * is shipped: no flush brings back what a failed one has dropped.
  *
  * Without a position it begins with the newest segment that was released, or
  * the oldest there is: then a copy is a log without a gap in its names.  With
@@ -4968,7 +4972,8 @@ void twal_source_close(twal_source *source);
  *                       unknown flag
  *   TWAL_E_LOCKED       another sink or log has the directory open, or a killed
  *                       process' last write was still in flight after 2 seconds
- *   TWAL_E_STATE        the directory holds a log that is no follower's
+ *   TWAL_E_STATE        the directory holds a log that is no follower's, or a
+ *                       file of holds (twal-holds)
  *   TWAL_E_NOTFOUND     the parent directory is missing
  *   TWAL_E_CORRUPT      what the position says is durable is damaged or not
  *                       there, with the place; or the position itself is

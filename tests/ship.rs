@@ -18,6 +18,15 @@ mod hostile;
 #[path = "ship/source.rs"]
 mod source;
 
+#[path = "ship/elsewhere.rs"]
+mod elsewhere;
+
+#[path = "ship/lives.rs"]
+mod lives;
+
+#[path = "sim/rng.rs"]
+mod rng;
+
 #[path = "ship/promotion.rs"]
 mod promotion;
 

@@ -95,7 +95,8 @@ unsafe fn run<T>(sink: *mut twal_sink, body: impl FnOnce(&mut Sink) -> Result<T>
 ///                       unknown flag
 ///   TWAL_E_LOCKED       another sink or log has the directory open, or a killed
 ///                       process' last write was still in flight after 2 seconds
-///   TWAL_E_STATE        the directory holds a log that is no follower's
+///   TWAL_E_STATE        the directory holds a log that is no follower's, or a
+///                       file of holds (twal-holds)
 ///   TWAL_E_NOTFOUND     the parent directory is missing
 ///   TWAL_E_CORRUPT      what the position says is durable is damaged or not
 ///                       there, with the place; or the position itself is

@@ -24,7 +24,11 @@ pub struct twal_source {
 ///
 /// Works on the writer's handle, and on one that is open for reading only, in
 /// another process too.  What it yields is durable at the source, whole frames,
-/// and never changes any more; what a record means plays no part.
+/// and never changes any more; what a record means plays no part.  On a handle
+/// that is open for reading only, what nothing testifies for yet, a killed
+/// writer's last records and its newest segment's name, is flushed first.  If a
+/// write or flush of that writer had failed, open the log for writing before it
+/// is shipped: no flush brings back what a failed one has dropped.
 ///
 /// Without a position it begins with the newest segment that was released, or
 /// the oldest there is: then a copy is a log without a gap in its names.  With

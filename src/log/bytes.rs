@@ -31,6 +31,15 @@ impl Log {
         &self.inner.directory
     }
 
+    /// Makes the names durable that are seen here.  A writer's are when it shows them to its own process; what another one
+    /// sees may be a killed writer's, that no flush has covered.
+    pub(crate) fn secure_names(&self) -> Result<()> {
+        match &self.inner.side {
+            Side::Writer(_) => Ok(()),
+            Side::Reader(_) => self.inner.directory.sync(),
+        }
+    }
+
     /// Begins to wait; `timeout_ns` None: for ever.
     pub(crate) fn begin_waiting(&self, timeout_ns: Option<u64>) -> Waiting {
         let (until_ns, pause) = self.inner.begin_wait(timeout_ns);

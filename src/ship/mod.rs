@@ -14,6 +14,7 @@ mod reopen;
 mod sink;
 mod source;
 mod track;
+mod window;
 
 pub use sink::{Sink, SinkOptions};
 pub use source::Source;

@@ -14,8 +14,11 @@
 //!
 //! All of it is looked at first; nothing is changed in a directory that is refused.
 
+use std::sync::Arc;
+
 use super::sink::{finish, Segment, SlotFile};
-use super::track::{is_zero, read_exactly, Track};
+use super::track::{is_zero, Track};
+use super::window::{read_exactly, Window};
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
 use crate::base::limits::FRAME_SIZE_CAP;
@@ -26,7 +29,7 @@ use crate::mem::AlignedBuf;
 use crate::read::segment::{self, OpenSegment};
 use crate::recover::examine;
 use crate::segment::directory::{lock_for_writing, Listing};
-use crate::segment::name::SINK;
+use crate::segment::name::{HOLDS, SINK};
 use crate::segment::{retain, Directory, SegmentName, State};
 
 /// What a sink begins with.
@@ -41,6 +44,11 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     let listing = directory.scan()?;
     if let Some(unknown) = listing.unknown.first() {
         return Err(Error::new(Code::Corrupt, examine::unknown_name(unknown)));
+    }
+    if listing.holds {
+        // A copied one would hold for ever what the promoted log is asked to give back.
+        let text = format!("the directory has a file of holds ({HOLDS}), which is a log's and no follower's");
+        return Err(Error::new(Code::State, text));
     }
     if !listing.sink {
         return begin(directory, &listing, clock);
@@ -157,15 +165,15 @@ fn open_segment(
         let text = "the segment is not the one that the follower's position names";
         return Err(Error::new(Code::Corrupt, text).in_segment(own.index));
     }
-    let track = walk(file.as_ref(), header, slot)?;
+    let track = walk(&file, header, slot)?;
     Ok(Segment { file, track })
 }
 
 /// Every byte up to the position.
-fn walk(file: &dyn File, header: SegmentHeader, slot: &SinkSlot) -> Result<Track> {
+fn walk(file: &Arc<dyn File>, header: SegmentHeader, slot: &SinkSlot) -> Result<Track> {
     let mut track = Track::begin(header);
-    let mut buf = AlignedBuf::zeroed(1)?;
-    while track.offset < slot.offset && track.read(file, &mut buf, slot.offset)? > 0 {}
+    let mut window = Window::new()?;
+    while track.offset < slot.offset && !track.read(file, &mut window, slot.offset)?.is_empty() {}
     if track.is_sealed() {
         // Nothing vouches for what is behind a seal, and nobody reads it.
         track.offset = track.offset.max(slot.offset);
@@ -185,10 +193,10 @@ fn check_only_begun(directory: &Directory, above: &SegmentName) -> Result<()> {
         Err(error) => return Err(error),
     };
     let mut track = Track::begin(opened.header);
-    match track.read(opened.file.as_ref(), &mut AlignedBuf::zeroed(1)?, opened.header.segment_size) {
+    match track.read(&opened.file, &mut Window::new()?, opened.header.segment_size) {
         Err(error) if error.code == Code::Corrupt => Ok(()),
         Err(error) => Err(error),
-        Ok(0) => Ok(()),
+        Ok(read) if read.is_empty() => Ok(()),
         Ok(_) => {
             let text = format!("{above} holds records, and by {SINK} it is not there: an earlier {SINK} was put back");
             Err(Error::new(Code::Corrupt, text).in_segment(above.index))

@@ -4,17 +4,17 @@
 //! one segment open, which stays as it is meanwhile: a compaction leaves the old
 //! file to whoever reads it, and both end alike.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::sink::hex;
-use super::track::{read_exactly, Track};
+use super::track::Track;
+use super::window::Window;
 use super::{Piece, Position};
-use crate::base::bytes::usize_of;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::{Id, SegmentHeader};
 use crate::log::Log;
-use crate::mem::AlignedBuf;
 use crate::read::segment::{open_to_read, peek, OpenSegment};
 use crate::read::Reach;
 use crate::segment::State;
@@ -24,7 +24,7 @@ pub struct Source {
     log: Log,
     history_id: Id,
     at: At,
-    buf: AlignedBuf,
+    window: Window,
 }
 
 /// Where it has come to.
@@ -43,12 +43,12 @@ struct Behind {
     last_seq: u64,
 }
 
-/// A piece that lies in the buffer.
+/// A piece that lies in the window.
 struct Cut {
     header: SegmentHeader,
     offset: u64,
     zeros: u64,
-    len: usize,
+    bytes: Range<usize>,
     last_seq: u64,
 }
 
@@ -64,7 +64,7 @@ impl Source {
         let segments = directory.scan_whole()?;
         let newest = segments.last().map_or(0, |newest| newest.index);
         let history_id = peek(directory, newest)?.history_id;
-        let buf = AlignedBuf::zeroed(1)?;
+        let window = Window::new()?;
         let at = match from.filter(|from| from.index != 0) {
             None => {
                 let oldest = segments.iter().rfind(|name| name.state == State::Archived).or(segments.first());
@@ -73,7 +73,7 @@ impl Source {
             Some(from) if from.complete => At::Before(from.index.saturating_add(1), Some(Behind::of(from))),
             Some(from) => At::Before(from.index, None),
         };
-        let mut source = Source { log: log.clone(), history_id, at, buf };
+        let mut source = Source { log: log.clone(), history_id, at, window };
         if let Some(from) = from.filter(|from| from.index != 0 || from.log_id != Id::default()) {
             source.check_origin(from)?;
         }
@@ -133,13 +133,13 @@ impl Source {
             false => self.log.reach().in_segment(from.index).unwrap_or(0).min(opened.header.segment_size),
         };
         loop {
-            match track.read(file.as_ref(), &mut self.buf, from.offset) {
-                Ok(0) => break,
+            match track.read(&file, &mut self.window, from.offset) {
+                Ok(read) if read.is_empty() => break,
                 Ok(_) => {}
                 Err(error) if error.code == Code::Corrupt => {
                     // Rot here, or a position that is no frame's end or is beyond all that is here.
                     let rotten =
-                        track.offset < acknowledged && track.read(file.as_ref(), &mut self.buf, acknowledged).is_err();
+                        track.offset < acknowledged && track.read(&file, &mut self.window, acknowledged).is_err();
                     return Err(if rotten { error } else { ahead() });
                 }
                 Err(error) => return Err(error),
@@ -175,7 +175,7 @@ impl Source {
                 waited => waited?,
             }
         };
-        let data = &self.buf[..cut.len];
+        let data = &self.window.bytes()[cut.bytes];
         let segments = self.log.directory().segments();
         let archived = segments.iter().rfind(|name| name.state == State::Archived).map_or(0, |name| name.index);
         let piece = Piece {
@@ -232,21 +232,23 @@ impl Source {
                     let header = track.header;
                     let end = if header.index < active { header.segment_size } else { durable_end };
                     let mut next = **track;
-                    let (zeros, len) = if track.offset == 0 {
+                    let (zeros, bytes) = if track.offset == 0 {
                         next = Track::begin(header);
-                        read_exactly(file.as_ref(), &mut self.buf, header.index, 0, next.offset)?;
-                        (0, usize_of(next.offset))
+                        // A follower that has a segment which a power cut takes from here would be ahead for ever.
+                        self.log.secure_names()?;
+                        let here = self.window.load(file, header.index, 0, next.offset, next.offset)?;
+                        (0, here)
                     } else if track.is_sealed() {
-                        next.read_rest(file.as_ref(), &mut self.buf)?
+                        next.read_rest(file, &mut self.window)?
                     } else {
-                        (0, next.read(file.as_ref(), &mut self.buf, end)?)
+                        (0, next.read(file, &mut self.window, end)?)
                     };
-                    if zeros == 0 && len == 0 {
+                    if zeros == 0 && bytes.is_empty() {
                         break;
                     }
                     let offset = track.offset;
                     **track = next;
-                    return Ok(Some(Cut { header, offset, zeros, len, last_seq: next.chain.last_seq }));
+                    return Ok(Some(Cut { header, offset, zeros, bytes, last_seq: next.chain.last_seq }));
                 }
             }
         }

@@ -6,13 +6,16 @@
 //!                ^ Track::begin    ^ sealed                               ^ complete
 //! ```
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::window::Window;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::frame::{Seal, FLAG_SEAL};
 use crate::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
-use crate::mem::AlignedBuf;
 
 /// Where in a segment a copy has come to, and how the frames up to there end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,78 +135,67 @@ impl Track {
         Next::Frame(len)
     }
 
-    /// Reads whole frames in front of `end` into `buf`, which grows where one is longer, and goes behind them.  How
-    /// many bytes that are, at the front of `buf`; 0: `end` is here, or the segment is sealed.  Nothing that does not
-    /// follow is passed: that is an error, unless something else was passed first.
-    pub fn read(&mut self, file: &dyn File, buf: &mut AlignedBuf, end: u64) -> Result<usize> {
-        let mut wanted = FRAME_SIZE_CAP;
+    /// Reads whole frames in front of `end` and goes behind them.  Where in the window they are; nothing: `end` is here,
+    /// or the segment is sealed.  Nothing that does not follow is passed: that is an error, unless something else was
+    /// passed first.
+    pub fn read(&mut self, file: &Arc<dyn File>, window: &mut Window, end: u64) -> Result<Range<usize>> {
+        let mut wanted = u64::from(self.header.block_size);
         // Damage is no damage before it was read twice.
         let mut doubted = false;
         loop {
-            let len = wanted.min(end.saturating_sub(self.offset));
-            if len == 0 || self.is_sealed() {
-                return Ok(0);
+            let left = end.saturating_sub(self.offset);
+            if left == 0 || self.is_sealed() {
+                return Ok(0..0);
             }
-            read_exactly(file, buf, self.header.index, self.offset, len)?;
+            let here = window.load(file, self.header.index, self.offset, wanted.min(left), end)?;
+            let len = here.len().min(usize_of(FRAME_SIZE_CAP.max(wanted)));
+            let bytes = &window.bytes()[here.start..here.start + len];
             let mut passed = 0;
             let stopped = loop {
-                if passed == usize_of(len) || self.is_sealed() {
+                if passed == len || self.is_sealed() {
                     break None;
                 }
-                match self.next(&buf[passed..usize_of(len)]) {
+                match self.next(&bytes[passed..]) {
                     Next::Frame(len) => passed += usize_of(len),
                     other => break Some(other),
                 }
             };
             match stopped {
-                _ if passed > 0 => return Ok(passed),
-                Some(Next::Long(frame)) if frame <= end - self.offset && len < frame => wanted = frame,
-                _ if !doubted => doubted = true,
+                _ if passed > 0 => return Ok(here.start..here.start + passed),
+                Some(Next::Long(frame)) if frame <= left && len_u64(len) < frame => wanted = frame,
+                _ if !doubted => {
+                    doubted = true;
+                    window.forget();
+                }
                 Some(Next::Bad(text)) => return Err(self.damaged(text)),
                 _ => return Err(self.damaged("a frame that ends behind what is durable")),
             }
         }
     }
 
-    /// Reads on behind the seal: how many zeros come first, in whole blocks, and how many bytes that are no blocks of
-    /// zeros follow, at the front of `buf`.
-    pub fn read_rest(&mut self, file: &dyn File, buf: &mut AlignedBuf) -> Result<(u64, usize)> {
+    /// Reads on behind the seal: how many zeros come first, in whole blocks, and where in the window bytes follow that
+    /// are no blocks of zeros.
+    pub fn read_rest(&mut self, file: &Arc<dyn File>, window: &mut Window) -> Result<(u64, Range<usize>)> {
         let (size, block) = (self.header.segment_size, usize_of(u64::from(self.header.block_size)));
         let start = self.offset;
         while self.offset < size {
-            let len = FRAME_SIZE_CAP.min(size - self.offset);
-            read_exactly(file, buf, self.header.index, self.offset, len)?;
-            let zeros = buf[..usize_of(len)].chunks(block).take_while(|block| is_zero(block)).count() * block;
-            let data = buf[zeros..usize_of(len)].chunks(block).take_while(|block| !is_zero(block)).count() * block;
+            let here = window.load(file, self.header.index, self.offset, len_u64(block), size)?;
+            let from = here.start;
+            let bytes = &window.bytes()[from..here.end.min(from + usize_of(FRAME_SIZE_CAP))];
+            let zeros = bytes.chunks(block).take_while(|block| is_zero(block)).count() * block;
+            let data = bytes[zeros..].chunks(block).take_while(|block| !is_zero(block)).count() * block;
             self.offset += len_u64(zeros);
             if data > 0 {
-                buf.copy_within(zeros..zeros + data, 0);
                 let skipped = self.offset - start;
                 self.offset += len_u64(data);
-                return Ok((skipped, data));
+                return Ok((skipped, from + zeros..from + zeros + data));
             }
         }
-        Ok((self.offset - start, 0))
+        Ok((self.offset - start, 0..0))
     }
 }
 
 /// Whether nothing but zeros is there.  In parts, because the compiler makes few instructions of each.
 pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(64).all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
-}
-
-/// All `len` bytes at `offset`, or an error.
-pub fn read_exactly(file: &dyn File, buf: &mut AlignedBuf, index: u64, offset: u64, len: u64) -> Result<()> {
-    let len = usize_of(len);
-    if buf.len() < len {
-        *buf = AlignedBuf::zeroed(len)?;
-    }
-    let read = file
-        .read_at(&mut buf[..len], offset)
-        .map_err(|error| Error { code: Code::Io, ..Error::os("cannot read the segment", &error) }.at(index, offset))?;
-    if read < len {
-        let text = format!("the segment file ends at {}", offset + len_u64(read));
-        return Err(Error::new(Code::Corrupt, text).at(index, offset + len_u64(read)));
-    }
-    Ok(())
 }

@@ -201,6 +201,12 @@ fn foreign_logs_and_directories_are_refused() {
         copy.clock.clone(),
     );
     assert_eq!(code(plan), Some(Code::State));
+    // Nor has a follower holds: those of a copied file would be the promoted log's for ever.
+    copy.disk.put_file("twal-holds", b"whoever's");
+    assert_eq!(code(copy.sink()), Some(Code::State));
+    assert!(copy.disk.names().contains(&"twal-sink".to_owned()));
+    copy.disk.remove_file("twal-holds");
+    assert_eq!(copy.sink().unwrap().position(), here);
     log.close().unwrap();
     assert_eq!(code(one.sink()), Some(Code::State));
     assert_eq!(copy.sink().unwrap().position(), here);
