@@ -33,6 +33,8 @@ fn what_is_asked_for_makes_no_sense_2() {
         "dump LOG --from 1",
         "dump LOG --from 1000000",
         "dump LOG --segment 1",
+        "dump LOG --segment 0",
+        "dump LOG --to 0",
         "dump LOG --from x",
         "dump LOG --headers-only --format raw",
         "dump LOG --headers-only --skip-damaged",
@@ -61,6 +63,7 @@ fn the_log_cannot_be_opened_3() {
         write_on(&missing, words).ends(3);
     }
     assert!(!missing.exists());
+    write_on(&missing, "bench LOG").ends(3);
     let (dir, log) = a_log("exit-3-locked");
     for words in ["trim LOG --below 1", "hold set LOG a 0", "hold reset LOG"] {
         write_on(&dir, words).ends(3);
@@ -80,6 +83,31 @@ fn the_output_cannot_be_written_4() {
     }
 }
 
+/// What the machine lacks is not the log's fault.
+#[test]
+fn descriptors_run_out_and_the_log_is_as_whole_as_ever() {
+    let (dir, log) = a_log("exit-files");
+    for n in 0..40u32 {
+        append(&log, &n.to_le_bytes());
+        log.roll().unwrap();
+    }
+    log.close().unwrap();
+    let limited = |limit: u32, words: &str| {
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let mut args = vec!["-c".to_owned(), script, "sh".into(), env!("CARGO_BIN_EXE_twal").into()];
+        args.extend(args_on(&dir, words));
+        let output = std::process::Command::new("sh").args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    // Fewer than there are segments.
+    for words in ["info LOG", "dump LOG", "stats LOG", "verify LOG", "segments LOG"] {
+        assert_eq!(limited(24, words).0, 0, "{words}: {}", limited(24, words).1);
+    }
+    let (exit, said) = limited(5, "info LOG");
+    assert!(exit == 4 && said.contains("Too many open files"), "{exit}: {said}");
+}
+
 #[test]
 fn somebody_has_to_decide_5() {
     let dir = crate::damage::damaged("exit-5");
@@ -91,7 +119,8 @@ fn somebody_has_to_decide_5() {
     log.hold_set("backup", 1).unwrap();
     log.close().unwrap();
     let ran = write_on(&held, "trim LOG --below 2").ends(5);
-    assert!(ran.stderr.contains("hold backup"), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "twal: not all of it was released: held by hold backup\n");
+    assert!(ran.stdout.starts_with("kept      segment 1, records 1, held by hold backup\n"), "{}", ran.stdout);
     let files = scratch("tool-exit-5-files").join("files");
     let ran = on(&held, &format!("export LOG {}", files.display())).ends(5);
     assert!(ran.stderr.contains("--leave-out"), "{}", ran.stderr);

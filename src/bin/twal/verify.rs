@@ -67,7 +67,7 @@ fn print(out: &mut Out, finding: &Finding, json: bool) -> std::io::Result<()> {
     let word = if finding.is_damage() { out.bad("damaged") } else { "torn".to_owned() };
     write!(out, "{word}  {}  offset {offset}", shown(file))?;
     match finding.is_damage() {
-        true => write!(out, "  seq {}", range(*seq, *last_seq))?,
+        true => write!(out, "  {}", numbers(*seq, *last_seq))?,
         false => write!(out, "  behind seq {last_seq}")?,
     }
     if let Some(stream) = stream {
@@ -79,6 +79,15 @@ fn print(out: &mut Out, finding: &Finding, json: bool) -> std::io::Result<()> {
         write!(out, "; expected {expected:#x}, found {found:#x}")?;
     }
     writeln!(out)
+}
+
+/// Which numbers it concerns, as far as anybody knows.
+fn numbers(seq: u64, last_seq: u64) -> String {
+    match (seq, last_seq) {
+        (0, _) => "no seq".into(),
+        _ if last_seq < seq => format!("from seq {seq} on"),
+        _ => format!("seq {}", range(seq, last_seq)),
+    }
 }
 
 fn sum_up(out: &mut Out, verified: &Verified, json: bool) -> std::io::Result<()> {
