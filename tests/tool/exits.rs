@@ -1,6 +1,8 @@
 //! How it ends: each number of the manual page.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 
 use crate::common::scratch;
 use crate::harness::{a_log, append, args_on, command, golden, on, run, write_on};
@@ -81,6 +83,38 @@ fn the_output_cannot_be_written_4() {
         assert_eq!(output.status.code(), Some(4), "{words}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("No space left on device"), "{words}");
     }
+}
+
+/// Who must not read a log does not find it damaged.
+#[test]
+fn what_may_not_be_read_is_not_damaged() {
+    let dir = golden("v30-written", "exit-rights");
+    let as_nobody = |words: &str| {
+        let mut nobody = command(&args_on(&dir, words));
+        // Whose the directory is, we are.
+        if std::fs::metadata(&dir).unwrap().uid() == 0 {
+            nobody.uid(65534);
+        }
+        let Ok(output) = nobody.output() else { return None };
+        let text = [output.stdout, output.stderr].concat();
+        Some((output.status.code()?, String::from_utf8(text).unwrap()))
+    };
+    let set_mode = |mode| {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            std::fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set_mode(0o644);
+    if as_nobody("info LOG").is_none_or(|(exit, _)| exit != 0) {
+        return println!("skipped: another user cannot come here");
+    }
+    set_mode(0);
+    for words in ["info LOG", "dump LOG", "stats LOG", "verify LOG", "verify LOG --json"] {
+        let (exit, said) = as_nobody(words).unwrap();
+        assert!(exit == 3 && !said.contains("damaged  ") && !said.contains(" damaged;"), "{words}: {exit}: {said}");
+    }
+    set_mode(0o644);
+    assert_eq!(as_nobody("verify LOG").unwrap().0, 0);
 }
 
 /// What the machine lacks is not the log's fault.
