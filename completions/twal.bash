@@ -326,7 +326,7 @@ _twal() {
             return 0
             ;;
         twal__subcmd__receive)
-            opts="-h --position --promote --allow-any-fs --allow-buffered --help"
+            opts="-h --position --promote --no-input --allow-any-fs --allow-buffered --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -110,6 +110,7 @@ complete -c twal -n "__fish_twal_using_subcommand ship" -s f -l follow -d 'Go on
 complete -c twal -n "__fish_twal_using_subcommand ship" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l position -d 'Only print where to go on, for ship --from'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l promote -d 'Make the copy a log of its own at the end'
+complete -c twal -n "__fish_twal_using_subcommand receive" -l no-input -d 'Take nothing: to promote a copy whose source is gone'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l allow-any-fs -d 'Accept a file system that cannot keep the promise of a durable write'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l allow-buffered -d 'Accept a file system without direct I/O'
 complete -c twal -n "__fish_twal_using_subcommand receive" -s h -l help -d 'Print help (see more with \'--help\')'

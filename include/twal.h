@@ -1825,7 +1825,7 @@ typedef struct twal_stats {
     /**
      * Appends refused because the next segment's file could not be made for
      * another reason than room, such as TWAL_E_PERM or TWAL_E_NOMEM; or because
-     * the log was closing.  Calls with wrong arguments are not counted.
+     * the log was closing.
      */
     uint64_t refused_other;
     /**
@@ -1856,6 +1856,14 @@ typedef struct twal_stats {
      * Automatic checkpoints that failed; each is tried again later.
      */
     uint64_t checkpoints_failed;
+    /**
+     * Appends refused with TWAL_E_INVAL, unless the log was NULL.
+     */
+    uint64_t refused_inval;
+    /**
+     * Appends refused with TWAL_E_TOOBIG.
+     */
+    uint64_t refused_toobig;
 } twal_stats;
 
 /**
@@ -4768,8 +4776,8 @@ int twal_repair_step_get(const twal_repair *repair,
  * Returns TWAL_OK, also if there was nothing to do, or
  *
  *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
- *                       a directory, the log's own or one in it, or flags has
- *                       unknown bits
+ *                       a directory, the log's own, in it, or another
+ *                       log's, or flags has unknown bits
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_STATE        records would go that were acknowledged, or may have
  *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
@@ -6839,7 +6847,7 @@ TWAL_OFFSET_(twal_error, os_errno, 12);
 TWAL_OFFSET_(twal_error, segment, 16);
 TWAL_OFFSET_(twal_error, text, 40);
 
-TWAL_SIZE_(twal_stats, 688);
+TWAL_SIZE_(twal_stats, 704);
 TWAL_OFFSET_(twal_stats, poisoned, 192);
 TWAL_OFFSET_(twal_stats, record_size_max, 224);
 TWAL_OFFSET_(twal_stats, engine, 232);

@@ -152,6 +152,13 @@ impl Log {
         }
     }
 
+    /// Counts an append whose arguments are refused.
+    #[cold]
+    pub(crate) fn refused(&self, error: Error) -> Error {
+        self.inner.counters.refused(error.code);
+        error
+    }
+
     /// Appends one record and returns its number.
     ///
     /// # Errors
@@ -169,7 +176,7 @@ impl Log {
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
         if entries.len() == 0 {
-            return Err(Error::new(Code::Inval, "a batch has at least one record"));
+            return Err(self.refused(Error::new(Code::Inval, "a batch has at least one record")));
         }
         self.writer()?.append(entries, how)
     }
@@ -191,7 +198,7 @@ impl Log {
         I: Iterator<Item = &'a [u8]> + Clone,
     {
         if !entry.data.is_empty() {
-            return Err(Error::new(Code::Inval, "the payload is in the parts, entry.data must be empty"));
+            return Err(self.refused(Error::new(Code::Inval, "the payload is in the parts, entry.data must be empty")));
         }
         self.writer()?.append_gather(entry, parts, how)
     }
@@ -223,7 +230,7 @@ impl Log {
     /// As `twal_reserve`.
     pub fn reserve(&self, entry: &Entry<'_>, len: usize, how: How) -> Result<Reservation> {
         if !entry.data.is_empty() {
-            return Err(Error::new(Code::Inval, "the payload comes later, entry.data must be empty"));
+            return Err(self.refused(Error::new(Code::Inval, "the payload comes later, entry.data must be empty")));
         }
         self.writer()?.reserve(entry, len, how)
     }
@@ -384,6 +391,8 @@ impl Log {
             durable_waits: counters.durable_waits.get(),
             refused_poisoned: counters.refused_poisoned.get(),
             refused_other: counters.refused_other.get(),
+            refused_inval: counters.refused_inval.get(),
+            refused_toobig: counters.refused_toobig.get(),
             spare_failures: counters.spare_failures.get(),
             compactions_failed: counters.compactions_failed.get(),
             saga_events: counters.saga_events.get(),

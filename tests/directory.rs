@@ -3,7 +3,7 @@
 //!
 //! Method: a directory whose listings are tampered with.  One pauses after it was
 //! read, and a rollover changes two names in that pause.  Others leave a name out
-//! that changes meanwhile, which readdir(3) may do.
+//! that changes meanwhile, which readdir(3) may do; or are of a log that has gone on since.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -16,11 +16,11 @@ use std::time::Duration;
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::real::RealDisk;
-use twal::disk::sim::SimDisk;
+use twal::disk::sim::{CallKind, SimDisk};
 use twal::disk::{Access, Dir, Disk, Facts, File, LockKind};
 use twal::format::Holds;
 use twal::segment::{Directory, SegmentName, State};
-use twal::{Code, Entry, How, IoEngine, Log, Options, SizePolicy};
+use twal::{Code, Entry, How, IoEngine, Log, Options, SizePolicy, Tail};
 
 /// What becomes of a listing before it is handed on.
 type Tamper = Arc<dyn Fn(Vec<String>) -> Vec<String> + Send + Sync>;
@@ -310,4 +310,89 @@ fn holds_that_were_replaced_meanwhile_are_read_anew() {
     assert_eq!(writer.hold_still(&clock).unwrap().holds().number, 2);
     drop(writer);
     std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// A log whose writer rolls and releases behind each of a reader's next looks at its names, so that none of these
+/// is the log's any more when the files are opened.
+struct FastRoller {
+    disk: Arc<SimDisk>,
+    clock: Clock,
+    writer: Log,
+    looks_left: Arc<AtomicU32>,
+}
+
+impl FastRoller {
+    fn new() -> FastRoller {
+        let (disk, clock) = (SimDisk::new(1), Clock::simulated());
+        let options = Options { segment_size: 64 << 10, max_retained_segments: 1, ..Options::default() };
+        let writer = Log::open_on(disk.as_ref(), Path::new("/log"), &options, clock.clone(), Threads::None).unwrap();
+        append_and_roll(&writer, 3);
+        FastRoller { disk, clock, writer, looks_left: Arc::default() }
+    }
+
+    /// Opens it as a reader elsewhere, which looks so often in vain.
+    fn open_behind(&self, looks: u32) -> Result<Log, twal::Error> {
+        self.looks_left.store(looks, Ordering::Relaxed);
+        let (left, writer) = (Arc::clone(&self.looks_left), self.writer.clone());
+        let tamper = Arc::new(move |names| {
+            let some = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            if some {
+                append_and_roll(&writer, 3);
+                writer.trim(writer.durable_seq()).unwrap();
+            }
+            names
+        });
+        let disk = TamperedDisk::listing(Arc::<SimDisk>::clone(&self.disk), tamper);
+        let options = Options { read_only: true, ..Options::default() };
+        Log::open_on(&disk, Path::new("/log"), &options, self.clock.clone(), Threads::None)
+    }
+}
+
+/// A reader looked twenty times at a log that was another one each time, and then called it damaged.
+#[test]
+fn a_log_that_changes_at_every_look_is_no_damaged_one() {
+    let roller = FastRoller::new();
+    for looks in [1, 7, 30, 300] {
+        let reader = roller.open_behind(looks).unwrap();
+        assert_eq!(reader.report().tail, Tail::Clean, "after {looks} looks");
+        assert_eq!(reader.last_seq(), roller.writer.durable_seq());
+    }
+    let begun_ns = roller.clock.now_ns();
+    let error = roller.open_behind(u32::MAX).map(drop).unwrap_err();
+    assert_eq!(error.code, Code::Busy, "{error}");
+    assert!(roller.clock.now_ns() - begun_ns >= 2_000_000_000, "given up too soon");
+}
+
+/// What stays is damage, however fast the other segments change.
+#[test]
+fn damage_is_found_beside_a_writer() {
+    let roller = FastRoller::new();
+    roller.writer.trim(2).unwrap();
+    let header = roller.disk.names().into_iter().find(|name| name.ends_with(".sealed")).unwrap();
+    roller.disk.flip_bit(&header, 100, 1);
+    let rolling = roller.writer.clone();
+    let tamper = Arc::new(move |names| {
+        append_and_roll(&rolling, 1);
+        names
+    });
+    let disk = TamperedDisk::listing(Arc::<SimDisk>::clone(&roller.disk), tamper);
+    let options = Options { read_only: true, ..Options::default() };
+    let reader = Log::open_on(&disk, Path::new("/log"), &options, roller.clock.clone(), Threads::None).unwrap();
+    assert_eq!(reader.report().tail, Tail::Damaged);
+    let told = reader.iter(reader.last_seq() + 1).unwrap().next_record().map(drop).unwrap_err();
+    assert_eq!((told.code, told.segment), (Code::Corrupt, 2), "{told}");
+}
+
+/// A reader that got no descriptor called the log damaged.
+#[test]
+fn what_the_machine_lacks_is_no_damage() {
+    let roller = FastRoller::new();
+    let error = {
+        roller.disk.fail_from(Some(CallKind::Open), 2, libc::EMFILE);
+        let opened = roller.open_behind(0).map(drop);
+        roller.disk.clear_faults();
+        opened.unwrap_err()
+    };
+    assert_eq!((error.code, error.os_errno), (Code::NoMem, libc::EMFILE), "{error}");
+    assert_eq!(roller.open_behind(0).unwrap().report().tail, Tail::Clean);
 }

@@ -50,6 +50,11 @@ $CC -o "$dir/static" "$dir/program.c" -I"$root/include" "$root/lib/libtwal.a" $p
 "$dir/static"
 
 [ "$("$root/bin/twal" --version)" = "twal $(sed -n 's/^Version: //p' "$root/lib/pkgconfig/twal.pc")" ]
+# What debuggers read would be six times the program.
+if ${READELF:-readelf} -SW "$root/bin/twal" | grep -q '\.debug_'; then
+    echo "$root/bin/twal has debugging information" >&2
+    exit 1
+fi
 for file in share/man/man1/twal.1 share/man/man7/twal.7 share/bash-completion/completions/twal \
     share/zsh/site-functions/_twal share/fish/vendor_completions.d/twal.fish; do
     [ -s "$root/$file" ] || { printf 'not installed: %s\n' "$file" >&2; exit 1; }

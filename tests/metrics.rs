@@ -115,6 +115,8 @@ fn prometheus_reads_what_the_statistics_say() {
         ("twal_refusals_total{kind=timeout}", |stats| stats.refused_timeout),
         ("twal_refusals_total{kind=nospace}", |stats| stats.refused_nospace),
         ("twal_refusals_total{kind=poisoned}", |stats| stats.refused_poisoned),
+        ("twal_refusals_total{kind=inval}", |stats| stats.refused_inval),
+        ("twal_refusals_total{kind=toobig}", |stats| stats.refused_toobig),
         ("twal_refusals_total{kind=other}", |stats| stats.refused_other),
         ("twal_device_busy_seconds_total", |stats| stats.device_busy_ns),
         ("twal_elapsed_seconds_total", |stats| stats.elapsed_ns),

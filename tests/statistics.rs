@@ -95,6 +95,14 @@ fn refusals_are_counted_by_why() {
     assert!(log.stats().spare_failures > 0);
     disk.set_capacity(None);
     log.append(&entry(b""), How::default()).unwrap();
+    // What no log takes, and what this one does not.
+    let wrong = |log: &Log| [log.stats().refused_inval, log.stats().refused_toobig];
+    assert_eq!(log.append_batch([].into_iter(), How::default()).unwrap_err().code, Code::Inval);
+    assert_eq!((wrong(&log), refusals(&log)), ([1, 0], [1, 0, 1, 0, 0]));
+    assert_eq!(log.append(&entry(&[7; 64 << 10]), How::default()).unwrap_err().code, Code::TooBig);
+    assert_eq!(log.reserve(&entry(b""), 64 << 10, How::default()).map(drop).unwrap_err().code, Code::TooBig);
+    assert_eq!(log.reserve(&entry(b"x"), 1, How::default()).map(drop).unwrap_err().code, Code::Inval);
+    assert_eq!((wrong(&log), refusals(&log)), ([2, 2], [1, 0, 1, 0, 0]));
     disk.fail_from(Some(CallKind::Write), 0, libc::EIO);
     log.sync(0).unwrap_err();
     for poisoned in 1..=3 {

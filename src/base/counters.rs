@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::Histogram;
+use super::Code;
 
 /// One rising number.
 #[derive(Debug, Default)]
@@ -48,6 +49,8 @@ pub struct Counters {
     pub refused_nospace: Counter,
     pub refused_poisoned: Counter,
     pub refused_other: Counter,
+    pub refused_inval: Counter,
+    pub refused_toobig: Counter,
     pub spare_failures: Counter,
     pub durable_waits: Counter,
     pub frames_by_appender: Counter,
@@ -64,6 +67,23 @@ pub struct Counters {
     pub checkpoints: Counter,
     pub checkpoints_failed: Counter,
     pub histograms: Histograms,
+}
+
+impl Counters {
+    /// Counts an append that is refused, by why.
+    #[cold]
+    pub fn refused(&self, code: Code) {
+        let refused = match code {
+            Code::Again => &self.refused_again,
+            Code::Timeout => &self.refused_timeout,
+            Code::NoSpc => &self.refused_nospace,
+            Code::Poisoned => &self.refused_poisoned,
+            Code::Inval => &self.refused_inval,
+            Code::TooBig => &self.refused_toobig,
+            _ => &self.refused_other,
+        };
+        refused.one();
+    }
 }
 
 /// What is measured of each, and not only counted.

@@ -52,6 +52,9 @@ pub const ZERO_AT_OPEN: u64 = 1 << 20;
 /// How long an open waits for a lock that a killed process may still hold.
 pub const LOCK_WAIT_MS: u64 = 2000;
 
+/// How long an open for reading looks at a log that is another one at every look.
+pub const OPEN_CHANGING_MS: u64 = 2000;
+
 const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MAX.is_power_of_two());
 const _: () = assert!(SEGMENT_SIZE_DEFAULT.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(FRAME_SIZE_CAP.is_multiple_of(BLOCK_SIZE_MAX as u64));

@@ -230,11 +230,11 @@ impl Commit {
             self.config.segment_size - crate::base::limits::SEGMENT_OVERHEAD_BLOCKS * u64::from(self.config.block_size);
         if payload > self.config.record_size_max {
             let text = format!("a payload of {payload} bytes; record_size_max is {}", self.config.record_size_max);
-            return Err(Error::new(Code::TooBig, text));
+            return Err(self.refused(Error::new(Code::TooBig, text)));
         }
         if len_u64(FRAME_HEADER_LEN).saturating_add(len_u64(need)) > room.min(u64::from(u32::MAX / 2)) {
             let text = format!("the batch takes {need} bytes with its headers; an empty segment holds {room}");
-            return Err(Error::new(Code::TooBig, text));
+            return Err(self.refused(Error::new(Code::TooBig, text)));
         }
         Ok(())
     }
@@ -370,16 +370,8 @@ impl Commit {
 
     /// Counts an append that is refused, by why.
     #[cold]
-    fn refused(&self, error: Error) -> Error {
-        let counters = &self.counters;
-        let refused = match error.code {
-            Code::Again => &counters.refused_again,
-            Code::Timeout => &counters.refused_timeout,
-            Code::NoSpc => &counters.refused_nospace,
-            Code::Poisoned => &counters.refused_poisoned,
-            _ => &counters.refused_other,
-        };
-        refused.one();
+    pub(super) fn refused(&self, error: Error) -> Error {
+        self.counters.refused(error.code);
         error
     }
 

@@ -74,7 +74,7 @@ impl Reservation {
         }
         if len > self.len {
             let text = format!("{len} bytes are committed, {} were reserved", self.len);
-            return Err(Error::new(Code::Inval, text));
+            return Err(self.commit.refused(Error::new(Code::Inval, text)));
         }
         let Reservation { commit, frame, entry, how, .. } = self;
         let wait = commit.waits(*how);

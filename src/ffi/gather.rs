@@ -57,19 +57,23 @@ pub unsafe extern "C" fn twal_append_gather(
     seq_out: *mut u64,
 ) -> c_int {
     guard(|| {
+        let check = |max| {
+            // SAFETY: NULL or an entry that is there during the call (C contract).
+            let entry = &unsafe { entries_of(entry, 1)? }[0];
+            entry::check(entry)?;
+            if !entry.data.is_null() || entry.len != 0 {
+                let text = "the payload is in the parts: entry.data must be NULL, entry.len 0";
+                return Err(Error::new(Code::Inval, text));
+            }
+            // SAFETY: NULL or parts that are there during the call (C contract).
+            let parts = unsafe { parts_of(parts, count)? };
+            parts.iter().try_for_each(|part| entry::check_payload(part.data, part.len))?;
+            // Saturating: a sum that overflows is above any maximum.
+            check_size(parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len)), max)?;
+            Ok((entry, parts))
+        };
         // SAFETY: NULL or an open log (C contract).
-        let max = unsafe { guard::record_size_max(log)? };
-        // SAFETY: NULL or an entry that is there during the call (C contract).
-        let entry = &unsafe { entries_of(entry, 1)? }[0];
-        entry::check(entry)?;
-        if !entry.data.is_null() || entry.len != 0 {
-            return Err(Error::new(Code::Inval, "the payload is in the parts: entry.data must be NULL, entry.len 0"));
-        }
-        // SAFETY: NULL or parts that are there during the call (C contract).
-        let parts = unsafe { parts_of(parts, count)? };
-        parts.iter().try_for_each(|part| entry::check_payload(part.data, part.len))?;
-        // Saturating: a sum that overflows is above any maximum.
-        check_size(parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len)), max)?;
+        let (entry, parts) = unsafe { guard::checked(log, check)? };
         let how = entry::how(entry.flags);
         let entry = entry::head_of(entry);
         // SAFETY: each one was checked; the bytes are there during the call (C contract).

@@ -206,6 +206,19 @@ pub(super) fn always(_: &Log) -> Result<()> {
     Ok(())
 }
 
+/// Looks at the arguments of an append to `log` with `check`, which is told the largest payload in bytes; what it
+/// refuses is counted.
+///
+/// # Safety
+///
+/// As for [`call`].
+pub(super) unsafe fn checked<T>(log: *const twal_log, check: impl FnOnce(u64) -> Result<T>) -> Result<T> {
+    // SAFETY: the same contract.
+    let max = unsafe { record_size_max(log)? };
+    // SAFETY: record_size_max has seen that it is not NULL; alive (contract).
+    check(max).map_err(|error| unsafe { &*log }.log.refused(error))
+}
+
 /// Largest payload of `log` in bytes; None if `log` is NULL.
 ///
 /// # Safety

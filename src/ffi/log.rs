@@ -190,10 +190,9 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 #[no_mangle]
 pub unsafe extern "C" fn twal_append(log: *mut twal_log, data: *const c_void, len: usize, seq_out: *mut u64) -> c_int {
     guard(|| {
+        let check = |max| entry::check_payload(data, len).and_then(|()| check_size(len, max));
         // SAFETY: NULL or an open log (C contract).
-        let max = unsafe { guard::record_size_max(log)? };
-        entry::check_payload(data, len)?;
-        check_size(len, max)?;
+        unsafe { guard::checked(log, check)? };
         // SAFETY: just checked; the bytes are there during the call (C contract).
         let data = unsafe { entry::payload(data, len) };
         let entry = Entry { data, stream: 0, timestamp: None, kind: entry::KIND_DEFAULT, required: false };
@@ -231,12 +230,14 @@ pub unsafe extern "C" fn twal_append(log: *mut twal_log, data: *const c_void, le
 #[no_mangle]
 pub unsafe extern "C" fn twal_append_entry(log: *mut twal_log, entry: *const twal_entry, seq_out: *mut u64) -> c_int {
     guard(|| {
+        let check = |max| {
+            // SAFETY: NULL or an entry that is there during the call (C contract).
+            let entry = &unsafe { entries_of(entry, 1)? }[0];
+            entry::check(entry)?;
+            check_size(entry.len, max).map(|()| entry)
+        };
         // SAFETY: NULL or an open log (C contract).
-        let max = unsafe { guard::record_size_max(log)? };
-        // SAFETY: NULL or an entry that is there during the call (C contract).
-        let entry = &unsafe { entries_of(entry, 1)? }[0];
-        entry::check(entry)?;
-        check_size(entry.len, max)?;
+        let entry = unsafe { guard::checked(log, check)? };
         let how = entry::how(entry.flags);
         // SAFETY: just checked; the bytes are there during the call (C contract).
         let entry = unsafe { entry::entry_of(entry) };
@@ -281,13 +282,16 @@ pub unsafe extern "C" fn twal_append_batch(
     first_seq_out: *mut u64,
 ) -> c_int {
     guard(|| {
+        let check = |max| {
+            // SAFETY: NULL or entries that are there during the call (C contract).
+            let entries = unsafe { entries_of(entries, count)? };
+            entry::check_batch(entries)?;
+            // Saturating: a sum that overflows is above any maximum.
+            check_size(entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(entry.len)), max)?;
+            Ok(entries)
+        };
         // SAFETY: NULL or an open log (C contract).
-        let max = unsafe { guard::record_size_max(log)? };
-        // SAFETY: NULL or entries that are there during the call (C contract).
-        let entries = unsafe { entries_of(entries, count)? };
-        entry::check_batch(entries)?;
-        // Saturating: a sum that overflows is above any maximum.
-        check_size(entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(entry.len)), max)?;
+        let entries = unsafe { guard::checked(log, check)? };
         let how = entry::how(entries[0].flags);
         // SAFETY: each one was checked; the bytes are there during the call (C contract).
         let records = entries.iter().map(|entry| unsafe { entry::entry_of(entry) });

@@ -209,8 +209,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// Returns TWAL_OK, also if there was nothing to do, or
 ///
 ///   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
-///                       a directory, the log's own or one in it, or flags has
-///                       unknown bits
+///                       a directory, the log's own, in it, or another
+///                       log's, or flags has unknown bits
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_STATE        records would go that were acknowledged, or may have
 ///                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:

@@ -169,18 +169,21 @@ pub unsafe extern "C" fn twal_reserve(
     reservation_out: *mut twal_reservation,
 ) -> c_int {
     guard(|| {
+        let check = |max| {
+            // SAFETY: NULL or an entry that is there during the call (C contract).
+            let entry = &unsafe { entries_of(entry, 1)? }[0];
+            // SAFETY: NULL or room for a reservation (C contract).
+            let reservation_out = unsafe { guard::must_have(reservation_out)? };
+            entry::check_head(entry)?;
+            if !entry.data.is_null() {
+                return Err(Error::new(Code::Inval, "the payload comes later: entry.data must be NULL"));
+            }
+            check_size(entry.len, max)?;
+            Ok((entry, reservation_out))
+        };
         // SAFETY: NULL or an open log (C contract).
-        let max = unsafe { guard::record_size_max(log)? };
-        // SAFETY: NULL or an entry that is there during the call (C contract).
-        let entry = &unsafe { entries_of(entry, 1)? }[0];
-        // SAFETY: NULL or room for a reservation (C contract).
-        let reservation_out = unsafe { guard::must_have(reservation_out)? };
-        entry::check_head(entry)?;
-        if !entry.data.is_null() {
-            return Err(Error::new(Code::Inval, "the payload comes later: entry.data must be NULL"));
-        }
+        let (entry, reservation_out) = unsafe { guard::checked(log, check)? };
         let len = entry.len;
-        check_size(len, max)?;
         let (head, how) = (entry::head_of(entry), entry::how(entry.flags));
         let reserve = |handle: &twal_log| handle.held.begin(|| handle.log.reserve(&head, len, how));
         // SAFETY: an open log (C contract).

@@ -106,7 +106,7 @@ pub struct twal_stats {
     pub refused_poisoned: u64,
     /// Appends refused because the next segment's file could not be made for
     /// another reason than room, such as TWAL_E_PERM or TWAL_E_NOMEM; or because
-    /// the log was closing.  Calls with wrong arguments are not counted.
+    /// the log was closing.
     pub refused_other: u64,
     /// Attempts to prepare a segment's file that failed.
     pub spare_failures: u64,
@@ -122,16 +122,20 @@ pub struct twal_stats {
     pub checkpoints: u64,
     /// Automatic checkpoints that failed; each is tried again later.
     pub checkpoints_failed: u64,
+    /// Appends refused with TWAL_E_INVAL, unless the log was NULL.
+    pub refused_inval: u64,
+    /// Appends refused with TWAL_E_TOOBIG.
+    pub refused_toobig: u64,
 }
 
-// SAFETY: repr(C) without holes (688 = 29 * 8 + 16 + 256 + 32 + 19 * 8), struct_size
+// SAFETY: repr(C) without holes (704 = 29 * 8 + 16 + 256 + 32 + 21 * 8), struct_size
 // first, plain numbers.
 unsafe impl Grows for twal_stats {
     const NAME: &'static str = "twal_stats";
     const FIRST_SIZE: usize = 536;
 }
 
-const _: () = assert!(size_of::<twal_stats>() == 688 && std::mem::offset_of!(twal_stats, engine) == 232);
+const _: () = assert!(size_of::<twal_stats>() == 704 && std::mem::offset_of!(twal_stats, engine) == 232);
 
 /// Copies out what the log has counted.
 ///
@@ -220,6 +224,8 @@ fn stats_of(stats: &Stats) -> twal_stats {
         stream_events: stats.stream_events,
         checkpoints: stats.checkpoints,
         checkpoints_failed: stats.checkpoints_failed,
+        refused_inval: stats.refused_inval,
+        refused_toobig: stats.refused_toobig,
     };
     put_text(&mut c.engine, stats.engine);
     put_text(&mut c.engine_reason, &stats.engine_reason);
@@ -285,15 +291,17 @@ mod tests {
             stream_events: 45,
             checkpoints: 46,
             checkpoints_failed: 47,
+            refused_inval: 48,
+            refused_toobig: 49,
         };
         let c = stats_of(&stats);
         // SAFETY: a twal_stats begins with 29 u64, all written.
         let words = unsafe { std::slice::from_raw_parts((&raw const c).cast::<u64>(), 29) };
         let wanted: Vec<u64> = (0..29).map(|at| if at == 24 { 1 } else { at }).collect();
         assert_eq!(words, wanted);
-        // SAFETY: behind the texts it goes on with 19 u64, all written.
-        let behind = unsafe { std::slice::from_raw_parts(&raw const c.compactions, 19) };
-        assert_eq!(behind, (29..48).collect::<Vec<u64>>());
+        // SAFETY: behind the texts it goes on with 21 u64, all written.
+        let behind = unsafe { std::slice::from_raw_parts(&raw const c.compactions, 21) };
+        assert_eq!(behind, (29..50).collect::<Vec<u64>>());
         let text = |chars: &[c_char]| -> Vec<u8> {
             chars.iter().take_while(|char| **char != 0).map(|char| char.to_ne_bytes()[0]).collect()
         };

@@ -138,6 +138,11 @@ impl SegmentHeader {
         (bytes.len() >= SEGMENT_HEADER_LEN).then(|| get_id(bytes, AT_SALT))
     }
 
+    /// The checksum that should be there, and the one that is, of a header that may be damaged anywhere.
+    pub fn checksums(bytes: &[u8]) -> Option<(u32, u32)> {
+        (bytes.len() >= SEGMENT_HEADER_LEN).then(|| (header_crc(bytes), get_u32(bytes, AT_CRC)))
+    }
+
     /// Reads a header.  Corrupt: damage; Version: a format that this library
     /// does not know (for reading, or at all with `writing`).
     pub fn decode(bytes: &[u8], writing: bool) -> Result<SegmentHeader> {

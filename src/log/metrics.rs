@@ -158,6 +158,8 @@ impl Log {
             ("timeout", stats.refused_timeout),
             ("nospace", stats.refused_nospace),
             ("poisoned", stats.refused_poisoned),
+            ("inval", stats.refused_inval),
+            ("toobig", stats.refused_toobig),
             ("other", stats.refused_other),
         ];
         for (why, count) in refusals {

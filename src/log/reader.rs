@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::keep;
 use super::layer::Kept;
@@ -11,6 +12,7 @@ use super::tail::{Watch, PAUSE_MIN_NS, PAUSE_NS_A_BYTE};
 use super::{Inner, Side};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
+use crate::base::limits::OPEN_CHANGING_MS;
 use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
@@ -19,7 +21,18 @@ use crate::read::scout::Scout;
 use crate::read::segment::open_to_read as open_segment_to_read;
 use crate::read::{Published, Reach};
 use crate::recover::examine::{self, Asked, Damage, Examined};
-use crate::segment::{Directory, State};
+use crate::segment::directory::Listing;
+use crate::segment::{Directory, SegmentName, State};
+
+const NO_LOG: &str = "there is no log in the directory";
+
+/// So many looks that find the same have found damage: a name changes three times at most (it is sealed, archived and
+/// gone), so no listing that lacks one while it changes makes this many.
+const LOOKS_SAME: u32 = 4;
+
+/// Looks at a log that changes all the time that come one directly behind the other, and that are made however long
+/// they take.
+const LOOKS_MIN: u32 = 20;
 
 /// What a log that is open for reading only knows of its end.
 pub(super) struct Reader {
@@ -101,7 +114,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
     if alone {
         directory.unlock()?;
     }
-    let examined = examine_to_read(&directory, &config, alone);
+    let examined = examine_to_read(&directory, &config, clock, alone);
     let counters = Arc::new(Counters::default());
     let mut keeps_holds = false;
     let (mut report, log_id, config, reader) = match examined? {
@@ -161,59 +174,135 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
     })
 }
 
+/// What a look came to that did not find a whole log.
+struct Unsettled {
+    error: Error,
+    /// What can be read in front of it, if that is damage and no fault of the machine.
+    last_good_seq: Option<u64>,
+    /// The segment that it was found in, as it is named.
+    name: Option<SegmentName>,
+}
+
+impl Unsettled {
+    fn new(error: Error, last_good_seq: Option<u64>, listing: &Listing) -> Unsettled {
+        let name = listing.segments.iter().find(|name| name.index == error.segment).copied();
+        Unsettled { error, last_good_seq, name }
+    }
+
+    fn of_damage(damage: Damage, listing: &Listing) -> Unsettled {
+        // No descriptor, no memory, no permission: the log may be as whole as ever.
+        let is_machines = matches!(damage.error.code, Code::NoMem | Code::Perm);
+        Unsettled::new(damage.error, (!is_machines).then_some(damage.last_good_seq), listing)
+    }
+
+    fn is_same(&self, other: &Unsettled) -> bool {
+        (&self.error, self.name) == (&other.error, other.name)
+    }
+
+    fn settled(self) -> Result<Result<Examined, Damage>> {
+        match self.last_good_seq {
+            Some(last_good_seq) => Ok(Err(Damage { error: self.error, last_good_seq })),
+            None => Err(self.error),
+        }
+    }
+}
+
 /// Damage is a value here: what lies before it can be read.
-fn examine_to_read(directory: &Directory, config: &Config, alone: bool) -> Result<Result<Examined, Damage>> {
+///
+/// Beside a writer names change while they are read, so what looks broken may only have been in between.  What stays is
+/// found again: the same, in a segment of the same name, look after look.  What is another thing at every look is no
+/// damage, and looked at until the writer takes a breath or `OPEN_CHANGING_MS` are over: then it is Busy.
+fn examine_to_read(
+    directory: &Directory,
+    config: &Config,
+    clock: &Clock,
+    alone: bool,
+) -> Result<Result<Examined, Damage>> {
     let asked = Asked { access: Access::Read, verify: config.verify };
-    // Beside a writer names change while they are read: what looks broken once may only have been in between.
-    // With nobody there it is looked at twice: a writer may just have come, or gone.
-    let (mut tries, mut damages) = (20, 0);
+    // With nobody there it is looked at twice all the same: a writer may just have come, or gone.
+    let looks_same = if alone { 2 } else { LOOKS_SAME };
+    let until_ns = clock.now_ns().saturating_add(OPEN_CHANGING_MS * 1_000_000);
+    let (mut looks, mut same) = (0, 0);
+    let mut before: Option<Unsettled> = None;
     loop {
-        tries -= 1;
+        looks += 1;
         let listing = directory.scan()?;
         listing.check_no_follower()?;
-        if listing.segments.is_empty() {
-            if tries > 0 && !alone {
-                continue;
-            }
-            return Err(Error::new(Code::NotFound, "there is no log in the directory"));
-        }
-        if alone {
-            for name in listing.segments.iter().filter(|name| name.state == State::Active) {
-                let file = match directory.open_segment(name.index, Access::Read) {
-                    Err(error) if error.code == Code::NotFound && tries > 0 => continue,
-                    // Not a file at all: the examination says so, after what can be read.
-                    Err(error) if error.code == Code::Corrupt => continue,
-                    opened => opened?.1,
-                };
-                file.sync()
-                    .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
-            }
-            directory.sync()?;
-        }
-        match examine::examine(directory, &listing, asked) {
-            Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
-            Err(damage) => {
-                damages += 1;
-                if tries == 0 || (alone && damages == 2) {
-                    return Ok(Err(damage));
-                }
-            }
-            // Kept from being recycled from now on, and still what was looked at.
-            Ok(mut found) => match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
-                Ok(opened) if opened.header == found.newest.header => {
-                    if alone {
-                        // What a writer that came meanwhile has written is reported too.
-                        opened.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
-                        directory.sync()?;
-                    }
-                    found.newest = opened;
-                    return Ok(Ok(found));
-                }
-                Err(error) if tries == 0 => return Err(error),
-                _ if tries == 0 => return Err(Error::new(Code::Busy, "the log changes too fast to be opened")),
-                _ => {}
+        let is_empty = listing.segments.is_empty();
+        let unsettled = match is_empty {
+            true if alone => return Err(Error::new(Code::NotFound, NO_LOG)),
+            // Its writer may be just about to make it.
+            true => None,
+            false => match look_to_read(directory, &listing, asked, alone)? {
+                Ok(found) => return Ok(Ok(found)),
+                Err(unsettled) => unsettled,
             },
+        };
+        same = match (&before, &unsettled) {
+            (Some(before), Some(now)) if now.is_same(before) => same + 1,
+            _ => 1,
+        };
+        if same >= looks_same {
+            if let Some(stays) = unsettled {
+                return stays.settled();
+            }
         }
+        before = unsettled;
+        if looks < LOOKS_MIN {
+            continue;
+        }
+        // By both: a process that is kept from running has not looked meanwhile.
+        if clock.now_ns() >= until_ns {
+            return Err(match before {
+                _ if is_empty => Error::new(Code::NotFound, NO_LOG),
+                None => Error::new(Code::Busy, "the log changes too fast to be opened"),
+                Some(before) => {
+                    let text = format!("the log changes too fast to be opened; the last look found: {}", before.error);
+                    Error::new(Code::Busy, text)
+                }
+            });
+        }
+        clock.pass(Duration::from_millis(1));
+    }
+}
+
+/// One look; None: it was whole, and has changed since.
+fn look_to_read(
+    directory: &Directory,
+    listing: &Listing,
+    asked: Asked,
+    alone: bool,
+) -> Result<Result<Examined, Option<Unsettled>>> {
+    if alone {
+        for name in listing.segments.iter().filter(|name| name.state == State::Active) {
+            let file = match directory.open_segment(name.index, Access::Read) {
+                // Gone, or not a file at all: the examination says so, after what can be read.
+                Err(error) if matches!(error.code, Code::NotFound | Code::Corrupt) => continue,
+                opened => opened?.1,
+            };
+            file.sync()
+                .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+        }
+        directory.sync()?;
+    }
+    let mut found = match examine::examine(directory, listing, asked) {
+        Ok(found) => found,
+        Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
+        Err(damage) => return Ok(Err(Some(Unsettled::of_damage(damage, listing)))),
+    };
+    // Kept from being recycled from now on, and still what was looked at.
+    match open_segment_to_read(directory, found.newest.name.index, &found.log_id) {
+        Ok(opened) if opened.header == found.newest.header => {
+            if alone {
+                // What a writer that came meanwhile has written is reported too.
+                opened.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+                directory.sync()?;
+            }
+            found.newest = opened;
+            Ok(Ok(found))
+        }
+        Err(error) => Ok(Err(Some(Unsettled::new(error, None, listing)))),
+        Ok(_) => Ok(Err(None)),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::disk::real::RealDisk;
 use crate::disk::{Access, Disk, File, LockKind};
+use crate::read::segment::peek;
 use crate::recover::finding::Acknowledged;
 use crate::recover::plan::{self, Plan, Step};
 use crate::recover::repair::{self, Backup};
@@ -72,6 +73,21 @@ impl Repair {
         Ok(Repair { disk, clock, directory, actives, plan, applied: false, messages })
     }
 
+    /// Copies would lie among the segments of a log that is there, and it would be refused for them.  Copies that an earlier
+    /// repair made are of this log.
+    fn check_no_other_log(&self, backup: &Directory) -> Result<()> {
+        let there = backup.scan()?;
+        let owner = |directory: &Directory| {
+            let headers = directory.segments().into_iter().filter_map(|name| peek(directory, name.index).ok());
+            headers.map(|header| (header.log_id, header.history_id)).next()
+        };
+        let other = owner(backup).is_some_and(|other| Some(other) != owner(&self.directory));
+        if other || there.sink {
+            return Err(Error::new(Code::Inval, "the backup directory holds another log: name one for copies alone"));
+        }
+        Ok(())
+    }
+
     /// What would be done, in order; nothing, if nothing is damaged.
     pub fn steps(&self) -> &[Step] {
         &self.plan.steps
@@ -106,6 +122,7 @@ impl Repair {
         if !backup.try_lock(LockKind::Exclusive)? {
             return Err(Error::new(Code::Inval, "the backup directory is a log that is open"));
         }
+        self.check_no_other_log(&backup)?;
         // A step that fails half-way leaves a log that has to be planned anew.
         self.applied = true;
         // The segment that is cut is locked once more, through the descriptor that writes it.

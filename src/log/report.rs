@@ -143,6 +143,8 @@ pub struct Stats {
     pub durable_waits: u64,
     pub refused_poisoned: u64,
     pub refused_other: u64,
+    pub refused_inval: u64,
+    pub refused_toobig: u64,
     pub spare_failures: u64,
     pub compactions_failed: u64,
     pub saga_events: u64,

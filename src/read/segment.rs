@@ -97,6 +97,16 @@ pub fn peek(directory: &Directory, index: u64) -> Result<SegmentHeader> {
     read_header(directory, file.as_ref(), index, Access::Read)
 }
 
+/// The checksums that differ in a header that is damaged: what should be there, and what is.  None where it is something
+/// else that is wrong with the file.
+pub fn differing_checksums(directory: &Directory, index: u64) -> Option<(u32, u32)> {
+    let (_, file) = directory.open_segment(index, Access::Read).ok()?;
+    let mut block = AlignedBuf::zeroed(BLOCK_SIZE_MAX as usize).ok()?;
+    let least = directory.facts().block_align.clamp(BLOCK_SIZE_MIN, BLOCK_SIZE_MAX);
+    let read = file.read_at(&mut block[..least as usize], 0).ok()?;
+    SegmentHeader::checksums(&block[..read]).filter(|(expected, found)| expected != found)
+}
+
 fn read_header(directory: &Directory, file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
     let failed =
         |error| Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index);

@@ -57,6 +57,10 @@ fn a_damaged_header_is_seen_at_once() {
     bytes[100] ^= 1;
     std::fs::write(dir.join(BROKEN), bytes).unwrap();
     expect("info-damaged.txt", &on(&dir, "info LOG").ends(1).stdout);
+    let verified = on(&dir, "verify LOG --json").ends(1).stdout;
+    let found: Value = serde_json::from_str(verified.lines().next().unwrap()).unwrap();
+    let sum = |name: &str| found[name].as_str().unwrap().to_owned();
+    assert!(found["kind"] == "header" && sum("expected") != sum("found") && sum("found") != "0x0", "{found}");
     let info: Value = serde_json::from_str(&on(&dir, "info LOG --json").ends(1).stdout).unwrap();
     assert!(info["state"] == "damaged" && info["damage"].as_str().unwrap().contains("segment 2"), "{info}");
 }
@@ -124,4 +128,72 @@ fn a_torn_end_is_told_and_is_no_damage() {
     assert!(info.contains("opens, with a torn end"), "{info}");
     assert_eq!(on(&cut, "dump LOG --format json").ends(0).stdout.lines().count(), 9);
     assert!(on(&cut, "repair LOG").ends(0).stdout.starts_with("nothing is damaged"));
+}
+
+/// A log with a segment gone, or one whose header opening finds damaged, is never taken for one that ends there.
+#[test]
+fn nothing_takes_damage_for_the_end() {
+    let nothing = |_: &Path| {};
+    let header = |dir: &Path| {
+        let mut bytes = std::fs::read(dir.join(BROKEN)).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(dir.join(BROKEN), bytes).unwrap();
+    };
+    let gone = |dir: &Path| std::fs::remove_file(dir.join(BROKEN)).unwrap();
+    // As long as none of a log's is: what would be made like it has no such size.
+    let short = |dir: &Path| {
+        let newest = segments_of(dir).into_iter().map(|(name, _)| name).find(|name| name.ends_with("active")).unwrap();
+        std::fs::File::options().write(true).open(dir.join(newest)).unwrap().set_len(50_000).unwrap();
+    };
+    type Break = fn(&Path);
+    let ways: [(&str, Break); 4] = [("whole", nothing), ("header", header), ("gone", gone), ("short", short)];
+    for (way, damage) in ways {
+        let dir = golden("v30-written", &format!("end-{way}"));
+        damage(&dir);
+        let to = |n: u32| scratch(&format!("tool-end-{way}-{n}")).join("to").to_str().unwrap().to_owned();
+        let reading = [
+            "segments LOG".to_owned(),
+            "dump LOG --format json".into(),
+            "tail LOG -n 3".into(),
+            "stats LOG".into(),
+            "txn ls LOG".into(),
+            "ship LOG".into(),
+            format!("export LOG {} --leave-out", to(1)),
+        ];
+        for words in reading {
+            let ran = on(&dir, &words);
+            let expected = i32::from(way != "whole");
+            assert_eq!(ran.exit, expected, "{way}: {words}: {}{}", ran.stdout, ran.stderr);
+            assert_eq!(ran.stderr.is_empty(), way == "whole", "{way}: {words}");
+        }
+        if way != "whole" {
+            for words in [format!("copy LOG {}", to(2)), "trim LOG --below 1".into(), "hold reset LOG".into()] {
+                let ran = write_on(&dir, &words).ends(1);
+                assert!(ran.stderr.contains("segment"), "{way}: {words}: {}", ran.stderr);
+            }
+        }
+    }
+}
+
+/// Copies among another log's segments would make that one damaged.
+#[test]
+fn a_backup_goes_into_no_other_log() {
+    let dir = damaged("backup-other");
+    let (other, log) = crate::harness::a_log("backup-other-log");
+    append(&log, b"one");
+    log.close().unwrap();
+    let before = look(&other);
+    let repair = format!("repair LOG --apply --drop-acknowledged --backup {}", other.display());
+    let ran = write_on(&dir, &repair).ends(2);
+    assert!(ran.stderr.contains("another log"), "{}", ran.stderr);
+    assert_same(&before, &look(&other), "a repair of another log");
+    // What an earlier repair has left is this log's own.
+    let backup = scratch("tool-backup-again").join("copies");
+    for _ in 0..2 {
+        for (name, bytes) in segments_of(&damaged("backup-again")) {
+            std::fs::write(dir.join(name), bytes).unwrap();
+        }
+        let ran = write_on(&dir, &format!("repair LOG --apply --drop-acknowledged --backup {}", backup.display()));
+        ran.ends(0);
+    }
 }

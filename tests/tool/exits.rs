@@ -1,6 +1,8 @@
 //! How it ends: each number of the manual page.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 
 use crate::common::scratch;
 use crate::harness::{a_log, append, args_on, command, golden, on, run, write_on};
@@ -33,6 +35,8 @@ fn what_is_asked_for_makes_no_sense_2() {
         "dump LOG --from 1",
         "dump LOG --from 1000000",
         "dump LOG --segment 1",
+        "dump LOG --segment 0",
+        "dump LOG --to 0",
         "dump LOG --from x",
         "dump LOG --headers-only --format raw",
         "dump LOG --headers-only --skip-damaged",
@@ -61,6 +65,7 @@ fn the_log_cannot_be_opened_3() {
         write_on(&missing, words).ends(3);
     }
     assert!(!missing.exists());
+    write_on(&missing, "bench LOG").ends(3);
     let (dir, log) = a_log("exit-3-locked");
     for words in ["trim LOG --below 1", "hold set LOG a 0", "hold reset LOG"] {
         write_on(&dir, words).ends(3);
@@ -80,6 +85,63 @@ fn the_output_cannot_be_written_4() {
     }
 }
 
+/// Who must not read a log does not find it damaged.
+#[test]
+fn what_may_not_be_read_is_not_damaged() {
+    let dir = golden("v30-written", "exit-rights");
+    let as_nobody = |words: &str| {
+        let mut nobody = command(&args_on(&dir, words));
+        // Whose the directory is, we are.
+        if std::fs::metadata(&dir).unwrap().uid() == 0 {
+            nobody.uid(65534);
+        }
+        let Ok(output) = nobody.output() else { return None };
+        let text = [output.stdout, output.stderr].concat();
+        Some((output.status.code()?, String::from_utf8(text).unwrap()))
+    };
+    let set_mode = |mode| {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            std::fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set_mode(0o644);
+    if as_nobody("info LOG").is_none_or(|(exit, _)| exit != 0) {
+        return println!("skipped: another user cannot come here");
+    }
+    set_mode(0);
+    for words in ["info LOG", "dump LOG", "stats LOG", "verify LOG", "verify LOG --json"] {
+        let (exit, said) = as_nobody(words).unwrap();
+        assert!(exit == 3 && !said.contains("damaged  ") && !said.contains(" damaged;"), "{words}: {exit}: {said}");
+    }
+    set_mode(0o644);
+    assert_eq!(as_nobody("verify LOG").unwrap().0, 0);
+}
+
+/// What the machine lacks is not the log's fault.
+#[test]
+fn descriptors_run_out_and_the_log_is_as_whole_as_ever() {
+    let (dir, log) = a_log("exit-files");
+    for n in 0..40u32 {
+        append(&log, &n.to_le_bytes());
+        log.roll().unwrap();
+    }
+    log.close().unwrap();
+    let limited = |limit: u32, words: &str| {
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let mut args = vec!["-c".to_owned(), script, "sh".into(), env!("CARGO_BIN_EXE_twal").into()];
+        args.extend(args_on(&dir, words));
+        let output = std::process::Command::new("sh").args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    // Fewer than there are segments.
+    for words in ["info LOG", "dump LOG", "stats LOG", "verify LOG", "segments LOG"] {
+        assert_eq!(limited(24, words).0, 0, "{words}: {}", limited(24, words).1);
+    }
+    let (exit, said) = limited(5, "info LOG");
+    assert!(exit == 4 && said.contains("Too many open files"), "{exit}: {said}");
+}
+
 #[test]
 fn somebody_has_to_decide_5() {
     let dir = crate::damage::damaged("exit-5");
@@ -91,7 +153,8 @@ fn somebody_has_to_decide_5() {
     log.hold_set("backup", 1).unwrap();
     log.close().unwrap();
     let ran = write_on(&held, "trim LOG --below 2").ends(5);
-    assert!(ran.stderr.contains("hold backup"), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "twal: not all of it was released: held by hold backup\n");
+    assert!(ran.stdout.starts_with("kept      segment 1, records 1, held by hold backup\n"), "{}", ran.stdout);
     let files = scratch("tool-exit-5-files").join("files");
     let ran = on(&held, &format!("export LOG {}", files.display())).ends(5);
     assert!(ran.stderr.contains("--leave-out"), "{}", ran.stderr);

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
@@ -122,5 +123,61 @@ fn what_becomes_durable_is_shipped_as_it_does() {
         command(&["receive", to.to_str().unwrap(), "--promote", any, buffered]).stdin(Stdio::piped()).spawn().unwrap();
     receiving.stdin.take().unwrap().write_all(&shipped).unwrap();
     assert_eq!(receiving.wait().unwrap().code(), Some(0));
+    assert_eq!(dumped(&to), dumped(&dir));
+}
+
+/// What a follower has taken is durable while it waits for more; and what its peer left half-sent takes none of it along.
+#[test]
+fn what_has_come_is_durable_before_more_comes() {
+    let (dir, log) = a_log("receive-idle");
+    for n in 0..300u32 {
+        append(&log, &n.to_le_bytes());
+    }
+    log.close().unwrap();
+    let shipped = command(&args_on(&dir, "ship LOG")).output().unwrap().stdout;
+    let to = scratch("tool-receive-idle-to").join("follower");
+    let path = to.to_str().unwrap();
+    let [any, buffered] = ANY_DISK;
+    let begin = || {
+        let mut child = command(&["receive", path, any, buffered])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        (child, stdin)
+    };
+    let position = || run(&["receive", path, "--position", any, buffered]).ends(0).stdout;
+    let (mut child, mut stdin) = begin();
+    stdin.write_all(&shipped).unwrap();
+    // The position's file is there from the beginning, and written anew once all is durable.
+    let last_seq = 300u64.to_le_bytes();
+    let begun = Instant::now();
+    while !std::fs::read(to.join("twal-sink")).is_ok_and(|bytes| bytes.windows(8).any(|word| word == last_seq)) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it waits for more, and what there is is not durable");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(position().contains(":300:"), "{}", position());
+
+    // Cut within a piece.
+    let more = Log::open(&dir, &options()).unwrap();
+    for n in 0..5u32 {
+        append(&more, &n.to_le_bytes());
+    }
+    more.close().unwrap();
+    let shipped = command(&args_on(&dir, &format!("ship LOG --from {}", position().trim()))).output().unwrap().stdout;
+    let (child, mut stdin) = begin();
+    stdin.write_all(&[shipped.as_slice(), &[0; 20]].concat()).unwrap();
+    drop(stdin);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(4));
+    assert!(position().contains(":305:"), "{}", position());
+
+    // Its source is gone: nothing is awaited, and an input that is none promotes nothing.
+    run(&["receive", path, "--promote", any, buffered]).ends(4);
+    run(&["receive", path, "--no-input", any, buffered]).ends(2);
+    run(&["receive", path, "--promote", "--no-input", any, buffered]).ends(0);
     assert_eq!(dumped(&to), dumped(&dir));
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use twal::{Entry, How, IoEngine, Log, Options};
+use twal::{Entry, Error, How, IoEngine, Log, Options};
 
 use crate::cli::{BenchArgs, EngineArg};
 use crate::exit::{Exit, Failure};
@@ -123,7 +123,9 @@ impl Scratch {
         let dir = parent.join(format!("twal-bench-{}", std::process::id()));
         // It fails if it is there: what is in it would be somebody else's.
         let made = std::fs::create_dir(&dir);
-        made.map_err(|error| Failure::io(format_args!("cannot make {}", dir.display()), &error))?;
+        // As of a log that cannot be made there.
+        let failed = |error| Failure::opening(&Error::os(format_args!("cannot make {}", dir.display()), &error));
+        made.map_err(failed)?;
         Ok(Scratch { dir })
     }
 

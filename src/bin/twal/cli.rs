@@ -9,8 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Looks at write-ahead logs, and keeps them in order.
 ///
-/// A log is the directory that a program opened with twal_open(3).  Everything but trim, hold, repair --apply, copy,
-/// receive, import, export and bench only reads, takes no writer's lock, and may run beside the program that writes the log.
+/// A log is the directory that a program opened with twal_open(3).  Everything but trim, hold, repair, receive, import and
+/// bench only reads it, takes no writer's lock, and may run beside the program that writes it; so do hold list, and hold
+/// set and drop of a log that has holds.  A repair without --apply changes nothing, but keeps writers out meanwhile.
 #[derive(Parser)]
 #[command(name = "twal", version, disable_help_subcommand = true)]
 pub struct Cli {
@@ -129,10 +130,10 @@ pub struct DumpArgs {
     #[arg(long, value_name = "SEQ", value_parser = number)]
     pub from: Option<u64>,
     /// Number of the last record.
-    #[arg(long, value_name = "SEQ", value_parser = number)]
+    #[arg(long, value_name = "SEQ", value_parser = above_0)]
     pub to: Option<u64>,
     /// Begin with this segment.
-    #[arg(long, value_name = "INDEX", conflicts_with = "from")]
+    #[arg(long, value_name = "INDEX", conflicts_with = "from", value_parser = above_0)]
     pub segment: Option<u64>,
     /// Most records.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
@@ -220,8 +221,8 @@ pub struct RepairArgs {
 
 /// Releases whole segments below a number, as twal_trim(3).
 ///
-/// Nothing that a hold keeps is released, and nothing that transactions which are not finished need.  Nobody may have
-/// the log open for writing.
+/// Nothing that a hold keeps is released, and nothing that transactions which are not finished need: to know that, a log
+/// without a checkpoint is read from its beginning to its end.  Nobody may have the log open for writing.
 #[derive(Args)]
 pub struct TrimArgs {
     #[command(flatten)]
@@ -282,7 +283,8 @@ pub enum HoldCommand {
 /// Copies a log, as it is durable now, into another directory.
 ///
 /// Works beside the log's writer.  The copy has the same records and a history of its own from there on, so it may be
-/// written; what was copied is never mixed up with what was not.  Interrupted, it goes on where it was.
+/// written; what was copied is never mixed up with what was not.  Interrupted, it goes on where it was.  Of a log whose
+/// writer releases segments meanwhile, a hold keeps them until they are copied.
 #[derive(Args)]
 pub struct CopyArgs {
     #[command(flatten)]
@@ -314,8 +316,8 @@ pub struct ShipArgs {
 
 /// Takes what ship writes from standard input into a follower's directory.
 ///
-/// Checks every byte; takes nothing of another log, and nothing that leaves a gap.  Prints the position that it has come
-/// to when the input ends.
+/// Checks every byte; takes nothing of another log, and nothing that leaves a gap.  What has come is durable when no more
+/// is there to be read.  Prints the position that it has come to when the input ends.
 #[derive(Args)]
 pub struct ReceiveArgs {
     /// Directory of the follower's copy; made if it is missing.
@@ -327,6 +329,9 @@ pub struct ReceiveArgs {
     /// Make the copy a log of its own at the end.
     #[arg(long)]
     pub promote: bool,
+    /// Take nothing: to promote a copy whose source is gone.
+    #[arg(long, requires = "promote")]
+    pub no_input: bool,
     #[command(flatten)]
     pub file_system: FileSystemArgs,
 }
@@ -460,6 +465,14 @@ fn number(text: &str) -> Result<u64, String> {
         None => text.parse(),
     };
     parsed.map_err(|error| error.to_string())
+}
+
+/// The same, of what is counted from 1: 0 would be taken for nothing said.
+fn above_0(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("numbers begin with 1".to_owned()),
+        number => Ok(number),
+    }
 }
 
 /// A record's type.

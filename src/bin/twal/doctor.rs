@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use twal::disk::real::RealDisk;
 use twal::disk::{Cache, Disk, Facts};
+use twal::segment::name::Named;
 use twal::{Error, IoEngine};
 
 use crate::cli::DoctorArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::Out;
+use crate::output::{shown, Out};
 use crate::{locks, open};
 
 /// What was found out.
@@ -32,7 +33,7 @@ pub fn run(args: &DoctorArgs, out: &mut Out) -> Result<Exit, Failure> {
         (true, false) => "holds no log",
         (false, _) => "is there; what was asked about is not yet",
     };
-    out.fact("directory", format_args!("{} {here}", dir.display()))?;
+    out.fact("directory", format_args!("{} {here}", shown(dir.display())))?;
     out.fact("kernel", first_line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()))?;
     let facts = &found.facts;
     out.fact("file system", &facts.file_system)?;
@@ -73,7 +74,7 @@ fn look(dir: &Path) -> Result<Found, Failure> {
     let opened = |engine, any| RealDisk::new(engine, any, true).open_dir(dir, false);
     let failed = |error| Failure::opening(&Error::os(format_args!("cannot open {}", dir.display()), &error));
     let here = opened(IoEngine::Auto, true).map_err(failed)?;
-    let has_log = here.list().map_err(failed)?.iter().any(|name| name.starts_with("twal-"));
+    let has_log = here.list().map_err(failed)?.iter().any(|name| matches!(Named::parse(name), Named::Segment(_)));
     // What was open a moment ago is refused for its file system alone.
     let objection = opened(IoEngine::Blocking, false).err().map(|error| error.to_string());
     let refusal = opened(IoEngine::Uring, true).err().map(|error| error.to_string());

@@ -20,8 +20,7 @@ pub fn run(args: &DumpArgs, out: &mut Out) -> Result<Exit, Failure> {
         skip_damaged: args.skip_damaged,
         ..wanted
     })?;
-    // Not what comes while this prints.  Behind damage nobody knows where that is.
-    let last_seq = if args.skip_damaged { u64::MAX } else { log.durable_seq() };
+    let last_seq = open::last_seq_of(&log);
     while let Some(record) = iter.next_record()? {
         if record.seq > last_seq {
             break;

@@ -50,6 +50,11 @@ impl Failure {
         Failure { exit: IO, text: format!("{doing}: {error}") }
     }
 
+    /// A log, or a part of it, that this process cannot open.
+    pub fn unopened(text: impl Display) -> Failure {
+        Failure { exit: CANNOT_OPEN, text: text.to_string() }
+    }
+
     /// A log that does not open.
     pub fn opening(error: &Error) -> Failure {
         let exit = match error.code {

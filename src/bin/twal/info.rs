@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use twal::{Log, SegmentState, Tail};
+use twal::{SegmentState, Tail};
 
 use crate::cli::InfoArgs;
 use crate::exit::{Exit, Failure};
@@ -17,7 +17,7 @@ pub fn run(args: &InfoArgs, out: &mut Out) -> Result<Exit, Failure> {
         true => Some(locks::writer_of(dir)),
     };
     let (report, segments) = (log.report(), log.segments()?);
-    let damage = damage_of(&log)?;
+    let damage = open::damage_of(&log)?.map(shown);
     let of_state = |state| segments.iter().filter(|segment| segment.state == state).count();
     let states = [SegmentState::Active, SegmentState::Sealed, SegmentState::Archived].map(of_state);
     let bytes = segments.iter().map(|segment| segment.size).sum();
@@ -103,13 +103,4 @@ fn state_of(damage: Option<&str>, tail: Tail) -> &'static str {
         (None, Tail::Torn) => "opens, with a torn end",
         (None, Tail::Clean) => "opens",
     }
-}
-
-/// What is wrong, if open found something: a reader behind the last good record is told.
-fn damage_of(log: &Log) -> Result<Option<String>, Failure> {
-    if log.report().tail != Tail::Damaged {
-        return Ok(None);
-    }
-    let mut iter = log.iter(log.last_seq() + 1)?;
-    Ok(iter.next_record().err().map(shown))
 }

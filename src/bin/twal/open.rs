@@ -5,13 +5,10 @@ use std::path::Path;
 use twal::disk::real::RealDisk;
 use twal::disk::LockKind;
 use twal::segment::Directory;
-use twal::{IoEngine, Log, Options, SegmentState, Tail};
+use twal::{Error, IoEngine, Log, Options, SegmentState, Tail};
 
 use crate::cli::FileSystemArgs;
 use crate::exit::Failure;
-
-/// How often a log is opened anew that looks damaged beside its writer.
-const TRIES: u32 = 10;
 
 /// What is asked of a log that is only read: whoever wrote it has decided that its file system is good enough.
 pub fn reading() -> Options {
@@ -26,21 +23,40 @@ pub fn reading() -> Options {
 }
 
 pub fn to_read(dir: &Path) -> Result<Log, Failure> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        let log = Log::open(dir, &reading()).map_err(|error| Failure::opening(&error))?;
-        // A writer that rolls and releases faster than the directory is read makes what is whole look damaged.
-        if tries == 0 || log.report().tail != Tail::Damaged || !has_writer(dir)? {
-            return Ok(log);
-        }
+    Log::open(dir, &reading()).map_err(|error| Failure::opening(&error))
+}
+
+/// The same for what makes no sense of a log that ends in damage: what lies behind that may be the very thing.
+pub fn to_read_whole(dir: &Path) -> Result<Log, Failure> {
+    let log = to_read(dir)?;
+    match damage_of(&log)? {
+        None => Ok(log),
+        Some(damage) => Err(damage.into()),
+    }
+}
+
+/// What is wrong, if opening found something: a reader behind the last good record is told.
+pub fn damage_of(log: &Log) -> Result<Option<Error>, Failure> {
+    if log.report().tail != Tail::Damaged {
+        return Ok(None);
+    }
+    let mut iter = log.iter(log.last_seq() + 1)?;
+    Ok(iter.next_record().err())
+}
+
+/// The last record to be read by who reads what is there now, and not what comes while it does.  Of a damaged log there
+/// is no such number: whoever reads it is to come to the damage, which is no end.
+pub fn last_seq_of(log: &Log) -> u64 {
+    match log.report().tail {
+        Tail::Damaged => u64::MAX,
+        Tail::Clean | Tail::Torn => log.durable_seq(),
     }
 }
 
 /// The same for what writes, with the log's own segment size: what this program makes is what the log's program would
 /// have made.
 pub fn writing(dir: &Path, args: &FileSystemArgs) -> Result<Options, Failure> {
-    let newest = to_read(dir)?.segments()?.into_iter().rfind(|segment| segment.state == SegmentState::Active);
+    let newest = to_read_whole(dir)?.segments()?.into_iter().rfind(|segment| segment.state == SegmentState::Active);
     Ok(Options {
         no_create: true,
         allow_any_fs: args.allow_any_fs,

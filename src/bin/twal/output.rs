@@ -109,13 +109,18 @@ pub fn visible(bytes: &[u8]) -> String {
             match char {
                 '\\' => out.push_str("\\\\"),
                 '\n' | '\t' => out.push(char),
-                char if char.is_control() => out.extend(char.escape_unicode()),
+                char if char.is_control() || turns(char) => out.extend(char.escape_unicode()),
                 char => out.push(char),
             }
         }
         chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
     }
     out
+}
+
+/// Whether a character makes a terminal show others in another order, or in another line.
+fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same in one line: names of files, and texts that hold some.
@@ -236,6 +241,7 @@ mod tests {
     #[test]
     fn what_is_shown_does_nothing_to_a_terminal() {
         assert_eq!(visible(b"a\tb\\ \x1b[2J\xff\xc3\xa9\n"), "a\tb\\\\ \\u{1b}[2J\\xff\u{e9}\n");
+        assert_eq!(visible("a\u{202e}b\u{2028}c".as_bytes()), "a\\u{202e}b\\u{2028}c");
         assert_eq!(shown("a\tb\n\u{9b}c"), "a\\tb\\n\\u{9b}c");
         assert_eq!(quoted("a\"\\\n\u{1b}"), "\"a\\\"\\\\\\u000a\\u001b\"");
         let mut bytes = [0; 32];

@@ -38,7 +38,13 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
         return Ok(Exit::Found);
     };
     let copied = repair.apply(backup, args.drop_acknowledged)?;
-    writeln!(out, "repaired; copies of {} files, {}, are in {}", copied.files, size(copied.bytes), backup.display())?;
+    writeln!(
+        out,
+        "repaired; copies of {} files, {}, are in {}",
+        copied.files,
+        size(copied.bytes),
+        shown(backup.display())
+    )?;
     if copied.unreadable > 0 {
         writeln!(out, "{} could not be read and are zeros in the copies", size(copied.unreadable))?;
     }
@@ -54,8 +60,11 @@ fn step_text(step: &Step) -> String {
         StepKind::Begin => format!("begin {file}"),
         StepKind::Restore => format!("write header and seal of {file} again, from offset {offset}; nothing goes"),
     };
+    let acknowledged = acknowledged_text(step.acknowledged);
     match step.kind {
         StepKind::Restore => what,
-        _ => format!("{what}: records {} go, {}", range(*first_seq, *last_seq), acknowledged_text(step.acknowledged)),
+        _ if *first_seq == 0 => format!("{what}: whatever it holds goes, {acknowledged}"),
+        _ if last_seq < first_seq => format!("{what}: records from {first_seq} on go if there are any, {acknowledged}"),
+        _ => format!("{what}: records {} go, {acknowledged}", range(*first_seq, *last_seq)),
     }
 }

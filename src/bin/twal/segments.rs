@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use twal::Log;
+
 use crate::cli::SegmentsArgs;
 use crate::exit::{Exit, Failure};
 use crate::open;
@@ -25,7 +27,7 @@ pub fn run(args: &SegmentsArgs, out: &mut Out) -> Result<Exit, Failure> {
                 .text("file", &segment.file);
             writeln!(out, "{}", json.end())?;
         }
-        return Ok(Exit::Clean);
+        return whole(&log);
     }
     let (index, numbers) = ("index", "numbers");
     writeln!(
@@ -48,5 +50,13 @@ pub fn run(args: &SegmentsArgs, out: &mut Out) -> Result<Exit, Failure> {
             segment.file,
         )?;
     }
-    Ok(Exit::Clean)
+    whole(&log)
+}
+
+/// That there is no more to a log that opening found damaged is not said.
+fn whole(log: &Log) -> Result<Exit, Failure> {
+    match open::damage_of(log)? {
+        None => Ok(Exit::Clean),
+        Some(damage) => Err(damage.into()),
+    }
 }

@@ -5,11 +5,14 @@
 //! checks all of it, so nothing is checked here but that it ends where a piece
 //! does.
 
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use twal::{Piece, Position, Sink, SinkOptions, Source};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use twal::base::limits::RECORD_SIZE_MAX;
+use twal::{Code, Log, Piece, Position, Sink, SinkOptions, Source};
 
 use crate::cli::{CopyArgs, FileSystemArgs, ReceiveArgs, ShipArgs};
 use crate::exit::{Exit, Failure};
@@ -20,13 +23,16 @@ use crate::signals::Signals;
 const MAGIC: &[u8; 8] = b"TWALship";
 /// Bytes of a piece in front of its data.
 const HEAD: usize = 3 * 16 + 7 * 8 + 4 + 8;
+/// Most bytes that a piece has: a frame of the largest record with what is around it.  A peer that announces more sends
+/// rubbish, and is not to fill the memory with it.
+const DATA_MAX: u64 = RECORD_SIZE_MAX + (1 << 20);
 /// What is written before a flush makes it durable: a crash of the follower costs no more.
 const SYNC_EVERY: u64 = 64 << 20;
 
 pub fn copy(args: &CopyArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let mut sink = sink(&args.to, &args.file_system)?;
-    let mut source = Source::open(&log, Some(&sink.position()))?;
+    let mut source = source(&log, Some(&sink.position()))?;
     let mut taken = Taken::default();
     while let Some(piece) = source.next_piece(Some(0))? {
         taken.take(&mut sink, &piece)?;
@@ -42,7 +48,7 @@ pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
     let from = args.from.as_deref().map(|text| position_of(text).ok_or_else(|| Failure::usage("that is no position")));
     let from = from.transpose()?;
     let log = open::to_read(&args.log.log)?;
-    let mut source = Source::open(&log, from.as_ref())?;
+    let mut source = source(&log, from.as_ref())?;
     out.write_all(MAGIC)?;
     let event = signals.as_ref().map(|_| log.eventfd()).transpose()?;
     loop {
@@ -66,19 +72,48 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
         writeln!(out, "{}", position_text(&sink.position()))?;
         return Ok(Exit::Clean);
     }
-    let mut input = io::stdin().lock();
     let mut taken = Taken::default();
+    if args.no_input {
+        return end(sink, !args.promote, &taken, out);
+    }
+    let stdin = io::stdin();
     let broken = |error: io::Error| Failure::io("cannot read what is shipped", &error);
+    let mut input = BufReader::new(File::from(stdin.as_fd().try_clone_to_owned().map_err(broken)?));
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic).map_err(broken)?;
     if magic != *MAGIC {
         return Err(Failure::usage("the input is not what `twal ship` writes"));
     }
     let mut data = Vec::new();
-    while let Some(piece) = next_piece(&mut input, &mut data).map_err(broken)? {
+    loop {
+        // Whoever waits for more has made durable what there was.
+        if input.buffer().is_empty() && !has_input(input.get_ref()) {
+            taken.sync(&mut sink)?;
+        }
+        let piece = match next_piece(&mut input, &mut data) {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return end(sink, !args.promote, &taken, out),
+            Err(error) => {
+                taken.sync(&mut sink)?;
+                return Err(broken(error));
+            }
+        };
         taken.take(&mut sink, &piece)?;
     }
-    end(sink, !args.promote, &taken, out)
+}
+
+/// Whether reading would come back at once; also where it fails, or ends.
+fn has_input(input: &File) -> bool {
+    let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO) != Ok(0)
+}
+
+/// Of a log that lacks a segment it is this that is said, and not that the names do not fit.
+fn source(log: &Log, from: Option<&Position>) -> Result<Source, Failure> {
+    Source::open(log, from).map_err(|error| match open::damage_of(log) {
+        Ok(Some(damage)) if error.code == Code::Busy => damage.into(),
+        _ => error.into(),
+    })
 }
 
 fn sink(to: &Path, args: &FileSystemArgs) -> Result<Sink, Failure> {
@@ -105,7 +140,14 @@ impl Taken {
         let bytes = piece.zeros + u64::try_from(piece.data.len()).expect("in memory");
         self.bytes += bytes;
         self.unflushed += bytes;
-        if self.unflushed >= SYNC_EVERY {
+        match self.unflushed >= SYNC_EVERY {
+            true => self.sync(sink),
+            false => Ok(()),
+        }
+    }
+
+    fn sync(&mut self, sink: &mut Sink) -> Result<(), Failure> {
+        if self.unflushed > 0 {
             sink.sync()?;
             self.unflushed = 0;
         }
@@ -154,6 +196,9 @@ fn next_piece<'d>(input: &mut impl Read, data: &'d mut Vec<u8>) -> io::Result<Op
     let number = |at: usize| u64::from_le_bytes(head[48 + at..56 + at].try_into().expect("8 bytes"));
     let crc = u32::from_le_bytes(head[104..108].try_into().expect("4 bytes"));
     let len = number(60);
+    if len > DATA_MAX {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("a piece of {len} bytes is none")));
+    }
     data.clear();
     // Room as it comes: a length is only believed as far as there are bytes.
     if u64::try_from(input.take(len).read_to_end(data)?).expect("in memory") < len {
@@ -271,8 +316,14 @@ mod tests {
         }
         // A length is not believed: nothing is taken for what does not come.
         input.truncate(HEAD);
-        input[HEAD - 8..].fill(0x7f);
+        input[HEAD - 8..].copy_from_slice(&DATA_MAX.to_le_bytes());
         assert!(next_piece(&mut input.as_slice(), &mut data).is_err());
         assert!(data.capacity() < 1 << 20);
+        // Nor is what is more than any piece, however much comes.
+        input[HEAD - 8..].fill(0x7f);
+        data.clear();
+        input.extend([0x7f; 1 << 20]);
+        assert_eq!(next_piece(&mut input.as_slice(), &mut data).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(data.len(), 0);
     }
 }

@@ -47,7 +47,7 @@ pub fn run(args: &StatsArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let mut counts = Counts::default();
     let mut iter = log.iter_with(IterOptions { headers_only: true, ..IterOptions::default() })?;
-    let last_seq = log.durable_seq();
+    let last_seq = open::last_seq_of(&log);
     let ended = loop {
         match iter.next_record() {
             Ok(Some(record)) if record.seq <= last_seq => {

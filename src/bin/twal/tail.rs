@@ -20,7 +20,7 @@ pub fn run(args: &TailArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let last_seq = log.durable_seq();
     let from_seq = (last_seq + 1).saturating_sub(args.lines).max(log.first_seq());
-    let until_seq = if args.follow { 0 } else { last_seq };
+    let until_seq = if args.follow { 0 } else { open::last_seq_of(&log) };
     if until_seq == 0 && !args.follow {
         return Ok(Exit::Clean);
     }

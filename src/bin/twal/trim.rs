@@ -25,11 +25,11 @@ pub fn run(args: &TrimArgs, out: &mut Out) -> Result<Exit, Failure> {
     log.close()?;
     match kept.is_empty() {
         true => Ok(Exit::Clean),
-        false => Err(Failure::decision(kept.join("\n      "))),
+        false => Err(Failure::decision(format!("not all of it was released: held by {}", kept.join(", ")))),
     }
 }
 
-/// Says what became of each segment; returns what was asked for and stays.
+/// Says what became of each segment; returns who holds what was asked for.
 fn tell(out: &mut Out, log: &Log, before: &[Segment], (below, needed_seq): (u64, u64)) -> Result<Vec<String>, Failure> {
     let after = log.segments()?;
     let mut kept = Vec::new();
@@ -46,7 +46,10 @@ fn tell(out: &mut Out, log: &Log, before: &[Segment], (below, needed_seq): (u64,
                     Some(held_by @ (HeldBy::Hold(_) | HeldBy::Unreadable)) => held_by_name(&held_by),
                     _ => format!("transactions that are not finished, from record {needed_seq} on"),
                 };
-                kept.push(format!("segment {}, records {numbers}, stays: it is held by {by}", segment.index));
+                writeln!(out, "kept      segment {}, records {numbers}, held by {by}", segment.index)?;
+                if !kept.contains(&by) {
+                    kept.push(by);
+                }
             }
             Some(_) => {}
         }

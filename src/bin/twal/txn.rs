@@ -27,7 +27,7 @@ fn table_of(dir: &Path) -> Result<Table, Failure> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
-        match inspect(&open::to_read(dir)?) {
+        match inspect(&open::to_read_whole(dir)?) {
             Ok(found) => return Ok(found.table),
             // Its oldest record may even be behind what was the last.
             Err(error) if matches!(error.code, Code::Trimmed | Code::NotFound) && tries > 0 => {}

@@ -56,7 +56,7 @@ fn imported(done: &Import, out: &mut Out) -> Result<Exit, Failure> {
 pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let from_seq = args.from.unwrap_or(0);
-    let until_seq = log.durable_seq();
+    let until_seq = open::last_seq_of(&log);
     let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..IterOptions::default() })?;
     let writer = Writer::create(&args.files, WriteOptions::default())?;
     let done = write_files(&mut iter, writer, args.leave_out).map_err(|error| match error.code {

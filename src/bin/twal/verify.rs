@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use twal::{Acknowledged, Effort, Finding, FindingKind, Verified};
 
 use crate::cli::VerifyArgs;
@@ -23,7 +24,9 @@ pub fn run(args: &VerifyArgs, out: &mut Out) -> Result<Exit, Failure> {
     let done = AtomicU64::new(0);
     let all = bytes_of(dir);
     let mut failed = None;
+    let mut unread = 0;
     let mut tell = |finding: &Finding| {
+        unread += u64::from(is_unread(finding));
         let told = print(out, finding, args.json);
         failed = told.err();
         failed.is_none()
@@ -35,8 +38,18 @@ pub fn run(args: &VerifyArgs, out: &mut Out) -> Result<Exit, Failure> {
         return Err(failed.into());
     }
     let verified = verified.map_err(|error| Failure::opening(&error))?;
-    sum_up(out, &verified, args.json)?;
-    Ok(if verified.damaged > 0 { Exit::Found } else { Exit::Clean })
+    sum_up(out, &verified, unread, args.json)?;
+    match (verified.damaged, unread) {
+        (0, _) => Ok(Exit::Clean),
+        (damaged, unread) if damaged > unread => Ok(Exit::Found),
+        _ => Err(Failure::unopened(format!("{unread} files cannot be opened: nothing is known of what they hold"))),
+    }
+}
+
+/// The file may be as whole as ever: it is this process that must not, or cannot, open it now.
+fn is_unread(finding: &Finding) -> bool {
+    let is_process = [Errno::EACCES, Errno::EPERM, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
+    finding.kind == FindingKind::Unreadable && is_process.contains(&Errno::from_raw(finding.os_errno))
 }
 
 /// What there is to be read, for who waits: what cannot be found out is not counted.
@@ -64,10 +77,14 @@ fn print(out: &mut Out, finding: &Finding, json: bool) -> std::io::Result<()> {
         json = json.text("expected", format_args!("{expected:#x}")).text("found", format_args!("{found:#x}"));
         return writeln!(out, "{}", json.put("os_errno", finding.os_errno).text("text", &finding.text).end());
     }
-    let word = if finding.is_damage() { out.bad("damaged") } else { "torn".to_owned() };
+    let word = match finding.is_damage() {
+        true if is_unread(finding) => "unread".to_owned(),
+        true => out.bad("damaged"),
+        false => "torn".to_owned(),
+    };
     write!(out, "{word}  {}  offset {offset}", shown(file))?;
     match finding.is_damage() {
-        true => write!(out, "  seq {}", range(*seq, *last_seq))?,
+        true => write!(out, "  {}", numbers(*seq, *last_seq))?,
         false => write!(out, "  behind seq {last_seq}")?,
     }
     if let Some(stream) = stream {
@@ -81,7 +98,16 @@ fn print(out: &mut Out, finding: &Finding, json: bool) -> std::io::Result<()> {
     writeln!(out)
 }
 
-fn sum_up(out: &mut Out, verified: &Verified, json: bool) -> std::io::Result<()> {
+/// Which numbers it concerns, as far as anybody knows.
+fn numbers(seq: u64, last_seq: u64) -> String {
+    match (seq, last_seq) {
+        (0, _) => "no seq".into(),
+        _ if last_seq < seq => format!("from seq {seq} on"),
+        _ => format!("seq {}", range(seq, last_seq)),
+    }
+}
+
+fn sum_up(out: &mut Out, verified: &Verified, unread: u64, json: bool) -> std::io::Result<()> {
     let Verified { segments, frames, records, bytes, findings, damaged, .. } = verified;
     let Verified { first_seq, last_good_seq, last_seq, .. } = verified;
     if json {
@@ -92,6 +118,7 @@ fn sum_up(out: &mut Out, verified: &Verified, json: bool) -> std::io::Result<()>
             .put("bytes", bytes)
             .put("findings", findings)
             .put("damaged", damaged)
+            .put("unread", unread)
             .put("first_seq", first_seq)
             .put("last_good_seq", last_good_seq)
             .put("last_seq", last_seq);
@@ -99,10 +126,14 @@ fn sum_up(out: &mut Out, verified: &Verified, json: bool) -> std::io::Result<()>
     }
     writeln!(out, "read {segments} segments, {frames} frames, {records} records, {}", size(*bytes))?;
     let whole = range(*first_seq, *last_good_seq);
-    match damaged {
+    if unread > 0 {
+        writeln!(out, "{unread} files were not read")?;
+    }
+    match damaged - unread {
+        0 if unread > 0 => writeln!(out, "no damage in the others; whole in front of the first of them: {whole}"),
         0 => writeln!(out, "no damage; whole: {whole}"),
-        _ => {
-            let verdict = out.bad(&format!("{damaged} damaged"));
+        found => {
+            let verdict = out.bad(&format!("{found} damaged"));
             writeln!(out, "{verdict}; whole in front of the first spot: {whole}; the last seen: {last_seq}")
         }
     }

@@ -144,11 +144,18 @@ impl Reader<'_, '_> {
                     Code::Corrupt => Kind::Header,
                     _ => Kind::Unreadable,
                 };
+                let sums = match kind {
+                    Kind::Header => segment::differing_checksums(self.reading.directory, name.index),
+                    _ => None,
+                };
+                let (expected, found) = sums.map_or((0, 0), |(expected, found)| (expected.into(), found.into()));
                 let seq = name.first_seq;
                 return self.tell(&Finding {
                     segment: name.index,
                     seq,
                     last_seq: seq - 1,
+                    expected,
+                    found,
                     ..Finding::of(kind, name.to_string(), &error)
                 });
             }
