@@ -187,7 +187,7 @@ mod tests {
 
     fn of(options: twal_iter_options) -> Result<IterOptions, Code> {
         // SAFETY: a twal_iter_options, or refused by its size; its lists live.
-        unsafe { iter_options_of(&raw const options) }.map_err(|error| error.code)
+        unsafe { iter_options_of(&raw const options) }.map(|(options, _)| options).map_err(|error| error.code)
     }
 
     #[test]
@@ -227,6 +227,9 @@ mod tests {
             let got = of(twal_iter_options { flags: flag, ..NONE }).unwrap();
             assert_eq!([got.skip_damaged, got.headers_only, got.snapshot, got.map_sealed].map(u32::from), flags);
         }
+        // SAFETY: as in `of`.
+        let hides = |flags| unsafe { iter_options_of(&twal_iter_options { flags, ..NONE }).map(|(_, hides)| hides) };
+        assert_eq!((hides(15), hides(16)), (Ok(false), Ok(true)));
         // The first release's struct ends in front of all that.
         let first = twal_iter_options { struct_size: 24, until_seq: 9, from_seq: 7, ..NONE };
         assert_eq!(of(first), Ok(IterOptions { from_seq: 7, ..IterOptions::default() }));

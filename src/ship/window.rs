@@ -186,7 +186,7 @@ mod tests {
     const STEP: u64 = 4096;
 
     fn content() -> Vec<u8> {
-        (0..usize_of(SIZE)).map(|at| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect()
+        (0..SIZE).map(|at: u64| (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]).collect()
     }
 
     fn disk_with_file() -> (Arc<SimDisk>, Arc<dyn File>) {
