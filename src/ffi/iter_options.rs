@@ -242,7 +242,7 @@ mod tests {
         let known = |at: usize| twal_iter_options { known_types: types[at..].as_ptr(), known_type_count: 1, ..NONE };
         assert!(of(lists(0)).is_ok() && of(lists(1)).is_ok() && of(known(0)).is_ok());
         for refused in [
-            twal_iter_options { flags: 16, ..NONE },
+            twal_iter_options { flags: 32, ..NONE },
             twal_iter_options { reserved: 1, ..NONE },
             twal_iter_options { struct_size: 16, ..NONE },
             twal_iter_options { stream_count: 1, ..NONE },

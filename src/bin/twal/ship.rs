@@ -322,7 +322,7 @@ mod tests {
         // Nor is what is more than any piece, however much comes.
         input[HEAD - 8..].fill(0x7f);
         data.clear();
-        input.extend([0x7f; 1 << 20]);
+        input.resize(HEAD + (1 << 20), 0x7f);
         assert_eq!(next_piece(&mut input.as_slice(), &mut data).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(data.len(), 0);
     }
