@@ -106,7 +106,7 @@ static void expect_edges(int epoll, unsigned wanted)
 /* Whoever waits for edges and never reads: every rise is one, on each eventfd of that log and on no other's. */
 static void every_rise_is_an_edge(void)
 {
-    twal_log *log = quiet_log("edges"), *other = quiet_log("edges-other");
+    twal_log *log = t_open_quiet("edges"), *other = t_open_quiet("edges-other");
     int fds[3], epoll = epoll_create1(EPOLL_CLOEXEC);
     t_check(epoll >= 0);
     for (int n = 0; n < 3; n++) {
