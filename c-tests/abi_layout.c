@@ -292,7 +292,6 @@ VALUE(TWAL_ITER_SKIP_DAMAGED, 1);
 VALUE(TWAL_ITER_HEADERS_ONLY, 2);
 VALUE(TWAL_ITER_SNAPSHOT, 4);
 VALUE(TWAL_ITER_MAP_SEALED, 8);
-VALUE(TWAL_ITER_HIDE_DROPPED, 16);
 CALL(twal_strerror, const char *(*)(int));
 CALL(twal_last_error, int (*)(twal_error *));
 CALL(twal_recovery_get, int (*)(const twal_log *, twal_recovery *));

@@ -148,7 +148,7 @@ static void refused(twal_log *log)
     options.known_type_count = 1;
     t_code(twal_iter_open(log, &options, &iter), TWAL_E_INVAL);
     options = plain;
-    options.flags = 32;
+    options.flags = 16;
     t_code(twal_iter_open(log, &options, &iter), TWAL_E_INVAL);
     options.flags = TWAL_ITER_SKIP_DAMAGED | TWAL_ITER_HEADERS_ONLY;
     t_code(twal_iter_open(log, &options, &iter), TWAL_E_INVAL);

@@ -131,7 +131,7 @@ static void arguments(void)
     twal_iter_options options = TWAL_ITER_OPTIONS_INIT;
     t_code(twal_iter_open(NULL, &options, &iter), TWAL_E_INVAL);
     t_code(twal_iter_open(log, &options, NULL), TWAL_E_INVAL);
-    options.flags = 32;
+    options.flags = 16;
     t_code(twal_iter_open(log, &options, &iter), TWAL_E_INVAL);
     options.flags = 0;
     options.reserved = 1;

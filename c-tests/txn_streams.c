@@ -84,20 +84,6 @@ static void expect(twal_log *log, twal_txn *txn, uint64_t first, uint64_t second
     t_equal(counts[3], third);
 }
 
-/* The same of a log without a manager, by what is in it. */
-static void expect_read_only(const char *dir, uint64_t first, uint64_t second, uint64_t third)
-{
-    twal_log *log = t_open_read_only(dir);
-    uint64_t counts[STREAMS + 1];
-    twal_iter_options how = TWAL_ITER_OPTIONS_INIT;
-    twal_iter *iter = NULL;
-    how.flags = TWAL_ITER_HIDE_DROPPED;
-    t_ok(twal_iter_open(log, &how, &iter));
-    count(iter, counts);
-    t_check(counts[1] == first && counts[2] == second && counts[3] == third);
-    t_close(log);
-}
-
 static void drop_streams(void *dir)
 {
     twal_options options = small();
@@ -134,7 +120,6 @@ static void compact_streams(void *dir)
 static void streams(const char *dir)
 {
     t_crash_after(drop_streams, (void *)(uintptr_t)dir);
-    expect_read_only(dir, 0, EACH - 20, EACH);
     t_crash_after(compact_streams, (void *)(uintptr_t)dir);
     twal_options options = small();
     twal_txn_options manage = keeping();

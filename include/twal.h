@@ -672,14 +672,6 @@ typedef enum twal_iter_flags {
      * process gets SIGBUS.  Without effect before Linux 5.14.
      */
     TWAL_ITER_MAP_SEALED = 8,
-    /**
-     * Leave out what tombstones and purges drop, those that are in the log
-     * and durable when the reader begins; of twal_txn_iter_open() always, and
-     * of those that are not durable, too.  For logs without a manager, as
-     * those open for reading only: the transactions' records are read first,
-     * from the last checkpoint on.
-     */
-    TWAL_ITER_HIDE_DROPPED = 16,
 } twal_iter_flags;
 
 /**
@@ -3918,12 +3910,7 @@ int twal_recover_iter(twal_log *log,
  *                       is not 0, a type is none, from_seq and from_segment
  *                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
  *                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
- *   TWAL_E_TRIMMED      also: from_segment was released; or with
- *                       TWAL_ITER_HIDE_DROPPED, a checkpoint was while it was
- *                       read: ask again
- *   TWAL_E_CORRUPT, TWAL_E_VERSION
- *                       also, with TWAL_ITER_HIDE_DROPPED: as
- *                       twal_txn_recover()
+ *   TWAL_E_TRIMMED      also: from_segment was released
  *   TWAL_E_NOTFOUND     also: there is no segment from_segment
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
  *

@@ -1,7 +1,6 @@
 //! A reader as a C handle.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
 
 use super::entry::{payload_at, record_of, twal_record};
 use super::guard::{self, always, answer, call, guard, Purpose};
@@ -11,8 +10,7 @@ use super::single::Single;
 use super::sized::{self, Grows};
 use crate::base::{Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
-use crate::log::{Iter, IterOptions, Log, Record, Skipped};
-use crate::txn::manager::inspect;
+use crate::log::{Iter, IterOptions, Record, Skipped};
 
 /// A reader of one log.
 ///
@@ -55,7 +53,7 @@ pub struct twal_iter {
 #[no_mangle]
 pub unsafe extern "C" fn twal_recover_iter(log: *mut twal_log, from_seq: u64, iter_out: *mut *mut twal_iter) -> c_int {
     // SAFETY: the same contract.
-    guard(|| unsafe { open(log, || Ok((IterOptions { from_seq, ..IterOptions::default() }, false)), iter_out) })
+    guard(|| unsafe { open(log, || Ok(IterOptions { from_seq, ..IterOptions::default() }), iter_out) })
 }
 
 /// Begins to read as options say.
@@ -79,12 +77,7 @@ pub unsafe extern "C" fn twal_recover_iter(log: *mut twal_log, from_seq: u64, it
 ///                       is not 0, a type is none, from_seq and from_segment
 ///                       are both set, or TWAL_ITER_SKIP_DAMAGED stands beside
 ///                       TWAL_ITER_HEADERS_ONLY or TWAL_ITER_SNAPSHOT
-///   TWAL_E_TRIMMED      also: from_segment was released; or with
-///                       TWAL_ITER_HIDE_DROPPED, a checkpoint was while it was
-///                       read: ask again
-///   TWAL_E_CORRUPT, TWAL_E_VERSION
-///                       also, with TWAL_ITER_HIDE_DROPPED: as
-///                       twal_txn_recover()
+///   TWAL_E_TRIMMED      also: from_segment was released
 ///   TWAL_E_NOTFOUND     also: there is no segment from_segment
 ///   TWAL_E_UNSUPPORTED  options say something that this release does not know
 ///
@@ -110,7 +103,7 @@ pub unsafe extern "C" fn twal_iter_open(
 /// `log` is NULL or an open log, `iter_out` NULL or room for a pointer.
 unsafe fn open(
     log: *mut twal_log,
-    options: impl FnOnce() -> Result<(IterOptions, bool)>,
+    options: impl FnOnce() -> Result<IterOptions>,
     iter_out: *mut *mut twal_iter,
 ) -> Result<()> {
     if log.is_null() {
@@ -118,18 +111,9 @@ unsafe fn open(
     }
     // SAFETY: NULL or room for a pointer (contract).
     let iter_out = unsafe { guard::must_have(iter_out)? };
-    let (options, hides) = options()?;
-    let begin = |log: &Log| {
-        let hidden = if hides {
-            let _uncancelled = Uncancelled::begin();
-            Some(Arc::new(inspect(log)?.table.streams().hidden()))
-        } else {
-            None
-        };
-        log.iter_with(IterOptions { hidden, ..options })
-    };
+    let options = options()?;
     // SAFETY: an open log (contract).
-    let iter = unsafe { call(log, Purpose::Look, always, begin)? };
+    let iter = unsafe { call(log, Purpose::Look, always, |log| log.iter_with(options))? };
     // SAFETY: must_have has seen it.
     unsafe { give(iter, iter_out) };
     Ok(())

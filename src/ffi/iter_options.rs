@@ -29,12 +29,6 @@ pub enum twal_iter_flags {
     /// that was read is given up by the kernel and cannot be read again, the
     /// process gets SIGBUS.  Without effect before Linux 5.14.
     TWAL_ITER_MAP_SEALED = 8,
-    /// Leave out what tombstones and purges drop, those that are in the log
-    /// and durable when the reader begins; of twal_txn_iter_open() always, and
-    /// of those that are not durable, too.  For logs without a manager, as
-    /// those open for reading only: the transactions' records are read first,
-    /// from the last checkpoint on.
-    TWAL_ITER_HIDE_DROPPED = 16,
 }
 
 /// How a log is read.  A field that is 0 has its default, so start from
@@ -89,26 +83,23 @@ const SKIP_DAMAGED: u32 = twal_iter_flags::TWAL_ITER_SKIP_DAMAGED as u32;
 const HEADERS_ONLY: u32 = twal_iter_flags::TWAL_ITER_HEADERS_ONLY as u32;
 const SNAPSHOT: u32 = twal_iter_flags::TWAL_ITER_SNAPSHOT as u32;
 const MAP_SEALED: u32 = twal_iter_flags::TWAL_ITER_MAP_SEALED as u32;
-const HIDE_DROPPED: u32 = twal_iter_flags::TWAL_ITER_HIDE_DROPPED as u32;
 
-/// What C asks for, and whether what was dropped is to be hidden.
+/// What C asks for.
 ///
 /// # Safety
 ///
 /// `options` is NULL or a twal_iter_options as long as it says, with lists as long as they say.
-pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<(IterOptions, bool)> {
+pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Result<IterOptions> {
     if options.is_null() {
-        return Ok(Default::default());
+        return Ok(IterOptions::default());
     }
     // SAFETY: the contract.
     let taken = unsafe { sized::take(options)? };
-    let known = SKIP_DAMAGED | HEADERS_ONLY | SNAPSHOT | MAP_SEALED | HIDE_DROPPED;
-    if taken.value.flags & !known != 0 || taken.value.reserved != 0 {
+    if taken.value.flags & !(SKIP_DAMAGED | HEADERS_ONLY | SNAPSHOT | MAP_SEALED) != 0 || taken.value.reserved != 0 {
         return Err(Error::new(Code::Inval, "iter_options has unknown flags, or reserved is not 0"));
     }
     let options = taken.known()?;
     let has = |flag| options.flags & flag != 0;
-    let hides = has(HIDE_DROPPED);
     // SAFETY: the contract.
     let (streams, kinds, known) = unsafe {
         (
@@ -117,7 +108,7 @@ pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Resul
             list(options.known_types, options.known_type_count)?,
         )
     };
-    let options = IterOptions {
+    Ok(IterOptions {
         from_seq: options.from_seq,
         from_segment: options.from_segment,
         until_seq: options.until_seq,
@@ -130,8 +121,7 @@ pub(super) unsafe fn iter_options_of(options: *const twal_iter_options) -> Resul
         kinds: kinds_of(kinds, 1)?,
         known_kinds: kinds_of(known, FIRST_CALLER_KIND)?,
         hidden: None,
-    };
-    Ok((options, hides))
+    })
 }
 
 /// A copy of a list of C's; None: NULL.
@@ -187,7 +177,7 @@ mod tests {
 
     fn of(options: twal_iter_options) -> Result<IterOptions, Code> {
         // SAFETY: a twal_iter_options, or refused by its size; its lists live.
-        unsafe { iter_options_of(&raw const options) }.map(|(options, _)| options).map_err(|error| error.code)
+        unsafe { iter_options_of(&raw const options) }.map_err(|error| error.code)
     }
 
     #[test]
@@ -227,9 +217,6 @@ mod tests {
             let got = of(twal_iter_options { flags: flag, ..NONE }).unwrap();
             assert_eq!([got.skip_damaged, got.headers_only, got.snapshot, got.map_sealed].map(u32::from), flags);
         }
-        // SAFETY: as in `of`.
-        let hides = |flags| unsafe { iter_options_of(&twal_iter_options { flags, ..NONE }).map(|(_, hides)| hides) };
-        assert_eq!((hides(15), hides(16)), (Ok(false), Ok(true)));
         // The first release's struct ends in front of all that.
         let first = twal_iter_options { struct_size: 24, until_seq: 9, from_seq: 7, ..NONE };
         assert_eq!(of(first), Ok(IterOptions { from_seq: 7, ..IterOptions::default() }));
@@ -242,7 +229,7 @@ mod tests {
         let known = |at: usize| twal_iter_options { known_types: types[at..].as_ptr(), known_type_count: 1, ..NONE };
         assert!(of(lists(0)).is_ok() && of(lists(1)).is_ok() && of(known(0)).is_ok());
         for refused in [
-            twal_iter_options { flags: 32, ..NONE },
+            twal_iter_options { flags: 16, ..NONE },
             twal_iter_options { reserved: 1, ..NONE },
             twal_iter_options { struct_size: 16, ..NONE },
             twal_iter_options { stream_count: 1, ..NONE },

@@ -376,7 +376,7 @@ pub unsafe extern "C" fn twal_txn_iter_open(
             // SAFETY: NULL or a twal_iter_options as long as it says (C contract).
             Ok((iter_out, unsafe { iter_options_of(options)? }))
         };
-        let open = |handle: &twal_txn, (iter_out, (options, _)): (_, (IterOptions, bool))| {
+        let open = |handle: &twal_txn, (iter_out, options): (_, IterOptions)| {
             let hidden = Some(Arc::new(handle.manager.hidden()?));
             Ok((iter_out, handle.manager.log().iter_with(IterOptions { hidden, ..options })?))
         };
