@@ -122,7 +122,8 @@ pub struct twal_stats {
     pub checkpoints: u64,
     /// Automatic checkpoints that failed; each is tried again later.
     pub checkpoints_failed: u64,
-    /// Appends refused with TWAL_E_INVAL, unless the log was NULL.
+    /// Appends refused with TWAL_E_INVAL, unless the log was NULL; of a
+    /// reservation its beginning, not its twal_commit().
     pub refused_inval: u64,
     /// Appends refused with TWAL_E_TOOBIG.
     pub refused_toobig: u64,

@@ -368,10 +368,11 @@ pub unsafe extern "C" fn twal_2pc_abort_start(txn: *mut twal_txn, id: u64, seq_o
 /// ago, by the monotonic clock, and which do not have all of them, the oldest
 /// one gets its abort_start, as by twal_2pc_abort_start().  Its coordinator, if
 /// it still lives, learns so from its next call, which is refused, and
-/// participants from twal_2pc_state_get().  One that has all votes is never
-/// taken, nor what twal_txn_recover() found or twal_import() brought:
+/// participants from twal_2pc_state_get().  One that all voted to commit is
+/// never taken, nor what twal_txn_recover() found or twal_import() brought:
 /// twal_txn_resume() aborts those that wait for votes, however short they have.
-/// The time is not in the log.
+/// The time is not in the log.  Who takes one ends it, too, as after
+/// twal_2pc_abort_start().
 ///
 ///   txn      a manager
 ///   wait_us  microseconds since twal_2pc_prepare(); 0: any that waits
@@ -395,8 +396,15 @@ pub unsafe extern "C" fn twal_2pc_abort_start(txn: *mut twal_txn, id: u64, seq_o
 /// All that are overdue, for a thread that looks every now and then:
 ///
 ///   uint64_t id;
-///   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK)
+///   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK) {
 ///       tell_participants_to_abort(id);
+///       if (twal_2pc_abort_complete(txn, id, 0, NULL) != TWAL_OK)
+///           break;
+///   }
+///
+/// After TWAL_E_IO, TWAL_E_POISONED, TWAL_E_PANIC, and TWAL_E_CLOSED of a log
+/// that another thread closes, the next twal_txn_recover() knows whether one
+/// was taken.  After any other error nothing was written.
 ///
 /// Blocks:  on the device: it returns when this is durable.
 /// Threads: any.

@@ -40,14 +40,26 @@ impl Payloads {
     fn entries<'a>(
         &'a self,
         stream: u64,
-        stamps: Option<&'a [i64]>,
+        origin: Origin<'a>,
     ) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
         self.ends.iter().enumerate().map(move |(at, &(kind, end))| {
             let start = if at == 0 { 0 } else { self.ends[at - 1].1 };
-            let timestamp = stamps.map(|stamps| stamps[at]);
+            let timestamp = match origin {
+                Origin::Here => None,
+                Origin::Elsewhere { stamps } => Some(stamps[at]),
+            };
             Entry { data: &self.bytes[start..end], stream, timestamp, kind, required: true }
         })
     }
+}
+
+/// Where events come from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// The program; their time is the log's clock's.
+    Here,
+    /// Another log, with a time for each.
+    Elsewhere { stamps: &'a [i64] },
 }
 
 impl Manager {
@@ -88,14 +100,14 @@ impl Manager {
 
     /// Steps 1 to 3.
     pub(super) fn append_and_apply(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Appended> {
-        self.append_stamped(build, None)
+        self.append_as(build, Origin::Here)
     }
 
-    /// The same with a timestamp for each event; None: the log's clock.
-    pub(super) fn append_stamped(
+    /// The same of events that may have been elsewhere before.
+    pub(super) fn append_as(
         &self,
         build: impl Fn(&State) -> Result<Vec<Event>>,
-        stamps: Option<&[i64]>,
+        origin: Origin<'_>,
     ) -> Result<Appended> {
         let mut turn = None;
         loop {
@@ -110,10 +122,10 @@ impl Manager {
                 return Err(error);
             }
             let payloads = Payloads::of(&events);
-            let entries = payloads.entries(self.inner.options.stream, stamps);
+            let entries = payloads.entries(self.inner.options.stream, origin);
             let appended = self.inner.log.append_or_wait(entries, &mut turn, || drop(guard.take()))?;
             if let (Some(first_seq), Some(state)) = (appended, guard.as_mut()) {
-                let last_seq = self.apply(state, first_seq, &events);
+                let last_seq = self.apply(state, first_seq, &events, origin);
                 return Ok(Appended { first_seq, last_seq, events, due: self.is_due(state) });
             }
         }
@@ -135,7 +147,7 @@ impl Manager {
         }
     }
 
-    fn apply(&self, state: &mut State, first_seq: u64, events: &[Event]) -> u64 {
+    fn apply(&self, state: &mut State, first_seq: u64, events: &[Event], origin: Origin<'_>) -> u64 {
         let counted = self.inner.log.counters();
         let mut last_seq = first_seq;
         let now_ns = self.inner.clock.now_ns();
@@ -149,12 +161,18 @@ impl Manager {
                 if let Some(operation) = event.operation() {
                     state.to_resume.remove(&operation);
                 }
+            } else if let (Origin::Elsewhere { .. }, Some(operation)) = (origin, event.operation()) {
+                // Whoever ran it, nobody does here.
+                state.to_resume.insert(operation);
             }
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
-                Some((Family::Transaction, id)) => {
+                Some(operation @ (Family::Transaction, id)) => {
                     counted.transaction_events.one();
-                    state.waiting.applied(&state.table, id, now_ns);
+                    // One that nobody runs has no deadline: a resume would find its decision taken.
+                    if !state.to_resume.contains(&operation) {
+                        state.waiting.applied(&state.table, id, now_ns);
+                    }
                 }
                 None if matches!(event, Event::Stream(..)) => counted.stream_events.one(),
                 None => {}

@@ -9,12 +9,13 @@
 //! An import that was cut short is not taken up again: its operations are the log's, as far as they got, and their ids
 //! are used, so the same files are refused.  What is unfinished is resumed like everything else.
 
+use super::append::Origin;
 use super::Manager;
 use crate::base::bytes::usize_of;
 use crate::base::Result;
 use crate::interchange::Reader;
 use crate::txn::interchange::import::{import, Import, Imported, Sink};
-use crate::txn::{Event, Family, Status};
+use crate::txn::{Event, Family};
 
 impl Manager {
     /// Appends the events of the files that `open` opens, twice, with their timestamps and new numbers; tells each
@@ -61,15 +62,8 @@ impl Sink for Into<'_> {
     fn append(&mut self, events: &[Imported]) -> Result<u64> {
         let stamps: Vec<i64> = events.iter().map(|imported| imported.timestamp).collect();
         let events: Vec<Event> = events.iter().map(|imported| imported.event.clone()).collect();
-        let appended = self.manager.append_stamped(|_| Ok(events.clone()), Some(&stamps))?;
+        let appended = self.manager.append_as(|_| Ok(events.clone()), Origin::Elsewhere { stamps: &stamps })?;
         self.is_due |= appended.due;
-        let state = &mut *self.manager.lock()?;
-        let active = |&(family, id): &(Family, u64)| match family {
-            Family::Saga => state.table.saga(id).is_some(),
-            Family::Transaction => matches!(state.table.transaction_status(id), Status::Active(_)),
-        };
-        // Whoever ran them, nobody does here.
-        state.to_resume.extend(events.iter().filter_map(Event::operation).filter(active));
         Ok(appended.first_seq)
     }
 

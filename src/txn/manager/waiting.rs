@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Begun, Manager};
 use crate::base::{Code, Error, Result};
 use crate::txn::event::{Event, TransactionEvent};
-use crate::txn::{Family, Status, Table, TransactionState};
+use crate::txn::{Status, Table, TransactionState};
 
-/// The transactions whose votes were asked for, and which neither have all of them nor are decided.
+/// The transactions that somebody runs, whose votes were asked for, and which neither have all of them to commit nor are
+/// decided.
 #[derive(Default)]
 pub(super) struct Waiting {
     since_ns: BTreeMap<u64, u64>,
@@ -28,15 +29,15 @@ impl Waiting {
         }
     }
 
-    /// Those that began to wait at `ns` or before, the oldest first.
-    fn since(&self, ns: u64) -> impl Iterator<Item = u64> + '_ {
-        self.by_age.range(..=(ns, u64::MAX)).map(|(_, id)| *id)
+    /// The one that has waited longest, if it began at `ns` or before.
+    fn oldest_since(&self, ns: u64) -> Option<u64> {
+        self.by_age.first().filter(|(since_ns, _)| *since_ns <= ns).map(|(_, id)| *id)
     }
 }
 
 impl Manager {
     /// Decides to abort the transaction that has waited longest for its votes, if that is `wait_ns` or more, and tells
-    /// which.  Durable.  One with all votes is for its coordinator to decide; one that nobody runs since a recovery or
+    /// which.  Durable.  One that all voted to commit is for its coordinator to decide; one that nobody runs since a recovery or
     /// import is for a resume, which would find its decision taken.
     ///
     /// # Errors
@@ -44,8 +45,7 @@ impl Manager {
     pub fn transaction_expire(&self, wait_ns: u64) -> Result<Begun> {
         let by_ns = self.inner.clock.now_ns().checked_sub(wait_ns);
         self.begin(|state| {
-            let is_run = |id: &u64| !state.to_resume.contains(&(Family::Transaction, *id));
-            let oldest = by_ns.and_then(|ns| state.waiting.since(ns).find(is_run));
+            let oldest = by_ns.and_then(|ns| state.waiting.oldest_since(ns));
             let id =
                 oldest.ok_or_else(|| Error::new(Code::NotFound, "no transaction has waited so long for its votes"))?;
             Ok(vec![Event::Transaction(id, TransactionEvent::AbortStart)])
