@@ -66,12 +66,22 @@ impl Lane {
             // Every call empties the queue, so this is a bug; nothing was queued.
             return Err(Errno::EIO.into());
         }
-        let mut left = entries.len();
+        let (mut left, mut untaken) = (entries.len(), entries.len());
+        let mut is_linked = true;
         let mut patience = Patience::new();
         loop {
             let entered = ring.submit_and_wait(left);
             left -= reap(ring, &mut results);
+            if let Ok(taken) = entered {
+                // The kernel ends a chain where a submission ends: what comes later waits for nothing.
+                is_linked &= taken == untaken || untaken == 0;
+                untaken = untaken.saturating_sub(taken);
+            }
             if left == 0 {
+                if !is_linked {
+                    // They did well, but perhaps in front of what they were to come behind.
+                    results[1..].iter_mut().filter(|result| **result == 0).for_each(|result| *result = NEVER_RAN);
+                }
                 return Ok(results);
             }
             match entered {
