@@ -74,7 +74,6 @@ pub struct Way {
 
 /// Where the cursor has lost its way.
 struct Lost {
-    error: Error,
     /// Nothing was found up to here; None: nobody has looked yet.
     bound: Option<u64>,
     /// Index of the segment.
@@ -125,7 +124,7 @@ impl Cursor {
                 if let Some(skipped) = &mut skipped {
                     skipped.begin(&error, from_seq);
                 }
-                lost = Some(Lost { error, bound: None, index });
+                lost = Some(Lost { bound: None, index });
                 (None, Chain { last_seq: from_seq - 1, ..Chain::default() }, None)
             }
             Err(error) if stays(&error) && error.code != Code::Trimmed => (None, Chain::default(), Some(error)),
@@ -213,11 +212,16 @@ impl Cursor {
         }
         let mut advanced = self.advance_or_find(bound);
         while let Err(error) = &advanced {
+            if let Some(lost) = &mut self.lost {
+                // What keeps it from looking for the way on is no other damage, and may be gone at the next call.
+                lost.bound = None;
+                return advanced;
+            }
             if self.skipped.is_none() || !skip::is_damage(error) {
                 break;
             }
             let error = error.clone();
-            self.lose(error);
+            self.lose(&error);
             advanced = self.advance_or_find(bound);
         }
         if let Err(error) = &advanced {
@@ -237,24 +241,27 @@ impl Cursor {
     }
 
     /// Damage: what was delivered so far ends here.
-    fn lose(&mut self, error: Error) {
+    fn lose(&mut self, error: &Error) {
         let index = self.lost.as_ref().map_or_else(|| self.at().index(), |lost| lost.index);
         (self.frame, self.sealed) = (None, false);
         let next_seq = self.from_seq.max(self.chain.last_seq + 1);
         if let Some(skipped) = &mut self.skipped {
-            skipped.begin(&error, next_seq);
+            skipped.begin(error, next_seq);
         }
-        self.lost = Some(Lost { error, bound: None, index });
+        self.lost = Some(Lost { bound: None, index });
     }
 
     /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
-    /// is one that it passes over, though nobody knows what was in it.  A file that is missing has the place of the one
-    /// before it.
+    /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
+    /// the one before it; an older one that of the one behind it.
     pub fn end_in_front_of(&mut self, damage: &Error) {
-        let Some(skipped) = &self.skipped else { return };
-        let counted = skipped.spots > 0 && (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
+        let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return };
+        let is_gap = damage.offset == 0 && damage.segment == skipped.segment + 1;
+        let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
+        let is_counted = is_behind || (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
+        let counted = skipped.spots > 0 && is_counted;
         if self.lost.is_none() && !counted && damage.segment >= self.began {
-            self.lose(damage.clone());
+            self.lose(damage);
         }
     }
 
@@ -266,9 +273,7 @@ impl Cursor {
         }
         lost.bound = Some(bound);
         let onward =
-            skip::onward(&self.directory, &self.log_id, (self.walker.as_ref(), lost.index), &self.chain, bound)
-                // Damage has been told of already; what else there is now is another matter.
-                .map_err(|error| if skip::is_damage(&error) { lost.error.clone() } else { error })?;
+            skip::onward(&self.directory, &self.log_id, (self.walker.as_ref(), lost.index), &self.chain, bound)?;
         match onward {
             Onward::Here(opened, offset, chain) => {
                 // A file of its own by now, perhaps: the segment may have been compacted since it was opened.
