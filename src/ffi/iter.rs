@@ -40,7 +40,9 @@ pub struct twal_iter {
 ///   TWAL_E_IO        a file could not be opened or read
 ///   TWAL_E_PERM      the operating system refuses to open it
 ///   TWAL_E_NOMEM     no memory or file descriptor left
-///   TWAL_E_CORRUPT   the log is damaged at that place, or in front of it
+///   TWAL_E_CORRUPT, TWAL_E_VERSION
+///                    the log is damaged at that place, or in front of it; or
+///                    goes on in a format of a later release
 ///   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
 ///                    again
 ///   TWAL_E_PANIC     a bug in twal was caught

@@ -72,7 +72,8 @@ pub struct twal_log {
 /// After TWAL_E_INVAL nothing was created.
 ///
 /// Blocks:  on the device, for as long as recovery reads; up to 2 seconds for
-///          a lock.
+///          a lock, or with TWAL_OPEN_READ_ONLY for a log that changes at
+///          every look.
 /// Threads: any.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

@@ -31,12 +31,13 @@ impl Log {
         &self.inner.directory
     }
 
-    /// Makes the names durable that are seen here.  A writer's are when it shows them to its own process; what another one
-    /// sees may be a killed writer's, that no flush has covered.
+    /// Makes the names durable that are seen here.  A writer's are when it shows them to its own process, but for the file
+    /// that a compaction is just giving an old name; what another one sees may be a killed writer's, that no flush has
+    /// covered.
     pub(crate) fn secure_names(&self) -> Result<()> {
         match &self.inner.side {
             Side::Writer(_) => Ok(()),
-            Side::Reader(_) => self.inner.directory.sync(),
+            Side::Reader(reader) => reader.secure_names(&self.inner.directory),
         }
     }
 

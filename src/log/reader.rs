@@ -2,7 +2,7 @@
 //! say (`read/scout.rs`), and damage is a value: what lies before it is read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::keep;
@@ -46,6 +46,8 @@ pub(super) struct Reader {
     /// Who waits looks no sooner.  Written under `scout`.
     pub(super) due_ns: AtomicU64,
     pub(super) watch: Watch,
+    /// Why the names could not be made durable.  The kernel tells that once.
+    unsynced: OnceLock<Error>,
 }
 
 struct Scouting {
@@ -62,7 +64,17 @@ impl Reader {
             scout: Mutex::new(scouting),
             due_ns: AtomicU64::new(0),
             watch: Watch::default(),
+            unsynced: OnceLock::new(),
         }
+    }
+
+    /// Makes the names durable that are seen here.  Where that has failed it stays so: the next flush would do well, and
+    /// cover nothing.
+    pub(super) fn secure_names(&self, directory: &Directory) -> Result<()> {
+        if let Some(error) = self.unsynced.get() {
+            return Err(error.clone());
+        }
+        directory.sync().inspect_err(|error| drop(self.unsynced.set(error.clone())))
     }
 
     fn lock(&self) -> MutexGuard<'_, Scouting> {
@@ -107,13 +119,19 @@ impl Reader {
     }
 }
 
+/// No writer has the log.
+fn is_unlocked(directory: &Directory) -> Result<bool> {
+    let is_free = directory.try_lock(LockKind::Shared)?;
+    if is_free {
+        directory.unlock()?;
+    }
+    Ok(is_free)
+}
+
 /// Opens what is there, damaged or not.
 pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
     // Given back at once: while a reader holds it no writer can open the log.
-    let alone = directory.try_lock(LockKind::Shared)?;
-    if alone {
-        directory.unlock()?;
-    }
+    let alone = is_unlocked(&directory)?;
     let examined = examine_to_read(&directory, &config, clock, alone);
     let counters = Arc::new(Counters::default());
     let mut keeps_holds = false;
@@ -195,8 +213,9 @@ impl Unsettled {
         Unsettled::new(damage.error, (!is_machines).then_some(damage.last_good_seq), listing)
     }
 
+    /// A segment that somebody is beginning, or has released, is another one soon, however often it is found.
     fn is_same(&self, other: &Unsettled) -> bool {
-        (&self.error, self.name) == (&other.error, other.name)
+        !matches!(self.error.code, Code::Busy | Code::Trimmed) && (&self.error, self.name) == (&other.error, other.name)
     }
 
     fn settled(self) -> Result<Result<Examined, Damage>> {
@@ -256,6 +275,8 @@ fn examine_to_read(
             return Err(match before {
                 _ if is_empty => Error::new(Code::NotFound, NO_LOG),
                 None => Error::new(Code::Busy, "the log changes too fast to be opened"),
+                // Nobody changes it: what is different at each look is the device.
+                Some(before) if alone && is_unlocked(directory)? => return before.settled(),
                 Some(before) => {
                     let text = format!("the log changes too fast to be opened; the last look found: {}", before.error);
                     Error::new(Code::Busy, text)
