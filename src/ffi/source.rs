@@ -176,7 +176,7 @@ pub unsafe extern "C" fn twal_source_next(
 ///
 ///   source  a source; NULL does nothing
 ///
-/// Blocks:  no.
+/// Blocks:  until a read on the way has come back.
 /// Threads: any; exactly one, once.
 /// Signals: not async-signal-safe.
 /// Since:   0.1

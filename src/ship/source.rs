@@ -123,7 +123,9 @@ impl Source {
                 .about_seq(self.log.directory().first_seq()));
         }
         let mut track = Track::begin(opened.header);
-        if opened.header.salt != from.salt || from.offset < track.offset || from.offset > opened.header.segment_size {
+        let is_place = (track.offset..=opened.header.segment_size).contains(&from.offset)
+            && from.offset.is_multiple_of(u64::from(opened.header.block_size));
+        if opened.header.salt != from.salt || !is_place {
             return Err(ahead());
         }
         let file = opened.file;

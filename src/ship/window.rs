@@ -67,7 +67,10 @@ impl Window {
             self.forget();
             self.file = Some(Arc::clone(file));
         }
-        debug_assert!(offset + least <= end, "no more is wanted than may be read");
+        if end.saturating_sub(offset) < least {
+            let text = format!("{least} bytes are wanted, and what may be read ends at {end}");
+            return Err(Error::new(Code::Corrupt, text).at(index, offset));
+        }
         if self.here(offset) < least {
             self.read_on(file, index, offset, least, end)?;
         }
@@ -216,6 +219,17 @@ mod tests {
         }
         let reads = disk.counts().of(CallKind::Read);
         assert!(reads <= SIZE / READ_MAX + 2, "{reads}");
+    }
+
+    #[test]
+    fn more_than_may_be_read_is_refused() {
+        let (_disk, file) = disk_with_file();
+        let mut window = Window::new().unwrap();
+        for (offset, least) in [(SIZE - 100, STEP), (SIZE, 1), (SIZE + 1, 1), (u64::MAX, 1), (0, SIZE + 1)] {
+            let refused = window.load(&file, 1, offset, least, SIZE).unwrap_err();
+            assert_eq!((refused.code, refused.offset), (Code::Corrupt, offset));
+        }
+        assert_eq!(window.load(&file, 1, SIZE - STEP, STEP, SIZE).unwrap().len(), usize_of(STEP));
     }
 
     /// A read that fails is told, ahead or not, and takes nothing with it.

@@ -164,6 +164,9 @@ fn a_follower_that_has_something_else_is_told_so() {
             ];
             if !right.complete {
                 wrongs.push(Position { salt: [7; 16], ..*right });
+                // No block begins there.
+                wrongs.push(Position { offset: right.offset + 100, ..*right });
+                wrongs.push(Position { offset: SEGMENT - 100, ..*right });
             }
             if right.offset == u64::from(BLOCK) {
                 // Behind a seal every block is a place as good as the next.
