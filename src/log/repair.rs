@@ -11,6 +11,7 @@ use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::disk::real::RealDisk;
 use crate::disk::{Access, Disk, File, LockKind};
+use crate::format::Id;
 use crate::read::segment::peek;
 use crate::recover::finding::Acknowledged;
 use crate::recover::plan::{self, Plan, Step};
@@ -28,6 +29,19 @@ pub struct Repair {
     plan: Plan,
     applied: bool,
     messages: Arc<Messages>,
+}
+
+/// The logs that segments in the directory are of; of those that cannot be read nobody knows.
+fn logs_in(directory: &Directory) -> Result<Vec<Id>> {
+    let mut log_ids = Vec::new();
+    for name in directory.segments() {
+        match peek(directory, name.index) {
+            Ok(header) => log_ids.push(header.log_id),
+            Err(error) if matches!(error.code, Code::Corrupt | Code::Io | Code::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(log_ids)
 }
 
 impl Repair {
@@ -76,13 +90,9 @@ impl Repair {
     /// Copies would lie among the segments of a log that is there, and it would be refused for them.  Copies that an earlier
     /// repair made are of this log.
     fn check_no_other_log(&self, backup: &Directory) -> Result<()> {
-        let there = backup.scan()?;
-        let owner = |directory: &Directory| {
-            let headers = directory.segments().into_iter().filter_map(|name| peek(directory, name.index).ok());
-            headers.map(|header| (header.log_id, header.history_id)).next()
-        };
-        let other = owner(backup).is_some_and(|other| Some(other) != owner(&self.directory));
-        if other || there.sink {
+        let is_sink = backup.scan()?.sink;
+        let (theirs, ours) = (logs_in(backup)?, logs_in(&self.directory)?);
+        if is_sink || (!theirs.is_empty() && !theirs.iter().any(|log_id| ours.contains(log_id))) {
             return Err(Error::new(Code::Inval, "the backup directory holds another log: name one for copies alone"));
         }
         Ok(())

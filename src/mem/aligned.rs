@@ -18,7 +18,10 @@ pub struct AlignedBuf {
 impl AlignedBuf {
     /// `len` zero bytes, at least 1; NoMem if there is no memory.
     pub fn zeroed(len: usize) -> Result<Self> {
-        let no_memory = || Error::new(Code::NoMem, format!("no memory for a buffer of {len} bytes"));
+        let no_memory = || Error {
+            os_errno: libc::ENOMEM,
+            ..Error::new(Code::NoMem, format!("no memory for a buffer of {len} bytes"))
+        };
         let layout = Layout::from_size_align(len.max(1), ALIGN).map_err(|_| no_memory())?;
         // SAFETY: `layout` has a size above 0 (the line before keeps that).
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(no_memory)?;

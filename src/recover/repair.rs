@@ -217,7 +217,8 @@ fn copy(
     let mut at = 0;
     while at < size {
         if sparse {
-            let data = from.data_from(at).map_err(failed)? / len_u64(align) * len_u64(align);
+            // What cannot be asked is read, block by block if need be.
+            let data = from.data_from(at).unwrap_or(at) / len_u64(align) * len_u64(align);
             // The last block is written in any case: it makes the copy as long.
             let next = data.clamp(at, last_block.max(at));
             copied.bytes += next - at;
