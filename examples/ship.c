@@ -43,8 +43,8 @@
 /* A hold costs two flushes: it is moved on now and then. */
 #define HOLD_BYTES (32 * MIB)
 
-/* No piece is longer than a frame with the largest record.  What the wire says is not believed. */
-#define PIECE_MAX (1024 * MIB + MIB)
+/* No piece is longer than the largest frame, in whole blocks.  What the wire says is not believed. */
+#define PIECE_MAX (2048 * MIB + MIB)
 
 static uint32_t open_flags; /* of both sides */
 static uint64_t segment_size = 16 * MIB, log_size_max = 256 * MIB;
@@ -140,6 +140,7 @@ static pthread_mutex_t arrived_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived_changed = PTHREAD_COND_INITIALIZER;
 static uint64_t pieces_in, pieces_out;
 static int receiving, nothing_more; /* a piece has begun to come; none will */
+static int wrong;                   /* what came is none, or ends within one */
 
 static int receive_piece(int fd, struct arrived *next)
 {
@@ -150,6 +151,7 @@ static int receive_piece(int fd, struct arrived *next)
     pthread_mutex_unlock(&arrived_lock);
     if (next->piece.struct_size != sizeof next->piece || next->piece.len > PIECE_MAX) {
         fprintf(stderr, "ship: what has come is no piece\n");
+        wrong = 1;
         return 0;
     }
     if (next->piece.len > next->room) {
@@ -160,7 +162,8 @@ static int receive_piece(int fd, struct arrived *next)
         check(next->data != NULL, "memory");
     }
     next->piece.data = next->data;
-    return recv_all(fd, next->data, (size_t)next->piece.len);
+    wrong = !recv_all(fd, next->data, (size_t)next->piece.len);
+    return !wrong;
 }
 
 static void *run_receiver(void *arg)
@@ -240,7 +243,7 @@ static int follow(const char *dir, int port)
     }
     check_twal(twal_sink_close(sink), "close the follower");
     /* A receiver that waits for the source is not waited for. */
-    exit(0);
+    exit(wrong);
 }
 
 /* ---- the source's process ---- */

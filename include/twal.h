@@ -1849,7 +1849,8 @@ typedef struct twal_stats {
      */
     uint64_t checkpoints_failed;
     /**
-     * Appends refused with TWAL_E_INVAL, unless the log was NULL.
+     * Appends refused with TWAL_E_INVAL, unless the log was NULL; of a
+     * reservation its beginning, not its twal_commit().
      */
     uint64_t refused_inval;
     /**
@@ -3196,7 +3197,8 @@ int twal_last_error(twal_error *error_out);
  * After TWAL_E_INVAL nothing was created.
  *
  * Blocks:  on the device, for as long as recovery reads; up to 2 seconds for
- *          a lock.
+ *          a lock, or with TWAL_OPEN_READ_ONLY for a log that changes at
+ *          every look.
  * Threads: any.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -3873,7 +3875,9 @@ int twal_message_callback(twal_log *log,
  *   TWAL_E_IO        a file could not be opened or read
  *   TWAL_E_PERM      the operating system refuses to open it
  *   TWAL_E_NOMEM     no memory or file descriptor left
- *   TWAL_E_CORRUPT   the log is damaged at that place, or in front of it
+ *   TWAL_E_CORRUPT, TWAL_E_VERSION
+ *                    the log is damaged at that place, or in front of it; or
+ *                    goes on in a format of a later release
  *   TWAL_E_BUSY      a writer elsewhere is just beginning that segment; ask
  *                    again
  *   TWAL_E_PANIC     a bug in twal was caught
@@ -4936,7 +4940,7 @@ int twal_source_next(twal_source *source,
  *
  *   source  a source; NULL does nothing
  *
- * Blocks:  no.
+ * Blocks:  until a read on the way has come back.
  * Threads: any; exactly one, once.
  * Signals: not async-signal-safe.
  * Since:   0.1
@@ -6068,10 +6072,11 @@ int twal_2pc_abort_start(twal_txn *txn,
  * ago, by the monotonic clock, and which do not have all of them, the oldest
  * one gets its abort_start, as by twal_2pc_abort_start().  Its coordinator, if
  * it still lives, learns so from its next call, which is refused, and
- * participants from twal_2pc_state_get().  One that has all votes is never
- * taken, nor what twal_txn_recover() found or twal_import() brought:
+ * participants from twal_2pc_state_get().  One that all voted to commit is
+ * never taken, nor what twal_txn_recover() found or twal_import() brought:
  * twal_txn_resume() aborts those that wait for votes, however short they have.
- * The time is not in the log.
+ * The time is not in the log.  Who takes one ends it, too, as after
+ * twal_2pc_abort_start().
  *
  *   txn      a manager
  *   wait_us  microseconds since twal_2pc_prepare(); 0: any that waits
@@ -6095,8 +6100,15 @@ int twal_2pc_abort_start(twal_txn *txn,
  * All that are overdue, for a thread that looks every now and then:
  *
  *   uint64_t id;
- *   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK)
+ *   while (twal_2pc_expire(txn, 5000000, &id, NULL) == TWAL_OK) {
  *       tell_participants_to_abort(id);
+ *       if (twal_2pc_abort_complete(txn, id, 0, NULL) != TWAL_OK)
+ *           break;
+ *   }
+ *
+ * After TWAL_E_IO, TWAL_E_POISONED, TWAL_E_PANIC, and TWAL_E_CLOSED of a log
+ * that another thread closes, the next twal_txn_recover() knows whether one
+ * was taken.  After any other error nothing was written.
  *
  * Blocks:  on the device: it returns when this is durable.
  * Threads: any.

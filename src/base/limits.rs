@@ -24,6 +24,9 @@ pub const RING_SIZE_MAX: u64 = 1 << 36;
 /// Usual largest frame: bigger ones no longer raise the bandwidth.
 pub const FRAME_SIZE_CAP: u64 = 1 << 20;
 
+/// Largest frame there can be: that of one batch.
+pub const FRAME_SIZE_MAX: u64 = (u32::MAX / 2) as u64;
+
 /// Largest payload by default.
 pub const RECORD_SIZE_MAX_DEFAULT: u64 = 16 << 20;
 /// Largest payload that can be asked for: a frame's body length is 32 bits wide.
@@ -59,5 +62,5 @@ const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MAX.is_powe
 const _: () = assert!(SEGMENT_SIZE_DEFAULT.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(FRAME_SIZE_CAP.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(ZERO_PIECE.is_multiple_of(BLOCK_SIZE_MAX as u64));
-const _: () = assert!(RECORD_SIZE_MAX < u32::MAX as u64 / 2);
+const _: () = assert!(RECORD_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(RECORD_SIZE_MAX_DEFAULT < SEGMENT_SIZE_DEFAULT);

@@ -232,7 +232,7 @@ impl Commit {
             let text = format!("a payload of {payload} bytes; record_size_max is {}", self.config.record_size_max);
             return Err(self.refused(Error::new(Code::TooBig, text)));
         }
-        if len_u64(FRAME_HEADER_LEN).saturating_add(len_u64(need)) > room.min(u64::from(u32::MAX / 2)) {
+        if len_u64(FRAME_HEADER_LEN).saturating_add(len_u64(need)) > room.min(crate::base::limits::FRAME_SIZE_MAX) {
             let text = format!("the batch takes {need} bytes with its headers; an empty segment holds {room}");
             return Err(self.refused(Error::new(Code::TooBig, text)));
         }

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use twal::base::limits::RECORD_SIZE_MAX;
+use twal::base::limits::{BLOCK_SIZE_MAX, FRAME_SIZE_MAX};
 use twal::{Code, Log, Piece, Position, Sink, SinkOptions, Source};
 
 use crate::cli::{CopyArgs, FileSystemArgs, ReceiveArgs, ShipArgs};
@@ -23,9 +23,9 @@ use crate::signals::Signals;
 const MAGIC: &[u8; 8] = b"TWALship";
 /// Bytes of a piece in front of its data.
 const HEAD: usize = 3 * 16 + 7 * 8 + 4 + 8;
-/// Most bytes that a piece has: a frame of the largest record with what is around it.  A peer that announces more sends
-/// rubbish, and is not to fill the memory with it.
-const DATA_MAX: u64 = RECORD_SIZE_MAX + (1 << 20);
+/// Most bytes that a piece has: the largest frame, in whole blocks.  A peer that announces more sends rubbish, and is not
+/// to fill the memory with it.
+const DATA_MAX: u64 = FRAME_SIZE_MAX + BLOCK_SIZE_MAX as u64;
 /// What is written before a flush makes it durable: a crash of the follower costs no more.
 const SYNC_EVERY: u64 = 64 << 20;
 
@@ -67,6 +67,9 @@ pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
+    if args.no_input && !args.to.is_dir() {
+        return Err(Failure::unopened(format!("{} is no directory", args.to.display())));
+    }
     let mut sink = sink(&args.to, &args.file_system)?;
     if args.position {
         writeln!(out, "{}", position_text(&sink.position()))?;
@@ -98,7 +101,10 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
                 return Err(broken(error));
             }
         };
-        taken.take(&mut sink, &piece)?;
+        if let Err(failure) = taken.take(&mut sink, &piece) {
+            taken.sync(&mut sink)?;
+            return Err(failure);
+        }
     }
 }
 

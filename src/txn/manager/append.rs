@@ -37,11 +37,7 @@ impl Payloads {
     }
 
     /// A reader that does not know these must stop: without them it would take the log for another one.
-    fn entries<'a>(
-        &'a self,
-        stream: u64,
-        origin: Origin<'a>,
-    ) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
+    fn entries<'a>(&'a self, stream: u64, origin: Origin<'a>) -> impl ExactSizeIterator<Item = Entry<'a>> + Clone {
         self.ends.iter().enumerate().map(move |(at, &(kind, end))| {
             let start = if at == 0 { 0 } else { self.ends[at - 1].1 };
             let timestamp = match origin {
