@@ -28,6 +28,10 @@ pub fn is_known_kind(kind: u16) -> bool {
     kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0x20..=0x22 | 0xF0)
 }
 
+/// Payloads up to so many bytes are copied to the stack first, and from there to their place: a checksum over what was
+/// just written there would wait for it, and a line of memory that another thread wrote last takes long to come.
+const SMALL_PAYLOAD_LEN: usize = 256;
+
 const AT_HEADER_CRC: usize = 0;
 const AT_PAYLOAD_CRC: usize = AT_HEADER_CRC + 4;
 const AT_KIND: usize = AT_PAYLOAD_CRC + 4;
@@ -89,13 +93,17 @@ impl RecordHeader {
 
     /// The same of a payload that comes in parts, `len` bytes together.
     pub fn encode_parts<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
-        let mut end = RECORD_HEADER_LEN;
-        for part in parts {
-            out[end..end + part.len()].copy_from_slice(part);
-            end += part.len();
+        let len = usize_of(u64::from(self.len));
+        if len > SMALL_PAYLOAD_LEN {
+            gather(parts, &mut out[RECORD_HEADER_LEN..][..len]);
+            self.encode_around(out);
+            return;
         }
-        debug_assert_eq!(len_u64(end - RECORD_HEADER_LEN), u64::from(self.len));
-        self.encode_around(out);
+        let mut payload = [0; SMALL_PAYLOAD_LEN];
+        gather(parts, &mut payload[..len]);
+        let padded = record_len(len) - RECORD_HEADER_LEN;
+        out[RECORD_HEADER_LEN..][..padded].copy_from_slice(&payload[..padded]);
+        self.encode_header(crc32c(&payload[..len]), out);
     }
 
     /// The same of a payload that is in its place already.
@@ -103,17 +111,23 @@ impl RecordHeader {
         let len = usize_of(u64::from(self.len));
         let end = RECORD_HEADER_LEN + len;
         out[end..record_len(len)].fill(0);
-        let payload_crc = crc32c(&out[RECORD_HEADER_LEN..end]);
-        put_u32(out, AT_PAYLOAD_CRC, payload_crc);
-        put_u16(out, AT_KIND, self.kind);
-        out[AT_FLAGS] = self.flags;
-        out[AT_VERSION] = RECORD_VERSION;
-        put_u32(out, AT_LEN, self.len);
-        put_u64(out, AT_SEQ, self.seq);
-        put_i64(out, AT_TIMESTAMP, self.timestamp);
-        put_u64(out, AT_STREAM, self.stream);
-        let crc = crc32c(&out[AT_PAYLOAD_CRC..RECORD_HEADER_LEN]);
-        put_u32(out, AT_HEADER_CRC, crc);
+        self.encode_header(crc32c(&out[RECORD_HEADER_LEN..end]), out);
+    }
+
+    /// Writes the header at the front of `out`, without reading there.
+    fn encode_header(&self, payload_crc: u32, out: &mut [u8]) {
+        let mut header = [0; RECORD_HEADER_LEN];
+        put_u32(&mut header, AT_PAYLOAD_CRC, payload_crc);
+        put_u16(&mut header, AT_KIND, self.kind);
+        header[AT_FLAGS] = self.flags;
+        header[AT_VERSION] = RECORD_VERSION;
+        put_u32(&mut header, AT_LEN, self.len);
+        put_u64(&mut header, AT_SEQ, self.seq);
+        put_i64(&mut header, AT_TIMESTAMP, self.timestamp);
+        put_u64(&mut header, AT_STREAM, self.stream);
+        let crc = crc32c(&header[AT_PAYLOAD_CRC..]);
+        put_u32(&mut header, AT_HEADER_CRC, crc);
+        out[..RECORD_HEADER_LEN].copy_from_slice(&header);
     }
 
     /// Ends its batch behind the record at the front of `bytes`: the flag goes, everything else stays.
@@ -169,6 +183,18 @@ impl RecordHeader {
     }
 }
 
+/// Puts the parts one behind the other.  They fill `out`, unless their owner has changed their lengths since they were
+/// summed up: then what is too much is left out, and what is missing is zeros.
+fn gather<'a>(parts: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
+    let mut left = out;
+    for part in parts {
+        let (here, behind) = left.split_at_mut(part.len().min(left.len()));
+        here.copy_from_slice(&part[..here.len()]);
+        left = behind;
+    }
+    left.fill(0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,8 +216,8 @@ mod tests {
 
     #[test]
     fn reads_back_what_was_written() {
-        for len in [0, 1, 7, 8, 9, 100] {
-            let payload: Vec<u8> = (1..=len).collect();
+        for len in [0, 1, 7, 8, 9, 100, SMALL_PAYLOAD_LEN - 1, SMALL_PAYLOAD_LEN, SMALL_PAYLOAD_LEN + 1, 1000] {
+            let payload: Vec<u8> = (1..=255).cycle().take(len).collect();
             let (header, bytes) = encoded(&payload);
             assert_eq!(RecordHeader::decode(&bytes), Ok((header, payload.as_slice())));
             assert!(bytes[RECORD_HEADER_LEN + payload.len()..].iter().all(|&byte| byte == 0));
@@ -200,16 +226,34 @@ mod tests {
 
     #[test]
     fn parts_and_a_payload_in_place_make_the_same_record() {
-        let payload: Vec<u8> = (1..=100).collect();
-        let (header, whole) = encoded(&payload);
-        let parts = [&payload[..0], &payload[..33], &payload[33..33], &payload[33..40], &payload[40..]];
-        let mut bytes = vec![0xdd; whole.len()];
-        header.encode_parts(parts.into_iter(), &mut bytes);
-        assert_eq!(bytes, whole);
-        bytes[..RECORD_HEADER_LEN].fill(0xcc);
-        bytes[RECORD_HEADER_LEN + payload.len()..].fill(0xcc);
-        header.encode_around(&mut bytes);
-        assert_eq!(bytes, whole);
+        for len in [100, SMALL_PAYLOAD_LEN + 1] {
+            let payload: Vec<u8> = (1..=255).cycle().take(len).collect();
+            let (header, whole) = encoded(&payload);
+            let parts = [&payload[..0], &payload[..33], &payload[33..33], &payload[33..40], &payload[40..]];
+            let mut bytes = vec![0xdd; whole.len()];
+            header.encode_parts(parts.into_iter(), &mut bytes);
+            assert_eq!(bytes, whole, "{len}");
+            bytes[..RECORD_HEADER_LEN].fill(0xcc);
+            bytes[RECORD_HEADER_LEN + payload.len()..].fill(0xcc);
+            header.encode_around(&mut bytes);
+            assert_eq!(bytes, whole, "{len}");
+        }
+    }
+
+    #[test]
+    fn parts_whose_lengths_change_make_a_whole_record() {
+        for len in [16, SMALL_PAYLOAD_LEN + 8] {
+            let (header, whole) = encoded(&vec![7; len]);
+            for parts in [vec![7; len + 9], vec![7; len - 9]] {
+                let mut bytes = vec![0xdd; whole.len() + 16];
+                header.encode_parts([&parts[..3], &parts[3..]].into_iter(), &mut bytes);
+                let (_, payload) = RecordHeader::decode(&bytes).unwrap();
+                let there = parts.len().min(len);
+                assert_eq!(payload[..there], parts[..there]);
+                assert!(payload[there..].iter().all(|&byte| byte == 0));
+                assert!(bytes[whole.len()..].iter().all(|&byte| byte == 0xdd), "beyond its place");
+            }
+        }
     }
 
     #[test]
