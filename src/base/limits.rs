@@ -49,6 +49,8 @@ pub const SPARES_MAX: u64 = 1024;
 
 /// How much of a file is zeroed in one piece: small enough not to delay a frame for long.
 pub const ZERO_PIECE: u64 = 256 << 10;
+/// The same while an append waits for that file: it is the one that is delayed.  As long as a frame usually is at most.
+pub const ZERO_PIECE_MAX: u64 = FRAME_SIZE_CAP;
 /// How much of a new log's first segment is zeroed before open returns.
 pub const ZERO_AT_OPEN: u64 = 1 << 20;
 
@@ -62,5 +64,6 @@ const _: () = assert!(BLOCK_SIZE_MIN.is_power_of_two() && BLOCK_SIZE_MAX.is_powe
 const _: () = assert!(SEGMENT_SIZE_DEFAULT.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(FRAME_SIZE_CAP.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(ZERO_PIECE.is_multiple_of(BLOCK_SIZE_MAX as u64));
+const _: () = assert!(ZERO_PIECE <= ZERO_PIECE_MAX && ZERO_PIECE_MAX.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(RECORD_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(RECORD_SIZE_MAX_DEFAULT < SEGMENT_SIZE_DEFAULT);

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::queue::Queue;
 use super::writer::Unwound;
 use super::Commit;
-use crate::base::limits::ZERO_PIECE;
+use crate::base::limits::{ZERO_PIECE, ZERO_PIECE_MAX};
 use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
@@ -78,7 +78,7 @@ impl Commit {
                 Ok(())
             }
             Chore::Zero { file, segment, from, to } => {
-                spare::zero(file.as_ref(), from, to, &mut || Ok(()))?;
+                spare::zero(file.as_ref(), from, to, &mut || Ok(ZERO_PIECE))?;
                 // The zeros' extents become part of the file now, not with the first frame that lies in them.
                 file.sync().map_err(|error| Error::os("cannot flush zeros", &error).in_segment(segment))?;
                 let mut queue = self.lock();
@@ -96,7 +96,7 @@ impl Commit {
                 let prepared = if let Err(error) = self.check_limit() {
                     Err(error)
                 } else if self.directory.keep_room() {
-                    spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.zero_if_due())
+                    spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.pace())
                 } else {
                     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
                     Err(Error::os("cannot keep room for names", &full))
@@ -126,7 +126,15 @@ impl Commit {
         }
     }
 
-    /// Between the pieces of a file that nobody waits for: appends may need zeros where they are.
+    /// Between the pieces of a new file: how long the next one may be.
+    fn pace(&self) -> Result<u64> {
+        self.zero_if_due()?;
+        let queue = self.lock();
+        let awaited = queue.keeper.spare_wanted && queue.ready.is_empty();
+        Ok(if awaited { ZERO_PIECE_MAX } else { ZERO_PIECE })
+    }
+
+    /// Appends may need zeros where they are.
     fn zero_if_due(&self) -> Result<()> {
         if let Some(first) = self.latch.first() {
             // Nothing is written after a failure.

@@ -10,7 +10,7 @@ use super::directory::lock_for_writing;
 use super::Directory;
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
-use crate::base::limits::ZERO_PIECE;
+use crate::base::limits::{ZERO_PIECE, ZERO_PIECE_MAX};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Durable, File, LockByte, LockKind};
 use crate::format::SegmentHeader;
@@ -41,19 +41,20 @@ impl Spare {
 /// Makes a spare of `size` bytes of which the first `zeroed` are written; the
 /// rest is only allocated.  Flushed.  On failure nothing is left behind.
 pub fn prepare(directory: &Directory, size: u64, zeroed: u64, clock: &Clock) -> Result<Spare> {
-    prepare_beside(directory, size, zeroed, clock, &mut || Ok(()))
+    prepare_beside(directory, size, zeroed, clock, &mut || Ok(ZERO_PIECE))
 }
 
-/// The same, where `between` is called after each piece: for what is more urgent.  If it fails, so does this.
+/// The same, where `pace` is called before each piece, for what is more urgent, and says how long the piece may be.  If
+/// it fails, so does this.
 pub fn prepare_beside(
     directory: &Directory,
     size: u64,
     zeroed: u64,
     clock: &Clock,
-    between: &mut dyn FnMut() -> Result<()>,
+    pace: &mut dyn FnMut() -> Result<u64>,
 ) -> Result<Spare> {
     let spare = directory.create_spare()?;
-    match fill(&spare, size, zeroed, clock, between) {
+    match fill(&spare, size, zeroed, clock, pace) {
         Ok(()) => Ok(spare),
         Err(error) => {
             // The first failure is the one to report; an orphan is found again at the next open.
@@ -63,24 +64,23 @@ pub fn prepare_beside(
     }
 }
 
-fn fill(spare: &Spare, size: u64, zeroed: u64, clock: &Clock, between: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+fn fill(spare: &Spare, size: u64, zeroed: u64, clock: &Clock, pace: &mut dyn FnMut() -> Result<u64>) -> Result<()> {
     lock_for_writing(spare.file.as_ref(), &spare.name, clock)?;
     spare.file.allocate(size).map_err(|error| Error::os(format_args!("cannot allocate {size} bytes"), &error))?;
-    zero(spare.file.as_ref(), 0, zeroed.min(size), between)?;
+    zero(spare.file.as_ref(), 0, zeroed.min(size), pace)?;
     spare.file.sync().map_err(|error| Error::os(format_args!("cannot flush {}", spare.name), &error))
 }
 
-/// Writes zeros from `from` to `to`, in pieces that do not hold up other writes for long; `between` is called after
-/// each.  Not flushed.
-pub fn zero(file: &dyn File, from: u64, to: u64, between: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-    let zeros = AlignedBuf::zeroed(usize_of(ZERO_PIECE.min(to - from)))?;
+/// Writes zeros from `from` to `to`, in pieces as long as `pace` says before each, [`ZERO_PIECE_MAX`] at most.  Not
+/// flushed.
+pub fn zero(file: &dyn File, from: u64, to: u64, pace: &mut dyn FnMut() -> Result<u64>) -> Result<()> {
+    let zeros = AlignedBuf::zeroed(usize_of(ZERO_PIECE_MAX.min(to - from)))?;
     let mut at = from;
     while at < to {
-        let len = ZERO_PIECE.min(to - at);
+        let len = pace()?.min(to - at);
         file.write_at(&zeros[..usize_of(len)], at, Durable::No)
             .map_err(|error| Error::os("cannot write zeros ahead of use", &error))?;
         at += len;
-        between()?;
     }
     Ok(())
 }
