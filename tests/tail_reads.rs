@@ -164,7 +164,7 @@ fn beside_a_killed_writer_looks_are_as_rare_as_they_are_long() {
     };
     let log = machine.open(asynchronous.clone());
     let mut last = 0;
-    for _ in 0..10 {
+    for _ in 0..20 {
         last = append(&log, 40_000, None);
         log.tick();
     }

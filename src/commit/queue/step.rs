@@ -7,7 +7,7 @@ use crate::base::options::{Config, Durability};
 const FLUSH_BYTES_MAX: u64 = 16 << 20;
 
 /// Records that nobody waits for are gathered up to so many bytes before they are written,
-const WRITE_BEHIND_BYTES: usize = 256 << 10;
+const WRITE_BEHIND_BYTES: usize = 512 << 10;
 /// or for so long: whoever wants them durable meanwhile has them written with one durable write.
 const WRITE_BEHIND_NS: u64 = 1_000_000;
 
