@@ -52,6 +52,9 @@ _Noreturn void t_skip(const char *format, ...) __attribute__((format(printf, 1, 
 _Noreturn void t_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Memory that is freed at the end of the test. */
+void *t_keep(size_t size);
+
 /* ---- checks ---- */
 
 /* True, else the test fails and shows the expression and twal's last error. */
@@ -100,6 +103,7 @@ typedef struct t_random {
 t_random t_random_new(uint64_t salt); /* the seed's own stream number salt */
 uint64_t t_random_next(t_random *random);
 uint64_t t_random_below(t_random *random, uint64_t limit);
+uint64_t t_mix(uint64_t x); /* another number for each, with no pattern in it */
 
 /* ---- payloads ---- */
 
@@ -110,6 +114,7 @@ uint64_t t_random_below(t_random *random, uint64_t limit);
  */
 #define T_PAYLOAD_MIN 32
 
+void t_payload_head(uint64_t head[4], size_t len, uint64_t writer, uint64_t number); /* its first bytes */
 void t_payload_fill(void *data, size_t len, uint64_t writer, uint64_t number);
 
 /* Whole and of anyone: true, and whose it is. */
@@ -223,7 +228,7 @@ int t_run(const char *const argv[]);
 bool t_engine_works(uint32_t engine);
 const char *t_engine_name(uint32_t engine);
 
-/* ---- files of a log ---- */
+/* ---- files of a log: files.c ---- */
 
 typedef struct t_segment {
     uint64_t index, first_seq;
@@ -265,18 +270,20 @@ uint64_t t_dir_sum(const char *dir);
 uint64_t t_segments_sum(const char *dir);
 uint64_t t_file_sum(const char *path);
 
+/* Where in a file the payload (writer, number) starts; fails if nowhere. */
+uint64_t t_file_find(const char *path, size_t len, uint64_t writer, uint64_t number);
+
+/* Where the last block that is not all zero starts. */
+uint64_t t_file_last_block(const char *path, uint64_t block_size);
+
+/* ---- faults and descriptors ---- */
+
 /* From here on every write of this process to a file behind its first block
  * fails (EFBIG, which to a log is a failed write); false: no longer. */
 void t_fail_writes(bool fail);
 
 /* Whether the descriptor can be read now, or within ms. */
 bool t_readable(int fd, int ms);
-
-/* Where in a file the payload (writer, number) starts; fails if nowhere. */
-uint64_t t_file_find(const char *path, size_t len, uint64_t writer, uint64_t number);
-
-/* Where the last block that is not all zero starts. */
-uint64_t t_file_last_block(const char *path, uint64_t block_size);
 
 /* ---- a file system of our own ---- */
 

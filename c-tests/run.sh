@@ -229,7 +229,7 @@ consumer() {
 
 # ---- building ----
 
-shared=(helpers kill_rounds crashed full_disk)
+shared=(helpers files kill_rounds crashed full_disk)
 special=(fault_calls countdown node_helpers txn_helpers txn_participant txn_scenarios)
 tests=()
 list_tests() {

@@ -1,5 +1,5 @@
 //! Layer 1: bytes ↔ values.  Pure; docs/FORMAT.md is the one full description,
-//! and `tests/golden.rs` holds the code to it.
+//! and `tests/format_docs.rs` holds the code to it.
 //!
 //! A segment file is a header block followed by frames; a frame is a header and
 //! the records of one group commit, padded with zeros to the block.  Bytes from
