@@ -327,7 +327,7 @@ powerloss: all
 # Hostile bytes, led by coverage.  tests/hostile.rs replays fuzz/corpus on stable Rust; what is
 # found here goes there by hand, once it is fixed: new inputs are written to $(BUILD)/fuzz.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= segment_header frame_header record name options event v26 directory
+FUZZ_TARGETS ?= segment_header frame_header record name options event v26 holds shipping directory
 fuzz:
 	@cargo +nightly fuzz --version > /dev/null 2>&1 || { echo 'skipped: there is no nightly Rust with cargo-fuzz'; exit 0; }; \
 	for target in $(FUZZ_TARGETS); do \

@@ -20,11 +20,14 @@ use twal::txn::interchange::replay;
 use twal::txn::{Event, Table};
 use twal::{IterOptions, Log, Options, Repair};
 
+#[path = "shipping.rs"]
+pub mod shipping;
+
 /// A target: its name, and what is given the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("segment_header", segment_header),
     ("frame_header", frame_header),
     ("record", record),
@@ -32,6 +35,8 @@ pub const TARGETS: [Target; 8] = [
     ("options", options),
     ("event", event),
     ("v26", v26),
+    ("holds", shipping::holds),
+    ("shipping", shipping::shipping),
     ("directory", directory),
 ];
 
@@ -387,12 +392,17 @@ fn change(files: &mut Vec<(String, Vec<u8>)>, edit: &[u8]) {
 fn make_right(content: &mut [u8], base: usize, body: bool) {
     let id = |at: usize| <[u8; 16]>::try_from(&content[at..at + 16]).expect("16 bytes");
     let place = Place::new(&id(80), &id(112));
+    make_frame_right(place, base as u64, &mut content[base..], body);
+}
+
+/// The same of the frame that `frame` begins with, which lies at `offset` of its segment.
+fn make_frame_right(place: Place, offset: u64, frame: &mut [u8], body: bool) {
     if body {
-        let len = u32::from_le_bytes(content[base + 8..base + 12].try_into().expect("4 bytes")) as usize;
-        let end = (base + 128 + len).min(content.len());
-        let crc = twal::base::crc::crc32c(&content[base + 128..end]);
-        content[base + 12..base + 16].copy_from_slice(&crc.to_le_bytes());
+        let len = u32::from_le_bytes(frame[8..12].try_into().expect("4 bytes")) as usize;
+        let end = (128 + len).min(frame.len());
+        let crc = twal::base::crc::crc32c(&frame[128..end]);
+        frame[12..16].copy_from_slice(&crc.to_le_bytes());
     }
-    let (_, crc) = FrameHeader::checksums(place, base as u64, &content[base..]);
-    content[base + 4..base + 8].copy_from_slice(&crc.to_le_bytes());
+    let (_, crc) = FrameHeader::checksums(place, offset, frame);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
 }
