@@ -2,7 +2,7 @@
 //!
 //! | a record in front of the checkpoint | goes when |
 //! |---|---|
-//! | of an operation | the operation is finished in the checkpoint, and all older records of it are gone |
+//! | of an operation | the operation is finished in the checkpoint, or not in it because its import never ended, and all older records of it are gone |
 //! | a checkpoint | always: recovery begins at the one behind it |
 //! | a tombstone, purge or applied marker | another one says all that it says |
 //! | of the program | a tombstone or purge in the checkpoint drops it |
@@ -157,10 +157,11 @@ impl<'a> Policy<'a> {
         self.done
     }
 
+    /// Nothing is left to be done about it: it is finished, or was imported and never was.
     fn is_finished(&self, (family, id): Operation) -> bool {
         match family {
-            Family::Saga => self.table.saga_status(id) == Status::Finished,
-            Family::Transaction => self.table.transaction_status(id) == Status::Finished,
+            Family::Saga => !matches!(self.table.saga_status(id), Status::Active(_)),
+            Family::Transaction => !matches!(self.table.transaction_status(id), Status::Active(_)),
         }
     }
 

@@ -40,6 +40,11 @@ pub const TRANSACTION_EVENTS: [(u16, &str); 10] = [
     (0x19, "rollback_complete"),
 ];
 
+/// Record type of each marker of an import and its name, rising.
+pub const IMPORT_EVENTS: [(u16, &str); 2] = [(IMPORT_STARTED, "import_started"), (IMPORT_ENDED, "import_ended")];
+const IMPORT_STARTED: u16 = 0x30;
+const IMPORT_ENDED: u16 = 0x31;
+
 const AT_ID: usize = 0;
 const AT_BODY: usize = AT_ID + 8;
 /// Bytes of step_added as the v2.6 layout has it: without dependencies and payload.
@@ -118,6 +123,15 @@ pub enum Event {
     Transaction(u64, TransactionEvent),
     /// Of the stream with this tag.
     Stream(u64, StreamEvent),
+    /// Operations with ids above these, the highest so far, are an import's, until it has ended.
+    ImportStarted {
+        /// The highest saga's; 0: there was none.
+        saga_highest: u64,
+        /// The highest transaction's.
+        transaction_highest: u64,
+    },
+    /// What was imported is the log's from here on; without this it never was.
+    ImportEnded,
     /// Of all.
     Checkpoint(Checkpoint),
 }
@@ -168,7 +182,7 @@ impl From<BadEvent> for Error {
 /// The name of the event with this record type.
 pub fn name_of(kind: u16) -> &'static str {
     let own = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS);
-    let events = own.chain(&STREAM_EVENTS).chain(&[(CHECKPOINT, "checkpoint")]);
+    let events = own.chain(&STREAM_EVENTS).chain(&IMPORT_EVENTS).chain(&[(CHECKPOINT, "checkpoint")]);
     events.copied().find(|(code, _)| *code == kind).map_or("unknown", |(_, name)| name)
 }
 
@@ -229,6 +243,8 @@ impl Event {
             Event::Saga(_, event) => event.kind(),
             Event::Transaction(_, event) => event.kind(),
             Event::Stream(_, event) => event.kind(),
+            Event::ImportStarted { .. } => IMPORT_STARTED,
+            Event::ImportEnded => IMPORT_ENDED,
             Event::Checkpoint(_) => CHECKPOINT,
         }
     }
@@ -238,18 +254,23 @@ impl Event {
         name_of(self.kind())
     }
 
-    /// Which operation; None of a stream's events and of a checkpoint.
+    /// Which operation; None of a stream's events, of an import's markers and of a checkpoint.
     pub fn operation(&self) -> Option<(Family, u64)> {
         match self {
             Event::Saga(id, _) => Some((Family::Saga, *id)),
             Event::Transaction(id, _) => Some((Family::Transaction, *id)),
-            Event::Stream(..) | Event::Checkpoint(_) => None,
+            Event::Stream(..) | Event::ImportStarted { .. } | Event::ImportEnded | Event::Checkpoint(_) => None,
         }
+    }
+
+    /// An operation begins with it.
+    pub fn begins(&self) -> bool {
+        matches!(self.kind(), 0x01 | 0x10)
     }
 
     /// A decision: it must be durable before anybody acts on it, whatever the log's mode is (B14).
     pub fn must_be_durable(&self) -> bool {
-        matches!(self.kind(), 0x01 | 0x03 | 0x06 | 0x10 | 0x12 | 0x14 | 0x16 | 0x18 | CHECKPOINT)
+        matches!(self.kind(), 0x01 | 0x03 | 0x06 | 0x10 | 0x12 | 0x14 | 0x16 | 0x18 | IMPORT_ENDED | CHECKPOINT)
     }
 
     /// The operation is finished with it: what took part in it may forget it, once that is durable.
@@ -275,6 +296,11 @@ impl Event {
                 out.extend(stream.to_le_bytes());
                 event.encode(out);
             }
+            Event::ImportStarted { saga_highest, transaction_highest } => {
+                out.extend(saga_highest.to_le_bytes());
+                out.extend(transaction_highest.to_le_bytes());
+            }
+            Event::ImportEnded => {}
             Event::Checkpoint(checkpoint) => {
                 out.extend(checkpoint.active_sagas.to_le_bytes());
                 out.extend(checkpoint.active_transactions.to_le_bytes());
@@ -322,6 +348,13 @@ impl Event {
                 state: payload[CHECKPOINT_SHORT..].to_vec(),
             }));
         }
+        if kind == IMPORT_STARTED {
+            let (saga_highest, transaction_highest) = (get_u64(payload, 0), get_u64(payload, 8));
+            return Ok(Event::ImportStarted { saga_highest, transaction_highest });
+        }
+        if kind == IMPORT_ENDED {
+            return Ok(Event::ImportEnded);
+        }
         let id = get_u64(payload, AT_ID);
         if id == 0 {
             return Err(BadEvent::ZeroId(kind));
@@ -343,6 +376,8 @@ fn len_of(kind: u16) -> usize {
         0x05 | 0x08 => AT_BODY + 8,
         0x11 => AT_BODY + 64,
         0x13 => AT_BODY + 33,
+        IMPORT_STARTED => 16,
+        IMPORT_ENDED => 0,
         CHECKPOINT => CHECKPOINT_SHORT,
         _ => AT_BODY,
     }

@@ -6,6 +6,7 @@
 //! * [`saga`], [`two_phase`]: what each event does to one operation, and when it is refused.
 //! * [`streams`]: what is dropped of streams, and how far something outside was applied.
 //! * [`table`]: all operations that are not finished; the same `apply` live and in replay.
+//! * [`imported`]: those of an import, apart until it has ended.
 //! * [`snapshot`]: the table as a checkpoint's payload, and back.
 //! * [`compaction`]: what a compaction lets go.
 //! * [`plan`]: what a recovery found, and what is to be done about each operation.
@@ -20,6 +21,7 @@
 
 pub mod compaction;
 pub mod event;
+pub mod imported;
 pub mod interchange;
 pub mod limits;
 pub mod manager;

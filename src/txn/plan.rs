@@ -259,6 +259,8 @@ impl Rebuild {
             self.checkpoints += 1;
             if !checkpoint.state.is_empty() {
                 let restored = Table::restore(checkpoint).map_err(Rejected::Snapshot)?;
+                // One that has not ended is not in it.
+                self.table.forget_import();
                 // Only where every record was seen can the two be compared.
                 let whole = self.table.through_seq() > 0 && self.isolated.is_empty();
                 // The one that wrote it may have had to forget some commits.

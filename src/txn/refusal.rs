@@ -34,6 +34,8 @@ pub enum Reason {
     Purges,
     /// What is said of streams takes the half of the table that is theirs.
     Streams,
+    /// A marker of an import that does not fit the records before it.
+    Import,
     /// The table is full: something must finish first.
     Full,
 }
@@ -55,6 +57,7 @@ impl Reason {
             Reason::Limit => "a limit",
             Reason::Purges => "as many purges of the stream stand as may: one of a later time takes their place",
             Reason::Streams => "what is said of streams takes all of its half of the room",
+            Reason::Import => "it does not fit the operations before it",
             Reason::Full => "the table of operations is full",
         }
     }

@@ -48,6 +48,8 @@ pub struct Table {
     pub(super) through_seq: u64,
     /// Bytes of the checkpoint's state.
     pub(super) state_len: usize,
+    /// Operations of an import that has not ended: see [`super::imported`].
+    pub(super) imported: Option<Box<Table>>,
 }
 
 impl Default for Table {
@@ -61,6 +63,7 @@ impl Default for Table {
             transaction_highest: 0,
             through_seq: 0,
             state_len: snapshot::HEADER_LEN,
+            imported: None,
         }
     }
 }
@@ -120,7 +123,7 @@ impl Table {
         self.highest(family).checked_add(1)
     }
 
-    fn highest(&self, family: Family) -> u64 {
+    pub(super) fn highest(&self, family: Family) -> u64 {
         match family {
             Family::Saga => self.saga_highest,
             Family::Transaction => self.transaction_highest,
@@ -131,6 +134,9 @@ impl Table {
     pub(super) fn raise_highest(&mut self, family: Family, id: u64) {
         if self.check_id(family, id) == Err(Reason::Leap) {
             return;
+        }
+        if let Some(imported) = &mut self.imported {
+            return imported.raise_highest(family, id);
         }
         let highest = match family {
             Family::Saga => &mut self.saga_highest,
@@ -159,11 +165,15 @@ impl Table {
     /// Forgets committed transactions, the oldest first, until `grows` bytes more are within `state_max`.  False: that
     /// would not help, and nothing is forgotten.
     pub fn make_room(&mut self, grows: usize, state_max: usize) -> bool {
-        let remembered: usize =
-            self.committed.iter().map(|(_, transaction)| snapshot::transaction_len(transaction)).sum();
-        let helps = self.state_len - remembered + grows <= state_max;
-        while helps && self.state_len + grows > state_max && self.forget_oldest() {}
+        let helps = self.len_with_import() - self.remembered_len() + grows <= state_max;
+        while helps && self.len_with_import() + grows > state_max && self.forget_oldest_with_import() {}
         helps
+    }
+
+    /// Bytes of the committed transactions that are remembered.
+    fn remembered_len(&self) -> usize {
+        let own: usize = self.committed.iter().map(|(_, transaction)| snapshot::transaction_len(transaction)).sum();
+        own + self.imported.as_ref().map_or(0, |imported| imported.remembered_len())
     }
 
     /// The same until only `count` are remembered.
@@ -171,7 +181,7 @@ impl Table {
         while self.committed.len() > count && self.forget_oldest() {}
     }
 
-    fn forget_oldest(&mut self) -> bool {
+    pub(super) fn forget_oldest(&mut self) -> bool {
         let Some((_, oldest)) = self.committed.pop_front() else { return false };
         self.state_len -= snapshot::transaction_len(&oldest);
         true
@@ -181,6 +191,18 @@ impl Table {
     /// `state_max` bytes, of which streams have at most half.  They are one batch: all or none.  Replay does not ask for room: what
     /// was taken once is taken again.
     pub fn check(&self, events: &[Event], rules: Rules, state_max: usize) -> Result<(), Refusal> {
+        let imported = events.first().and_then(|event| self.imported_with(event));
+        imported.unwrap_or(self).check_own(events, rules, state_max, self.len_with_import())
+    }
+
+    /// The same, where this table and the one beside it take `state_len` bytes together.
+    fn check_own(
+        &self,
+        events: &[Event],
+        rules: Rules,
+        state_max: usize,
+        state_len: usize,
+    ) -> Result<(), Refusal> {
         // Legal first: whoever is told that there is no room may make some, and must not for what is refused anyway.
         if let [event] = events {
             self.check_one(event, rules)?;
@@ -196,7 +218,7 @@ impl Table {
             return Err(self.refusal(event, Reason::Streams));
         }
         let grows = events.iter().map(|event| self.growth(event)).sum::<usize>();
-        let over = self.state_len + grows > state_max;
+        let over = state_len + grows > state_max;
         match events.iter().find(|event| over && self.growth(event) > 0) {
             Some(event) => Err(self.refusal(event, Reason::Full)),
             None => Ok(()),
@@ -251,6 +273,10 @@ impl Table {
                 None => Err(self.absent(Family::Transaction, *id)),
             },
             Event::Stream(stream, happened) => self.streams.check(*stream, happened),
+            Event::ImportStarted { saga_highest, transaction_highest } => {
+                self.check_import_started(*saga_highest, *transaction_highest)
+            }
+            Event::ImportEnded => self.check_import_ended(),
             Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
         };
         checked.map_err(|reason| self.refusal(event, reason))
@@ -258,6 +284,9 @@ impl Table {
 
     /// Takes the event with number `seq`.  One that is refused changes nothing.
     pub fn apply(&mut self, seq: u64, event: &Event, rules: Rules) -> Result<(), Refusal> {
+        if let Some(imported) = self.imported_with_mut(event) {
+            return imported.apply(seq, event, rules);
+        }
         self.check_one(event, rules)?;
         match event {
             Event::Saga(id, SagaEvent::Created { coordinator }) => {
@@ -281,7 +310,11 @@ impl Table {
                 let (before, now) = self.streams.apply(seq, *stream, happened);
                 self.state_len = self.state_len - before + now;
             }
-            Event::Checkpoint(_) => {}
+            Event::ImportStarted { .. } => self.start_import(),
+            Event::ImportEnded => self.end_import(),
+            Event::Checkpoint(_) => {
+                self.forget_import();
+            }
         }
         self.state_len += snapshot::growth(event);
         self.through_seq = self.through_seq.max(seq);
@@ -324,7 +357,7 @@ impl Table {
         }
     }
 
-    fn refusal(&self, event: &Event, reason: Reason) -> Refusal {
+    pub(super) fn refusal(&self, event: &Event, reason: Reason) -> Refusal {
         let (family, id) = event.operation().unzip();
         let (id, mut state) = (id.unwrap_or(0), "unknown");
         match family {

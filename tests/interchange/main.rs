@@ -107,8 +107,8 @@ impl LogSink {
 }
 
 impl Sink for LogSink {
-    fn highest(&self, family: Family) -> u64 {
-        self.table.next_id(family).unwrap() - 1
+    fn start(&mut self, check: &dyn Fn([u64; 2]) -> Result<(), Error>) -> Result<(), Error> {
+        check([Family::Saga, Family::Transaction].map(|family| self.table.next_id(family).unwrap() - 1))
     }
 
     fn batch_bytes_max(&self) -> usize {
@@ -140,7 +140,7 @@ impl Sink for LogSink {
         Ok(first)
     }
 
-    fn sync(&mut self) -> Result<(), Error> {
+    fn end(&mut self) -> Result<(), Error> {
         self.log.sync(0)
     }
 }

@@ -131,7 +131,7 @@ fn a_long_import_comes_in_batches() {
 
 fn export_from(log: &Log, disk: &SimDisk, options: WriteOptions, leave_out: bool) -> Result<Exported, Error> {
     let writer = Writer::create_on(disk, Path::new("v26"), options, Clock::simulated())?;
-    export(&mut log.iter(0).unwrap(), writer, leave_out)
+    export(&log, &IterOptions::default(), writer, leave_out)
 }
 
 fn read_exported(disk: &SimDisk) -> Vec<String> {
@@ -156,7 +156,7 @@ fn an_export_is_read_by_others() {
     for (size, records, files) in [(64 << 20, 100_000, 1), (64 << 20, 20, 6), (600, 100_000, 12), (1, 100_000, 108)] {
         let out = dir.join(format!("{size}-{records}"));
         let options = WriteOptions { file_size_max: size, file_records_max: records };
-        let exported = export(&mut log.iter(0).unwrap(), Writer::create(&out, options).unwrap(), false).unwrap();
+        let exported = export(&log, &IterOptions::default(), Writer::create(&out, options).unwrap(), false).unwrap();
         let written = exported.written;
         assert_eq!((written.files, written.records, exported.left_out), (files, 108, LeftOut::default()));
         let on_disk = files_of(&out);

@@ -10,7 +10,7 @@ use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
 use twal::txn::CompactionOptions;
-use twal::{Code, Durability, Entry, Error, How, Log};
+use twal::{Code, Durability, Entry, Error, How, IterOptions, Log};
 
 use super::compaction::SEAL;
 use super::machine::Machine;
@@ -20,7 +20,7 @@ use super::{saga, transaction};
 fn exported(log: &Log, leave_out: bool) -> Result<(Exported, Replayed), Error> {
     let (files, dir) = (SimDisk::new(1), Path::new("v26"));
     let writer = Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated())?;
-    let done = export(&mut log.iter(0)?, writer, leave_out)?;
+    let done = export(log, &IterOptions::default(), writer, leave_out)?;
     let mut reader = Reader::open_on(files.as_ref(), dir, ReadOptions::default())?;
     Ok((done, replay(&mut reader, STATE_BYTES_DEFAULT)?))
 }

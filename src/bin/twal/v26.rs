@@ -57,9 +57,9 @@ pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let from_seq = args.from.unwrap_or(0);
     let until_seq = open::last_seq_of(&log);
-    let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..IterOptions::default() })?;
+    let which = IterOptions { from_seq, until_seq, ..IterOptions::default() };
     let writer = Writer::create(&args.files, WriteOptions::default())?;
-    let done = write_files(&mut iter, writer, args.leave_out).map_err(|error| match error.code {
+    let done = write_files(&log, &which, writer, args.leave_out).map_err(|error| match error.code {
         Code::Unsupported => Failure::decision(format!("{error}: --leave-out leaves out what it cannot")),
         _ => error.into(),
     })?;

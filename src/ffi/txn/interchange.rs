@@ -454,6 +454,6 @@ fn export_as(log: &crate::log::Log, dir: &Path, options: &twal_v26_options) -> R
         file_size_max: or(options.file_size_max, default.file_size_max),
         file_records_max: or(options.file_records_max, default.file_records_max),
     };
-    let mut iter = log.iter_with(IterOptions { from_seq: options.from_seq, ..IterOptions::default() })?;
-    export(&mut iter, Writer::create(dir, files)?, options.flags & WRITE_FLAGS != 0)
+    let which = IterOptions { from_seq: options.from_seq, ..IterOptions::default() };
+    export(log, &which, Writer::create(dir, files)?, options.flags & WRITE_FLAGS != 0)
 }

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use crate::base::{Code, Error, Result};
 use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
-use crate::log::{Iter, Record};
+use crate::log::{IterOptions, Log, Record};
 
-use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Table, TransactionEvent};
+use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Table};
+use super::abandoned::Abandoned;
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,15 +40,28 @@ pub struct LeftOut {
     pub headless_operations: u64,
 }
 
-/// Writes everything that `iter` still delivers.
+/// Writes the records of `log` that `which` says; of imports that never ended nothing.
 ///
 /// # Errors
 /// Unsupported: the layout cannot hold a record, and nothing is to be left out.  As the reader and the writer.
 /// Then no file is there.
-pub fn export(iter: &mut Iter, writer: Writer, leave_out: bool) -> Result<Exported> {
-    let mut run =
-        Run { writer, leave_out, left_out: LeftOut::default(), begun: Table::new(), headless: BTreeSet::new() };
+pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -> Result<Exported> {
+    let mut iter = log.iter_with(which.clone())?;
+    // What lies in front of them may be damaged, and is not asked for.
+    let all = IterOptions { from_seq: 0, ..which.clone() };
+    let abandoned = Abandoned::find(log.iter_with(all)?).or_else(|_| Abandoned::find(log.iter_with(which.clone())?))?;
+    let mut run = Run {
+        writer,
+        leave_out,
+        left_out: LeftOut::default(),
+        begun: Table::new(),
+        headless: BTreeSet::new(),
+        abandoned,
+    };
     while let Some(record) = iter.next_record()? {
+        if record.seq > run.abandoned.last_seq {
+            break;
+        }
         run.take(&record)?;
     }
     run.left_out.headless_operations = crate::base::bytes::len_u64(run.headless.len());
@@ -63,6 +77,7 @@ struct Run {
     begun: Table,
     /// Operations whose beginning was not met.
     headless: BTreeSet<(Family, u64)>,
+    abandoned: Abandoned,
 }
 
 impl Run {
@@ -81,7 +96,12 @@ impl Run {
                 return Ok(());
             }
             Event::Checkpoint(checkpoint) => self.check_whole(record, checkpoint)?,
+            // They say how the log was written; what was imported stands by itself.
+            Event::ImportStarted { .. } | Event::ImportEnded => return Ok(()),
             Event::Saga(..) | Event::Transaction(..) => {
+                if self.abandoned.contains(record.seq, &event) {
+                    return Ok(());
+                }
                 if !self.is_whole(record, &event)? {
                     return Ok(());
                 }
@@ -117,11 +137,7 @@ impl Run {
     /// Corrupt: it was, and the event is not legal behind the others; recovery refuses such a log, too.
     fn is_whole(&mut self, record: &Record<'_>, event: &Event) -> Result<bool> {
         let Some((family, id)) = event.operation() else { return Ok(true) };
-        let begins = matches!(
-            event,
-            Event::Saga(_, SagaEvent::Created { .. }) | Event::Transaction(_, TransactionEvent::Created { .. })
-        );
-        if !begins && !self.was_begun(family, id) {
+        if !event.begins() && !self.was_begun(family, id) {
             self.lose_operation(record, family, id)?;
             self.left_out.headless += 1;
             return Ok(false);

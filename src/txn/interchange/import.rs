@@ -19,8 +19,12 @@ const BATCH: usize = 256;
 
 /// Where events go: an open log, with the table of its operations.
 pub trait Sink {
-    /// The highest id of this kind so far; 0: none.
-    fn highest(&self, family: Family) -> u64;
+    /// Before the first batch: from here on, what is appended is an import's.  Nothing is, if `check` refuses the highest
+    /// ids of a saga and of a transaction so far, 0 if there was none.
+    ///
+    /// # Errors
+    /// What `check` returns.  As an append.
+    fn start(&mut self, check: &dyn Fn([u64; 2]) -> Result<()>) -> Result<()>;
 
     /// Bytes of all payloads that a batch has at most; a single event is tried, however long.
     fn batch_bytes_max(&self) -> usize;
@@ -28,14 +32,14 @@ pub trait Sink {
     /// Appends the events as one batch and returns the first one's number.
     ///
     /// # Errors
-    /// As an append.  What was appended before stays.
+    /// As an append.  What was appended before never was.
     fn append(&mut self, events: &[Imported]) -> Result<u64>;
 
-    /// Makes everything that was appended durable.
+    /// Behind the last batch: everything that was appended is the log's, durable on return.
     ///
     /// # Errors
-    /// As a sync.
-    fn sync(&mut self) -> Result<()>;
+    /// As an append and a sync.
+    fn end(&mut self) -> Result<()>;
 }
 
 /// An event, to be appended.
@@ -68,7 +72,7 @@ pub struct Import {
 ///
 /// # Errors
 /// As [`replay`].  Exists: an id in the files is not above the log's highest.  Then nothing was appended.
-/// As [`Sink::append`] and [`Sink::sync`]; State: the files have changed meanwhile.  Then what was appended before stays.
+/// As [`Sink::append`] and [`Sink::end`]; State: the files have changed meanwhile.  Then the sink has not been ended.
 pub fn import(
     open: &dyn Fn() -> Result<Reader>,
     state_max: usize,
@@ -76,13 +80,6 @@ pub fn import(
     numbers: &mut dyn FnMut(u64, u64),
 ) -> Result<Import> {
     let replayed = replay(&mut open()?, state_max)?;
-    for family in [Family::Saga, Family::Transaction] {
-        let highest = sink.highest(family);
-        if let Some(id) = replayed.lowest[at(family)].filter(|id| *id <= highest) {
-            let text = format!("{} {id} is in the files: the log's highest is {highest}", family.name());
-            return Err(Error::new(Code::Exists, text));
-        }
-    }
     let mut reader = open()?;
     let mut run = Run {
         table: Table::new(),
@@ -102,8 +99,22 @@ pub fn import(
         return Err(Error::new(Code::State, "the files have changed while they were imported"));
     }
     run.flush()?;
-    run.sink.sync()?;
+    if run.import.first_seq > 0 {
+        run.sink.end()?;
+    }
     Ok(run.import)
+}
+
+/// Whether every id in the files is above those that the log has had.
+fn check_ids(lowest: [Option<u64>; 2], highest: [u64; 2]) -> Result<()> {
+    for family in [Family::Saga, Family::Transaction] {
+        let highest = highest[at(family)];
+        if let Some(id) = lowest[at(family)].filter(|id| *id <= highest) {
+            let text = format!("{} {id} is in the files: the log's highest is {highest}", family.name());
+            return Err(Error::new(Code::Exists, text));
+        }
+    }
+    Ok(())
 }
 
 /// The second reading.
@@ -192,6 +203,10 @@ impl Run<'_> {
     fn flush(&mut self) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
+        }
+        let lowest = self.import.replayed.lowest;
+        if self.import.first_seq == 0 {
+            self.sink.start(&|highest| check_ids(lowest, highest))?;
         }
         let first = self.sink.append(&self.batch)?;
         let import = &mut self.import;

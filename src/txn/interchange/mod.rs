@@ -4,6 +4,7 @@
 //! * [`mod@import`]: appends the events to a log, under new numbers.
 //! * [`mod@export`]: writes a log's events as such files.
 
+mod abandoned;
 pub mod export;
 pub mod import;
 pub mod replay;

@@ -4,6 +4,7 @@ use super::{Manager, State};
 use crate::base::{Code, Error, Result};
 use crate::commit::Entry;
 use crate::txn::event::Event;
+use crate::txn::plan::plan;
 use crate::txn::snapshot::HEADER_LEN;
 use crate::txn::{Family, Reason, Rules};
 
@@ -54,7 +55,7 @@ impl Payloads {
 pub(super) enum Origin<'a> {
     /// The program; their time is the log's clock's.
     Here,
-    /// Another log, with a time for each.
+    /// Another log, with a time for each: an import's.
     Elsewhere { stamps: &'a [i64] },
 }
 
@@ -110,7 +111,18 @@ impl Manager {
             let mut guard = Some(self.lock()?);
             let state = guard.as_mut().expect("just taken");
             let events = build(state)?;
-            if let Err(error) = self.admit(state, &events) {
+            if state.table.is_importing() && matches!(origin, Origin::Here) && events.iter().any(Event::begins) {
+                if state.import_runs {
+                    let text = "an import runs: no operation is begun until it has ended";
+                    return Err(Error::new(Code::Busy, text));
+                }
+                drop(guard);
+                // Another one's: the checkpoint waits for room in a turn of its own.
+                turn = None;
+                self.abandon_import()?;
+                continue;
+            }
+            if let Err(error) = self.admit(state, &events, origin) {
                 let shown_seq = state.decided_seq.max(state.ended_seq);
                 drop(guard);
                 // The reason may be a decision, or an end, that is not durable yet.
@@ -127,7 +139,10 @@ impl Manager {
         }
     }
 
-    fn admit(&self, state: &mut State, events: &[Event]) -> Result<()> {
+    fn admit(&self, state: &mut State, events: &[Event], origin: Origin<'_>) -> Result<()> {
+        if let Origin::Here = origin {
+            state.table.check_not_imported(events)?;
+        }
         let max = self.inner.state_max;
         let grows: usize = events.iter().map(|event| state.table.growth(event)).sum();
         if grows > max - HEADER_LEN {
@@ -148,28 +163,24 @@ impl Manager {
         let mut last_seq = first_seq;
         let now_ns = self.inner.clock.now_ns();
         for (seq, event) in (first_seq..).zip(events) {
-            state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");
-            if event.must_be_durable() {
-                state.decided_seq = seq;
+            if let Event::ImportEnded = event {
+                // Whoever ran them, nobody does here.
+                let imported = state.table.imported.iter().flat_map(|imported| plan(imported));
+                state.to_resume.extend(imported.map(|one| (one.family, one.id)));
             }
-            if event.ends() {
-                state.ended_seq = seq;
-                if let Some(operation) = event.operation() {
-                    state.to_resume.remove(&operation);
-                }
-            } else if let (Origin::Elsewhere { .. }, Some(operation)) = (origin, event.operation()) {
-                // Whoever ran it, nobody does here.
-                state.to_resume.insert(operation);
+            state.table.apply(seq, event, Rules::Strict).expect("checked under the same lock");
+            match event {
+                Event::ImportStarted { .. } => state.import_runs = true,
+                Event::ImportEnded => state.import_runs = false,
+                _ => {}
+            }
+            // What is imported nobody is shown before its end, which is a decision.
+            if let Origin::Here = origin {
+                state.show(seq, event, now_ns);
             }
             match event.operation() {
                 Some((Family::Saga, _)) => counted.saga_events.one(),
-                Some(operation @ (Family::Transaction, id)) => {
-                    counted.transaction_events.one();
-                    // One that nobody runs has no deadline: a resume would find its decision taken.
-                    if !state.to_resume.contains(&operation) {
-                        state.waiting.applied(&state.table, id, now_ns);
-                    }
-                }
+                Some((Family::Transaction, _)) => counted.transaction_events.one(),
                 None if matches!(event, Event::Stream(..)) => counted.stream_events.one(),
                 None => {}
             }
@@ -180,5 +191,26 @@ impl Manager {
             last_seq = seq;
         }
         last_seq
+    }
+}
+
+impl State {
+    /// Notes what others may be told from now on, now that the event is applied.
+    fn show(&mut self, seq: u64, event: &Event, now_ns: u64) {
+        if event.must_be_durable() {
+            self.decided_seq = seq;
+        }
+        if event.ends() {
+            self.ended_seq = seq;
+            if let Some(operation) = event.operation() {
+                self.to_resume.remove(&operation);
+            }
+        }
+        if let Some(operation @ (Family::Transaction, id)) = event.operation() {
+            // One that nobody runs has no deadline: a resume would find its decision taken.
+            if !self.to_resume.contains(&operation) {
+                self.waiting.applied(&self.table, id, now_ns);
+            }
+        }
     }
 }

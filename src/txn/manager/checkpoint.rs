@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
+use std::sync::MutexGuard;
 
 use super::{Manager, State, CHECKPOINT_INTERVAL_DEFAULT};
 use crate::base::messages::{Level, Message};
@@ -13,7 +14,7 @@ impl Manager {
     /// nor an operation that is not finished needs, unless the options say to keep them.  Returns its number.
     ///
     /// # Errors
-    /// As [`Manager::append`]; TooBig: the log was opened with smaller records than the table needs.  An error of
+    /// As [`Manager::append`]; Busy: an import runs.  TooBig: the log was opened with smaller records than the table needs.  An error of
     /// the release alone, after which the checkpoint is there: its `seq` is the checkpoint's.
     pub fn checkpoint(&self) -> Result<u64> {
         let seq = self.write_checkpoint()?;
@@ -22,12 +23,26 @@ impl Manager {
     }
 
     pub(super) fn write_checkpoint(&self) -> Result<u64> {
-        let _turn = self
-            .inner
-            .checkpointing
-            .lock()
-            .map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))?;
+        let _turn = self.checkpoint_turn()?;
         self.checkpoint_in_turn()
+    }
+
+    fn checkpoint_turn(&self) -> Result<MutexGuard<'_, ()>> {
+        let turn = self.inner.checkpointing.lock();
+        turn.map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))
+    }
+
+    /// Writes a checkpoint, durable on return, if the last import was abandoned and nothing says so yet: behind it ids that were
+    /// its are another's.
+    pub(super) fn abandon_import(&self) -> Result<()> {
+        let _turn = self.checkpoint_turn()?;
+        let state = self.lock()?;
+        let is_abandoned = state.table.is_importing() && !state.import_runs;
+        drop(state);
+        if is_abandoned {
+            self.write_durable()?;
+        }
+        Ok(())
     }
 
     /// A recovery's own.  It releases nothing: who opens a log to see what is in it has not asked for its records to go.
@@ -44,19 +59,23 @@ impl Manager {
         if !self.lock().is_ok_and(|state| self.is_due(&state)) {
             return;
         }
-        let Err(error) = self.checkpoint_in_turn() else {
-            self.compact_when_due();
-            return;
-        };
+        match self.checkpoint_in_turn() {
+            Ok(_) => self.compact_when_due(),
+            Err(error) if error.code == Code::Busy => {} // an import has begun, and ends with one
+            Err(error) => self.checkpoint_failed(&error),
+        }
+    }
+
+    pub(super) fn checkpoint_failed(&self, error: &Error) {
         self.inner.log.counters().checkpoints_failed.one();
-        self.inner.log.say(Level::Warning, || Message::of(Level::Warning, "checkpoint_failed", &error));
+        self.inner.log.say(Level::Warning, || Message::of(Level::Warning, "checkpoint_failed", error));
         if let Ok(mut state) = self.lock() {
             state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
         }
     }
 
     pub(super) fn is_due(&self, state: &State) -> bool {
-        state.since_checkpoint >= self.interval()
+        !state.import_runs && state.since_checkpoint >= self.interval()
     }
 
     fn interval(&self) -> u64 {
@@ -92,6 +111,10 @@ impl Manager {
         // As of the attempt that succeeded, which is the last.
         let oldest_seq = Cell::new(None);
         let appended = self.append_and_apply(|state| {
+            if state.import_runs {
+                // Of the table without it: behind that, what was imported so far would not be there.
+                return Err(Error::new(Code::Busy, "an import runs: no checkpoint is written until it has ended"));
+            }
             oldest_seq.set(state.table.oldest_seq());
             Ok(vec![Event::Checkpoint(state.table.checkpoint())])
         })?;

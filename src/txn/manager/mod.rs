@@ -138,6 +138,8 @@ pub(super) struct State {
     decided_seq: u64,
     /// Number of the last event that was appended and ended an operation.
     ended_seq: u64,
+    /// An import's markers are being written; else the table's is one that was abandoned.
+    import_runs: bool,
     /// Operations that nobody runs: recovery found them unfinished, or an import brought them, and they are not ended.
     to_resume: BTreeSet<(Family, u64)>,
     /// Events since the last checkpoint.
@@ -166,6 +168,7 @@ impl Manager {
                 table,
                 decided_seq: 0,
                 ended_seq: 0,
+                import_runs: false,
                 to_resume,
                 since_checkpoint: 0,
                 waiting: Waiting::default(),

@@ -26,7 +26,7 @@ pub struct Recovery {
 
 impl Manager {
     /// Reads the log from its last checkpoint on, and gives its transactions a manager.  A log without a checkpoint gets
-    /// one now, which releases nothing; the later ones do, unless the options say to keep records.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
+    /// one now, and so does one whose last import did not end; that one releases nothing; the later ones do, unless the options say to keep records.  From now on no trim releases what the manager needs, also when the manager is gone, until the log is closed:
     /// a program that trims recovers first.  One that fails changes nothing of that.
     ///
     /// # Errors
@@ -53,6 +53,7 @@ impl Manager {
         };
         let checkpointed = rebuilt.checkpointed;
         let mut table = rebuilt.rebuild.into_table();
+        let was_importing = table.forget_import();
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
         let manager = Manager::new(log, clock, *options, state_max, table);
@@ -61,8 +62,9 @@ impl Manager {
         if checkpointed {
             manager.inner.compactor.checkpoint_seq.store(found.from_seq, Ordering::Relaxed);
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
-        } else {
-            // Before the first event, so that events in a log whose beginning was released always have one in front.
+        }
+        if !checkpointed || was_importing {
+            // Else ids that are given again would be the abandoned import's.  And before the first event, so that events in a log whose beginning was released always have one in front.
             // There may be room for it when the program has trimmed.
             manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }

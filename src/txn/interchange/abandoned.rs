@@ -1,0 +1,89 @@
+//! Which records of a log are of imports that never ended, for who reads them one by one.
+//!
+//! Whether an import ends is said behind its records, and they may be more than memory holds: so the log is read twice.
+
+use crate::base::Result;
+use crate::log::{Iter, Record};
+
+use super::super::event::operation_of;
+use super::super::{Event, Family, Table};
+use super::replay::at;
+
+/// The imports of a log that never ended.
+pub(super) struct Abandoned {
+    parts: Vec<Part>,
+    /// The last record that was looked at.
+    pub(super) last_seq: u64,
+}
+
+/// Records from one number up to below another, of operations above the highest that there were.
+struct Part {
+    from_seq: u64,
+    below_seq: u64,
+    highest: [u64; 2],
+}
+
+impl Abandoned {
+    /// Those among what `iter` still delivers.
+    pub(super) fn find(mut iter: Iter) -> Result<Abandoned> {
+        let mut found = Finding { parts: Vec::new(), open: None, seen: [0; 2] };
+        let mut last_seq = 0;
+        while let Some(record) = iter.next_record()? {
+            last_seq = record.seq;
+            found.take(&record)?;
+        }
+        found.close(u64::MAX);
+        Ok(Abandoned { parts: found.parts, last_seq })
+    }
+
+    /// Whether the event with this number never was.
+    pub(super) fn contains(&self, seq: u64, event: &Event) -> bool {
+        let Some((family, id)) = event.operation() else { return false };
+        let behind = self.parts.partition_point(|part| part.from_seq <= seq);
+        let part = behind.checked_sub(1).map(|last| &self.parts[last]);
+        part.is_some_and(|part| seq < part.below_seq && id > part.highest[at(family)])
+    }
+}
+
+struct Finding {
+    parts: Vec<Part>,
+    /// An import that has not ended yet: its number, and the highest ids before it.
+    open: Option<(u64, [u64; 2])>,
+    /// The highest ids that were met, of the log's.
+    seen: [u64; 2],
+}
+
+impl Finding {
+    fn take(&mut self, record: &Record<'_>) -> Result<()> {
+        if let Some((family, id)) = operation_of(record.kind, record.data) {
+            // An operation that is isolated, or has no beginning, says the same.
+            self.seen[at(family)] = self.seen[at(family)].max(id);
+            return Ok(());
+        }
+        match Event::decode(record.kind, record.data) {
+            Ok(Event::ImportStarted { saga_highest, transaction_highest }) => {
+                self.close(record.seq);
+                self.open = Some((record.seq, [saga_highest, transaction_highest]));
+            }
+            Ok(Event::ImportEnded) => self.open = None,
+            Ok(Event::Checkpoint(checkpoint)) if !checkpoint.state.is_empty() => {
+                let table = Table::restore(&checkpoint)?;
+                let highest = [Family::Saga, Family::Transaction].map(|family| table.highest(family));
+                // Its beginning may have been released, or lies in front of where the reading began.
+                if self.open.is_none() && self.seen.iter().zip(&highest).any(|(seen, highest)| seen > highest) {
+                    self.open = Some((0, highest));
+                }
+                self.close(record.seq);
+                self.seen = highest;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, below_seq: u64) {
+        if let Some((from_seq, highest)) = self.open.take() {
+            self.parts.push(Part { from_seq, below_seq, highest });
+        }
+    }
+}
