@@ -25,7 +25,7 @@ pub const FIRST_CALLER_KIND: u16 = 0x0100;
 /// Whether this library knows what a record of this type says: the caller's are the caller's matter; of its own,
 /// those of docs/FORMAT.md, Transactions.
 pub fn is_known_kind(kind: u16) -> bool {
-    kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0x20..=0x22 | 0xF0)
+    kind >= FIRST_CALLER_KIND || matches!(kind, 0x01..=0x0B | 0x10..=0x19 | 0x20..=0x22 | 0x30..=0x32 | 0xF0)
 }
 
 /// Payloads up to so many bytes are copied to the stack first, and from there to their place: a checksum over what was

@@ -41,9 +41,11 @@ pub const TRANSACTION_EVENTS: [(u16, &str); 10] = [
 ];
 
 /// Record type of each marker of an import and its name, rising.
-pub const IMPORT_EVENTS: [(u16, &str); 2] = [(IMPORT_STARTED, "import_started"), (IMPORT_ENDED, "import_ended")];
+pub const IMPORT_EVENTS: [(u16, &str); 3] =
+    [(IMPORT_STARTED, "import_started"), (IMPORT_ENDED, "import_ended"), (IMPORT_ABANDONED, "import_abandoned")];
 const IMPORT_STARTED: u16 = 0x30;
 const IMPORT_ENDED: u16 = 0x31;
+const IMPORT_ABANDONED: u16 = 0x32;
 
 const AT_ID: usize = 0;
 const AT_BODY: usize = AT_ID + 8;
@@ -132,6 +134,14 @@ pub enum Event {
     },
     /// What was imported is the log's from here on; without this it never was.
     ImportEnded,
+    /// It has not ended and never will: what was imported never was.  The ids are those of its beginning, which may be released
+    /// before this is.
+    ImportAbandoned {
+        /// The highest saga's.
+        saga_highest: u64,
+        /// The highest transaction's.
+        transaction_highest: u64,
+    },
     /// Of all.
     Checkpoint(Checkpoint),
 }
@@ -245,6 +255,7 @@ impl Event {
             Event::Stream(_, event) => event.kind(),
             Event::ImportStarted { .. } => IMPORT_STARTED,
             Event::ImportEnded => IMPORT_ENDED,
+            Event::ImportAbandoned { .. } => IMPORT_ABANDONED,
             Event::Checkpoint(_) => CHECKPOINT,
         }
     }
@@ -259,7 +270,7 @@ impl Event {
         match self {
             Event::Saga(id, _) => Some((Family::Saga, *id)),
             Event::Transaction(id, _) => Some((Family::Transaction, *id)),
-            Event::Stream(..) | Event::ImportStarted { .. } | Event::ImportEnded | Event::Checkpoint(_) => None,
+            _ => None,
         }
     }
 
@@ -296,7 +307,8 @@ impl Event {
                 out.extend(stream.to_le_bytes());
                 event.encode(out);
             }
-            Event::ImportStarted { saga_highest, transaction_highest } => {
+            Event::ImportStarted { saga_highest, transaction_highest }
+            | Event::ImportAbandoned { saga_highest, transaction_highest } => {
                 out.extend(saga_highest.to_le_bytes());
                 out.extend(transaction_highest.to_le_bytes());
             }
@@ -348,12 +360,8 @@ impl Event {
                 state: payload[CHECKPOINT_SHORT..].to_vec(),
             }));
         }
-        if kind == IMPORT_STARTED {
-            let (saga_highest, transaction_highest) = (get_u64(payload, 0), get_u64(payload, 8));
-            return Ok(Event::ImportStarted { saga_highest, transaction_highest });
-        }
-        if kind == IMPORT_ENDED {
-            return Ok(Event::ImportEnded);
+        if let Some(event) = decode_import(kind, payload) {
+            return Ok(event);
         }
         let id = get_u64(payload, AT_ID);
         if id == 0 {
@@ -376,7 +384,7 @@ fn len_of(kind: u16) -> usize {
         0x05 | 0x08 => AT_BODY + 8,
         0x11 => AT_BODY + 64,
         0x13 => AT_BODY + 33,
-        IMPORT_STARTED => 16,
+        IMPORT_STARTED | IMPORT_ABANDONED => 16,
         IMPORT_ENDED => 0,
         CHECKPOINT => CHECKPOINT_SHORT,
         _ => AT_BODY,
@@ -395,6 +403,23 @@ fn check_len(kind: u16, payload: &[u8]) -> Result<(), BadEvent> {
         Ok(())
     } else {
         Err(BadEvent::Length { kind, len, expected })
+    }
+}
+
+/// A marker; the length was checked.
+fn decode_import(kind: u16, payload: &[u8]) -> Option<Event> {
+    let highest = || (get_u64(payload, 0), get_u64(payload, 8));
+    match kind {
+        IMPORT_STARTED => {
+            let (saga_highest, transaction_highest) = highest();
+            Some(Event::ImportStarted { saga_highest, transaction_highest })
+        }
+        IMPORT_ENDED => Some(Event::ImportEnded),
+        IMPORT_ABANDONED => {
+            let (saga_highest, transaction_highest) = highest();
+            Some(Event::ImportAbandoned { saga_highest, transaction_highest })
+        }
+        _ => None,
     }
 }
 

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `import_started` and events | are apart: nobody is told of them |
 //! | `import_ended` | are the log's, with what was begun before |
-//! | without that: another `import_started`, a checkpoint, or nothing | never were; their ids are given again |
+//! | `import_abandoned` | never were; their ids are given again |
+//! | another `import_started`, a checkpoint, or nothing: before any of these two | the same |
 //!
 //! Nothing else is begun between `import_started` and what ends it, so an id says which of the two tables it is in.  The
 //! bytes of both together are bounded, as they will be one.
@@ -23,9 +24,16 @@ impl Table {
         self.imported.is_some()
     }
 
-    /// What was imported never was.  False: there was nothing.
-    pub(super) fn forget_import(&mut self) -> bool {
-        self.imported.take().is_some()
+    /// What is apart takes no room any more.  The import is still to be abandoned.
+    pub(super) fn empty_import(&mut self) {
+        if let Some(imported) = self.imported.as_deref_mut() {
+            *imported = Table::new();
+        }
+    }
+
+    /// Of a saga and of a transaction, without what is apart; 0: none.
+    pub(super) fn highest_ids(&self) -> [u64; 2] {
+        [Family::Saga, Family::Transaction].map(|family| self.highest(family))
     }
 
     /// Bytes of the state, as it will be when what is apart is in it.
@@ -58,21 +66,12 @@ impl Table {
         }
     }
 
-    pub(super) fn check_import_started(&self, saga_highest: u64, transaction_highest: u64) -> Result<(), Reason> {
-        let highest = [Family::Saga, Family::Transaction].map(|family| self.highest(family));
-        if highest == [saga_highest, transaction_highest] {
-            Ok(())
-        } else {
-            Err(Reason::Import)
-        }
+    pub(super) fn check_highest(&self, highest: [u64; 2]) -> Result<(), Reason> {
+        (highest == self.highest_ids()).then_some(()).ok_or(Reason::Import)
     }
 
-    pub(super) fn check_import_ended(&self) -> Result<(), Reason> {
-        if self.is_importing() {
-            Ok(())
-        } else {
-            Err(Reason::Import)
-        }
+    pub(super) fn check_importing(&self) -> Result<(), Reason> {
+        self.is_importing().then_some(()).ok_or(Reason::Import)
     }
 
     pub(super) fn start_import(&mut self) {

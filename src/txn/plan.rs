@@ -260,7 +260,7 @@ impl Rebuild {
             if !checkpoint.state.is_empty() {
                 let restored = Table::restore(checkpoint).map_err(Rejected::Snapshot)?;
                 // One that has not ended is not in it.
-                self.table.forget_import();
+                self.table.imported = None;
                 // Only where every record was seen can the two be compared.
                 let whole = self.table.through_seq() > 0 && self.isolated.is_empty();
                 // The one that wrote it may have had to forget some commits.

@@ -196,13 +196,7 @@ impl Table {
     }
 
     /// The same, where this table and the one beside it take `state_len` bytes together.
-    fn check_own(
-        &self,
-        events: &[Event],
-        rules: Rules,
-        state_max: usize,
-        state_len: usize,
-    ) -> Result<(), Refusal> {
+    fn check_own(&self, events: &[Event], rules: Rules, state_max: usize, state_len: usize) -> Result<(), Refusal> {
         // Legal first: whoever is told that there is no room may make some, and must not for what is refused anyway.
         if let [event] = events {
             self.check_one(event, rules)?;
@@ -239,6 +233,7 @@ impl Table {
             saga_highest: self.saga_highest,
             transaction_highest: self.transaction_highest,
             through_seq: self.through_seq,
+            imported: self.imported.as_ref().map(|_| Box::default()),
             ..Table::new()
         };
         if events.iter().any(|event| matches!(event, Event::Stream(..))) {
@@ -274,9 +269,12 @@ impl Table {
             },
             Event::Stream(stream, happened) => self.streams.check(*stream, happened),
             Event::ImportStarted { saga_highest, transaction_highest } => {
-                self.check_import_started(*saga_highest, *transaction_highest)
+                self.check_highest([*saga_highest, *transaction_highest])
             }
-            Event::ImportEnded => self.check_import_ended(),
+            Event::ImportEnded => self.check_importing(),
+            Event::ImportAbandoned { saga_highest, transaction_highest } => {
+                self.check_importing().and_then(|()| self.check_highest([*saga_highest, *transaction_highest]))
+            }
             Event::Checkpoint(_) => Ok(()), // says what the table is, changes nothing
         };
         checked.map_err(|reason| self.refusal(event, reason))
@@ -312,9 +310,12 @@ impl Table {
             }
             Event::ImportStarted { .. } => self.start_import(),
             Event::ImportEnded => self.end_import(),
-            Event::Checkpoint(_) => {
-                self.forget_import();
+            Event::ImportAbandoned { .. } => {
+                // A checkpoint in the same batch says the same table as one behind it.
+                self.imported = None;
+                return Ok(());
             }
+            Event::Checkpoint(_) => self.imported = None,
         }
         self.state_len += snapshot::growth(event);
         self.through_seq = self.through_seq.max(seq);

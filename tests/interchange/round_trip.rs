@@ -8,7 +8,7 @@ use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, import, replay, Exported, Import, LeftOut};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
 use twal::txn::{Event, Family, Rebuild, Rules, SagaEvent, Step, StreamEvent, Table, Tombstone};
-use twal::{Code, Entry, Error, How, Log};
+use twal::{Code, Entry, Error, How, IterOptions, Log};
 
 use super::golden::python;
 use super::{common, disk_with, expected, files_of, golden, line_of, open_log, read_all, LogSink};

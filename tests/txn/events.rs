@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twal::txn::event::{operation_of, CHECKPOINT, SAGA_EVENTS, TRANSACTION_EVENTS};
+use twal::txn::event::{operation_of, CHECKPOINT, IMPORT_EVENTS, SAGA_EVENTS, TRANSACTION_EVENTS};
 use twal::txn::snapshot::{BadSnapshot, HEADER_LEN};
 use twal::txn::streams::STREAM_EVENTS;
 use twal::txn::{BadEvent, Checkpoint, Event, Rules, SagaEvent, Step, Table};
@@ -21,6 +21,8 @@ fn one_of_each() -> Vec<Event> {
     let id = 0x0102_0304_0506_0708;
     let mut events = [saga(id, SAGA_WORDS), transaction(id, TRANSACTION_WORDS)].concat();
     events.extend([tombstone(id, 0x1122, b"users"), purge(id, -2, 9, 0x3344), applied(id, 0x55, 0x66)]);
+    events.extend([Event::ImportStarted { saga_highest: id, transaction_highest: 0x77 }, Event::ImportEnded]);
+    events.push(Event::ImportAbandoned { saga_highest: id, transaction_highest: 0x88 });
     events.push(Event::Checkpoint(table().checkpoint()));
     events
 }
@@ -57,7 +59,7 @@ fn types_names_and_lengths_are_as_documented() {
     let events: BTreeMap<u16, Event> = one_of_each().into_iter().map(|event| (event.kind(), event)).collect();
     let rows = documented();
     let codes: Vec<_> = rows.iter().map(|row| u16::from_str_radix(&row[0][2..], 16).unwrap()).collect();
-    let coded = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS).chain(&STREAM_EVENTS);
+    let coded = SAGA_EVENTS.iter().chain(&TRANSACTION_EVENTS).chain(&STREAM_EVENTS).chain(&IMPORT_EVENTS);
     let coded = coded.map(|(code, _)| *code).chain([CHECKPOINT]);
     assert_eq!(codes, coded.collect::<Vec<_>>());
     assert_eq!(codes, events.keys().copied().collect::<Vec<_>>(), "this test has one of each");
@@ -116,6 +118,9 @@ fn the_bytes_are_these() {
         format!("{id}22110000000000007573657273"),
         format!("{id}feffffffffffffff094433000000000000"),
         format!("{id}55000000000000006600000000000000"),
+        format!("{id}7700000000000000"),
+        String::new(),
+        format!("{id}8800000000000000"),
     ];
     let mut payload = Vec::new();
     for (event, expected) in one_of_each().iter().zip(expected) {
@@ -150,7 +155,7 @@ fn what_is_encoded_decodes_and_nothing_shorter_or_longer() {
         let kind = event.encode(&mut payload);
         assert_eq!(Event::decode(kind, &payload), Ok(event.clone()));
         assert_eq!(operation_of(kind, &payload), event.operation());
-        assert_eq!(operation_of(kind, &payload[..7]), None);
+        assert_eq!(operation_of(kind, &payload[..payload.len().min(7)]), None);
         for len in 0..payload.len() {
             let decoded = Event::decode(kind, &payload[..len]);
             let short_form = matches!((kind, len), (0x02, 13) | (CHECKPOINT, 16));

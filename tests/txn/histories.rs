@@ -77,7 +77,7 @@ fn history(rng: &mut Rng, len: usize) -> Vec<(Event, &'static str)> {
                 let id = table.next_id(Family::Transaction).unwrap().saturating_sub(*id).max(1);
                 Event::Transaction(id, happened.clone())
             }
-            Event::Stream(..) | Event::Checkpoint(_) => unreachable!(),
+            _ => unreachable!("words of operations"),
         };
         let before = table.clone();
         let checked = table.check(std::slice::from_ref(&event), Rules::Strict, STATE_BYTES_DEFAULT);

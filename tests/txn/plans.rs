@@ -244,6 +244,75 @@ fn a_checkpoint_stands_for_what_is_before_it() {
     assert_eq!(differs.plan(), whole.plan());
 }
 
+/// An import between its markers: `events` of it and of others, and what ends it.
+fn with_import(highest: u64, events: &[Event], end: &[Event]) -> Vec<Event> {
+    let started = Event::ImportStarted { saga_highest: highest, transaction_highest: highest };
+    [&[started], events, end].concat()
+}
+
+#[test]
+fn what_is_imported_counts_from_its_end_on() {
+    let before = [saga(1, "N +1 E"), transaction(1, "N +1 P v1")].concat();
+    let between = [saga(7, "N +1 E"), transaction(1, "C"), saga(7, "s1"), saga(8, "N E"), saga(1, "s1 D")].concat();
+    let ids = |rebuild: &Rebuild| -> Vec<u64> { rebuild.plan().iter().map(|one| one.id).collect() };
+    let all = |end: &[Event]| rebuild(Rules::Strict, &[before.clone(), with_import(1, &between, end)].concat());
+    let ended = all(&[Event::ImportEnded]);
+    assert_eq!((ids(&ended), ended.rejected_count), (vec![7, 8, 1], 0));
+    assert_eq!(ended.table().next_id(Family::Saga), Some(9));
+    let checkpoint =
+        Event::Checkpoint(table_of(&[before.clone(), saga(1, "s1 D"), transaction(1, "C")].concat()).checkpoint());
+    let again = with_import(1, &saga(7, "N"), &[Event::ImportEnded]);
+    let abandoned = Event::ImportAbandoned { saga_highest: 1, transaction_highest: 1 };
+    let begun = [&[abandoned.clone()], &saga(2, "N")[..]].concat();
+    for (end, found_ids, next_id) in [
+        (vec![], vec![1], 2),
+        (begun, vec![2, 1], 3),
+        (again, vec![7, 1], 8),
+        (saga(2, "N"), vec![1], 2),
+        (vec![checkpoint], vec![1], 2),
+    ] {
+        let found = all(&end);
+        assert_eq!((ids(&found), found.table().next_id(Family::Saga)), (found_ids, Some(next_id)), "{end:?}");
+    }
+    // A marker that does not fit is damage, and changes nothing.
+    for events in [with_import(2, &[], &[]), vec![Event::ImportEnded], vec![abandoned]] {
+        let mut table = table_of(&before);
+        let untouched = table.clone();
+        assert_eq!(table.apply(99, &events[0], Rules::Strict).unwrap_err().reason, Reason::Import);
+        assert_eq!(table, untouched);
+    }
+}
+
+/// Both tables have the room of one, and the commits that both remember are the last of all.
+#[test]
+fn an_import_and_what_is_beside_it_have_one_room() {
+    let commit = |id| transaction(id, "N +1 P v1 C D");
+    let own: Vec<Event> = (1..=200).flat_map(|id| transaction(id, "N +1 P v1 C")).collect();
+    let pairs = (1..=200).flat_map(|id| [commit(200 + id), transaction(id, "D")].concat());
+    let started = Event::ImportStarted { saga_highest: 0, transaction_highest: 200 };
+    let mut table = table_of(&[own, vec![started]].concat());
+    let mut seq = 10_000;
+    for event in pairs {
+        seq += 1;
+        table.apply(seq, &event, Rules::Strict).unwrap();
+    }
+    let mut tight = table.clone();
+    for table in [&mut table, &mut tight] {
+        let one = [Event::Transaction(401, twal::txn::TransactionEvent::Created { coordinator: [0; 32] })];
+        let full = table.check(&one, Rules::Strict, table.state_len() + 100);
+        assert_eq!(full.unwrap_err().reason, Reason::Full, "the other one's bytes count");
+    }
+    assert!(tight.make_room(0, 100 * (64 + 65) + 48), "so many commits have room");
+    for table in [&mut table, &mut tight] {
+        table.apply(seq + 1, &Event::ImportEnded, Rules::Strict).unwrap();
+        let is_there = |id| table.transaction(id).is_some();
+        let remembered = table.remembered() as u64;
+        assert!((1..=400).all(|id| is_there(id) == ((id - 1) % 200 >= 200 - remembered / 2)), "{remembered}");
+        assert_eq!(twal::txn::Table::restore(&table.checkpoint()).as_ref(), Ok(&*table));
+    }
+    assert_eq!((table.remembered(), tight.remembered()), (256, 100));
+}
+
 #[test]
 fn tokens_name_one_action_each() {
     // hashlib.sha256(log id + kind + id + direction + step or shard).digest()[:16]

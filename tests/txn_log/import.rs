@@ -1,5 +1,5 @@
-//! Goal: an import that is stopped, or fails, anywhere leaves a prefix of its batches, each whole, and a log that opens and
-//! works on; files that cannot be read leave nothing.
+//! Goal: an import that is stopped, or fails, anywhere leaves all of what the files hold or nothing, and a log that opens and
+//! works on; no resume asks for what is finished in the files.
 //! Method: files of a few hundred operations on a simulated disk of their own, imported into a log that has operations
 //! already; stopped at every step, failed at every call of either disk, on a disk that is full.  The judge is what a clean
 //! import appends.
@@ -12,16 +12,16 @@ use twal::base::clock::Clock;
 use twal::disk::sim::{CallKind, SimDisk, Stop};
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::Import;
-use twal::txn::{plan, Event, Family, Manager, Outcome, ResumeOptions, Rules, Table};
-use twal::{Code, Durability, Error, Log};
+use twal::txn::{plan, Direction, Event, Manager, Outcome, ResumeOptions, Rules, SagaSpec, Table};
+use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::compaction_failures::{check_failure, FAILING};
 use super::machine::Machine;
-use super::shards::Shards;
+use super::shards::{Effect, Shards};
 use super::{saga, transaction};
 
 /// Ids in the files are above those in the log.
-const FIRST_ID: u64 = 101;
+pub const FIRST_ID: u64 = 101;
 const OPERATIONS: u64 = 110;
 const GROUP: usize = 22;
 
@@ -35,7 +35,7 @@ fn tail(words: &[&'static str], id: u64) -> &'static str {
 }
 
 /// Five files or so; all operations of a group are begun before the first of them goes on.
-fn files() -> Arc<SimDisk> {
+pub fn files() -> Arc<SimDisk> {
     let disk = SimDisk::new(1);
     let options = WriteOptions { file_records_max: 300, ..WriteOptions::default() };
     let mut writer = Writer::create_on(disk.as_ref(), Path::new("v26"), options, Clock::simulated()).unwrap();
@@ -54,23 +54,17 @@ fn files() -> Arc<SimDisk> {
     disk
 }
 
-/// What an import told: numbers in the log, and the last number of each batch.
-#[derive(Default)]
-struct Told {
-    numbers: Vec<u64>,
-    ends: BTreeSet<u64>,
+pub fn import(manager: &Manager, files: &SimDisk) -> Result<Import, Error> {
+    import_telling(manager, files, &mut |_, _| {})
 }
 
-fn import(log: &Log, manager: &Manager, files: &SimDisk, told: &mut Told) -> Result<Import, Error> {
+pub fn import_telling(manager: &Manager, files: &SimDisk, told: &mut dyn FnMut(u64, u64)) -> Result<Import, Error> {
     let open = || Reader::open_on(files, Path::new("v26"), ReadOptions::default());
-    manager.import(&open, &mut |_, seq| {
-        told.numbers.push(seq);
-        told.ends.insert(log.last_seq());
-    })
+    manager.import(&open, told)
 }
 
 /// A log with a saga that executes and a transaction that is finished.
-fn begun(machine: &Machine) -> (Log, Manager) {
+pub fn begun(machine: &Machine) -> (Log, Manager) {
     let (log, manager, _) = machine.recover();
     manager.append(&saga(1, "N +1 E"), None).unwrap();
     manager.append(&transaction(1, "N +1 A"), None).unwrap();
@@ -79,7 +73,7 @@ fn begun(machine: &Machine) -> (Log, Manager) {
 }
 
 /// So small a ring that an import is written while it appends.
-fn machine(seed: u64) -> Machine {
+pub fn machine(seed: u64) -> Machine {
     let mut machine = Machine::new(seed, Durability::Sync);
     machine.options.ring_size = 32 << 10;
     machine.options.append_timeout_us = 1000;
@@ -87,14 +81,32 @@ fn machine(seed: u64) -> Machine {
     machine
 }
 
-/// Every event of the log, with its number.
+/// Every event that counts, with its number: what was imported behind a marker counts when its end is there.
 fn events_of(log: &Log) -> Vec<(u64, Event)> {
-    let mut events = Vec::new();
+    let (mut events, mut imported, mut highest) = (Vec::new(), Vec::new(), None);
     let mut iter = log.iter(0).unwrap();
     while let Some(record) = iter.next_record().unwrap() {
+        if record.kind == FILLER {
+            continue;
+        }
         match Event::decode(record.kind, record.data).unwrap() {
-            Event::Checkpoint(_) => {}
-            event => events.push((record.seq, event)),
+            Event::ImportStarted { saga_highest, transaction_highest } => {
+                imported.clear();
+                highest = Some([saga_highest, transaction_highest]);
+            }
+            Event::ImportEnded => {
+                events.append(&mut imported);
+                highest = None;
+            }
+            Event::Checkpoint(_) | Event::ImportAbandoned { .. } => {
+                imported.clear();
+                highest = None;
+            }
+            event => {
+                let (family, id) = event.operation().unwrap();
+                let is_above = highest.is_some_and(|highest| id > highest[family as usize - 1]);
+                if is_above { &mut imported } else { &mut events }.push((record.seq, event));
+            }
         }
     }
     events
@@ -103,84 +115,104 @@ fn events_of(log: &Log) -> Vec<(u64, Event)> {
 /// What a clean import makes of the log.
 struct Whole {
     events: Vec<(u64, Event)>,
-    ends: BTreeSet<u64>,
     /// Events that were there before.
     before: usize,
+    /// What a resume does, of what the files hold as not finished.
+    effects: Vec<Effect>,
+}
+
+/// What was there before and is not finished.
+const BEGUN: Effect = (1, 1, Direction::Execute);
+
+/// What a resume does: everything that it is about is finished.
+fn resume(manager: &Manager) -> Vec<Effect> {
+    let shards = Shards::new(|_| Outcome::Done);
+    let resumed = manager.resume(&shards, &ResumeOptions { threads: 1, ..ResumeOptions::default() }).unwrap();
+    assert_eq!(resumed.left, []);
+    let mut effects = shards.memory.into_inner().unwrap().effects;
+    effects.sort();
+    effects
 }
 
 impl Whole {
     fn new(files: &SimDisk) -> Whole {
         let machine = machine(3);
         let (log, manager) = begun(&machine);
-        let (before, mut told) = (events_of(&log).len(), Told::default());
-        let last = log.last_seq();
-        let import = import(&log, &manager, files, &mut told).unwrap();
-        assert!(import.added > 10 && told.ends.len() >= 5, "{import:?}, {} batches", told.ends.len());
-        assert_eq!((import.first_seq, import.last_seq, log.durable_seq()), (last + 1, log.last_seq(), log.last_seq()));
-        Whole { events: events_of(&log), ends: told.ends, before }
+        let (before, last) = (events_of(&log).len(), log.last_seq());
+        let mut told = Vec::new();
+        let import = import_telling(&manager, files, &mut |_, seq| told.push(seq)).unwrap();
+        assert!(import.added > 10, "{import:?}");
+        assert_eq!((import.first_seq, import.last_seq), (last + 2, log.last_seq() - 1), "between its markers");
+        assert_eq!((told.len() as u64, log.durable_seq()), (import.imported, log.last_seq()));
+        let events = events_of(&log);
+        assert_eq!(events.len() - before, (import.imported + import.added) as usize);
+        // Nobody runs what an import brings unfinished: a resume finishes it, and leaves alone what was begun beside it.
+        let unfinished = manager.active().unwrap().len();
+        let effects = resume(&manager);
+        assert!(unfinished > 10 && effects.len() > unfinished, "{unfinished}, {effects:?}");
+        assert_eq!(manager.active().unwrap().iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
+        Whole { events, before, effects }
     }
 
-    /// What is there is what was there before and whole batches from the first on; the manager knows exactly that.
-    /// Returns how many imported events there are.
-    fn check(&self, log: &Log, manager: &Manager) -> usize {
+    /// What is there is what was there before, and all of the import or nothing; the manager knows exactly that.
+    /// Returns whether all of it is there.
+    fn check(&self, log: &Log, manager: &Manager) -> bool {
         let there = events_of(log);
-        assert!(self.events.starts_with(&there) && there.len() >= self.before, "{} events", there.len());
-        let imported = there.len() - self.before;
-        assert!(imported == 0 || self.ends.contains(&there[there.len() - 1].0), "a batch was cut: {imported} events");
+        let is_there = there.len() > self.before;
+        assert!(there == self.events[..if is_there { self.events.len() } else { self.before }], "{}", there.len());
         let mut table = Table::new();
         there.iter().for_each(|(seq, event)| table.apply(*seq, event, Rules::Strict).unwrap());
         assert_eq!(manager.active().unwrap(), plan::plan(&table));
-        imported
+        is_there
     }
 
-    /// The same after a crash; and the log works on: the files are imported anew if nothing of them is there, else refused,
-    /// and what is not finished is what it was.
-    fn check_crashed(&self, machine: &Machine, files: &SimDisk) -> usize {
+    /// The same after a crash; and the log works on: a resume asks for what is not finished in what is there and for nothing
+    /// else, and the files are imported anew if nothing of them is there, else refused.
+    fn check_crashed(&self, machine: &Machine, files: &SimDisk) -> bool {
         let (log, manager, found) = machine.recover();
-        let imported = self.check(&log, &manager);
+        let is_there = self.check(&log, &manager);
         assert_eq!(found.unfinished, manager.active().unwrap());
-        let (last, mut told) = (log.last_seq(), Told::default());
-        let again = import(&log, &manager, files, &mut told);
-        if imported == 0 {
-            assert_eq!(told.numbers.len() as u64, again.unwrap().imported);
+        let own = [BEGUN];
+        if is_there {
+            assert_eq!(resume(&manager), [&own, &self.effects[..]].concat());
+            let last = log.last_seq();
+            assert_eq!((import(&manager, files).unwrap_err().code, log.last_seq()), (Code::Exists, last));
         } else {
-            assert_eq!((again.unwrap_err().code, log.last_seq(), told.numbers.len()), (Code::Exists, last, 0));
+            assert_eq!(resume(&manager), own);
+            let again = import(&manager, files).unwrap();
+            assert_eq!((again.imported + again.added) as usize, self.events.len() - self.before);
+            assert_eq!(resume(&manager), self.effects);
         }
-        manager.append(&saga(1, "s1"), None).unwrap();
-        manager.append(&saga(1, "D"), None).unwrap();
-        let active = manager.active().unwrap();
-        assert!(active.iter().all(|one| (one.family, one.id) != (Family::Saga, 1)));
         drop((log, manager));
         let (_log, _manager, found) = machine.power_cut();
-        assert_eq!(found.unfinished, active);
-        imported
+        assert_eq!(found.unfinished, []);
+        is_there
     }
 }
 
 #[test]
-fn a_stop_at_every_step_of_an_import_leaves_whole_batches() {
+fn a_stop_at_every_step_of_an_import_leaves_all_or_nothing() {
     let files = files();
     let whole = Whole::new(&files);
-    let (mut parts, mut lives) = (BTreeSet::new(), 0);
+    let mut ends = [0, 0];
     for stop in [Stop::PowerCut, Stop::Kill] {
         for step in 0.. {
             let machine = machine(step);
             let (log, manager) = begun(&machine);
             machine.disk.stop_at(machine.disk.steps() + step, stop);
-            let done = import(&log, &manager, &files, &mut Told::default());
+            let done = import(&manager, &files);
             drop((log, manager));
             let struck = machine.disk.restart();
-            let imported = whole.check_crashed(&machine, &files);
-            assert!(done.is_err() || imported == whole.events.len() - whole.before, "acknowledged, and not there");
-            parts.insert(imported);
-            lives += 1;
+            let is_there = whole.check_crashed(&machine, &files);
+            assert!(done.is_err() || is_there, "acknowledged, and not there");
+            ends[usize::from(is_there)] += 1;
             if !struck {
                 break;
             }
         }
     }
-    println!("{lives} lives, {} different ends", parts.len());
-    assert!(parts.len() >= 4, "{parts:?}");
+    println!("{ends:?}: nothing is there, all is");
+    assert!(ends[0] > 20 && ends[1] >= 2, "{ends:?}");
 }
 
 #[test]
@@ -194,8 +226,7 @@ fn every_call_of_an_import_may_fail() {
             let (log, manager) = begun(&machine);
             let before = machine.disk.counts().of(kind);
             machine.disk.fail_kind(kind, call, errno);
-            let mut told = Told::default();
-            let done = import(&log, &manager, &files, &mut told);
+            let done = import(&manager, &files);
             let struck = machine.disk.counts().of(kind) - before > call;
             machine.disk.clear_faults();
             let what = format!("{kind:?} {call} fails with {errno}: {done:?}");
@@ -209,11 +240,8 @@ fn every_call_of_an_import_may_fail() {
                 let refused = manager.append(&saga(1, "s1"), None).unwrap_err();
                 assert_eq!(refused.code, Code::Poisoned, "{what}");
             } else {
-                // What was told is there, and nothing else; it goes on.
                 log.sync(0).unwrap();
-                let imported = whole.check(&log, &manager);
-                let last = told.numbers.last().copied().unwrap_or(whole.events[whole.before - 1].0);
-                assert_eq!(whole.events[whole.before + imported - 1].0, last, "{what}");
+                assert_eq!(whole.check(&log, &manager), done.is_ok(), "{what}");
                 went_on += u64::from(done.is_err());
             }
             drop((log, manager));
@@ -222,46 +250,74 @@ fn every_call_of_an_import_may_fail() {
             } else {
                 machine.disk.kill();
             }
-            whole.check_crashed(&machine, &files);
+            let is_there = whole.check_crashed(&machine, &files);
+            assert!(is_there || done.is_err(), "{what}");
         }
     }
     println!("{failed} imports failed, {went_on} of them on a log that goes on");
     assert!(failed > 20 && went_on > 0, "{failed}, {went_on}");
 }
 
-/// The room ends anywhere in the import: it says so, what was told is there, and the log goes on when there is room again.
+const FILLER: u16 = 0x0200;
+
+/// Appends records of the program until not one more has room.
+fn fill(log: &Log) {
+    for len in [1000, 100, 0] {
+        let data = vec![1; len];
+        let entry = Entry { data: &data, stream: 0, timestamp: None, kind: FILLER, required: false };
+        while log.append(&entry, How { sync: Some(false), no_wait: false }).is_ok() {}
+    }
+}
+
+/// The room ends in the import, and there is none to say that it never was: until there is, nothing is begun, on this log and
+/// after a crash.
 #[test]
 fn an_import_onto_a_full_disk_says_so() {
     let files = files();
     let whole = Whole::new(&files);
-    let machine = machine(5);
-    let (log, manager) = begun(&machine);
-    machine.disk.set_capacity(Some(machine.disk.room_taken()));
-    let mut told = Told::default();
-    let error = import(&log, &manager, &files, &mut told).unwrap_err();
-    assert_eq!((error.code, log.stats().poisoned), (Code::NoSpc, false), "{error}");
-    machine.disk.set_capacity(None);
-    log.sync(0).unwrap();
-    let imported = whole.check(&log, &manager);
-    assert!(imported > 0 && imported < whole.events.len() - whole.before, "{imported}");
-    assert_eq!(whole.events[whole.before + imported - 1].0, *told.numbers.last().unwrap());
-    drop((log, manager));
-    machine.disk.power_cut();
-    assert_eq!(whole.check_crashed(&machine, &files), imported);
+    for crashes in [false, true] {
+        let machine = machine(5);
+        let (log, manager) = begun(&machine);
+        machine.disk.set_capacity(Some(machine.disk.room_taken()));
+        let mut told = 0;
+        let error = import_telling(&manager, &files, &mut |_, _| {
+            told += 1;
+            fill(&log);
+        })
+        .unwrap_err();
+        assert_eq!((error.code, log.stats().poisoned), (Code::NoSpc, false), "{error}");
+        assert!(told > 0, "the room ends in the middle");
+        log.sync(0).unwrap();
+        assert!(!whole.check(&log, &manager));
+        let error = manager.saga_create(&SagaSpec::default()).unwrap_err();
+        assert_eq!((error.code, log.stats().poisoned), (Code::NoSpc, false), "{error}");
+        if crashes {
+            drop((log, manager));
+            machine.disk.power_cut();
+            assert_eq!(machine.try_recover().map(drop).unwrap_err().code, Code::NoSpc);
+            machine.disk.set_capacity(None);
+            assert!(!whole.check_crashed(&machine, &files));
+            continue;
+        }
+        machine.disk.set_capacity(None);
+        assert_eq!(manager.saga_create(&SagaSpec { start: true, ..SagaSpec::default() }).unwrap().id, 2);
+        drop((log, manager));
+        let (_log, _manager, found) = machine.power_cut();
+        assert_eq!(found.unfinished.iter().map(|one| one.id).collect::<Vec<_>>(), [1, 2]);
+    }
 }
 
-/// Whatever is wrong with the files when they are read the first time, nothing is appended; and later nothing but whole
-/// batches.
+/// Whatever is wrong with the files, whenever they are read, nothing is imported.
 #[test]
 fn files_that_cannot_be_read_are_not_imported() {
     let whole = Whole::new(&files());
-    let (mut nothing, mut some) = (0, 0);
+    let mut appended = BTreeSet::new();
     for call in 0.. {
         let (machine, files) = (machine(call), files());
         let (log, manager) = begun(&machine);
-        let before = files.counts().of(CallKind::Read);
+        let (before, last) = (files.counts().of(CallKind::Read), log.last_seq());
         files.fail_kind(CallKind::Read, call, libc::EIO);
-        let done = import(&log, &manager, &files, &mut Told::default());
+        let done = import(&manager, &files);
         let struck = files.counts().of(CallKind::Read) - before > call;
         files.clear_faults();
         if !struck {
@@ -271,37 +327,21 @@ fn files_that_cannot_be_read_are_not_imported() {
         let error = done.expect_err("a read that failed");
         assert_eq!((error.code, log.stats().poisoned), (Code::Io, false), "{error}");
         log.sync(0).unwrap();
-        match whole.check(&log, &manager) {
-            0 => nothing += 1,
-            _ => some += 1,
-        }
+        assert!(!whole.check(&log, &manager));
+        appended.insert(log.last_seq() > last);
         drop((log, manager));
         machine.disk.power_cut();
         whole.check_crashed(&machine, &files);
     }
-    assert!(nothing > 0 && some > 0, "{nothing}, {some}");
+    assert_eq!(appended.len(), 2, "in the first reading, and in the second");
 
     let (machine, files) = (machine(9), files());
     files.flip_bit("wal_segment_003.wal", 4000, 1);
     let (log, manager) = begun(&machine);
     let last = log.last_seq();
-    let error = import(&log, &manager, &files, &mut Told::default()).unwrap_err();
+    let error = import(&manager, &files).unwrap_err();
     assert_eq!((error.code, error.segment, log.last_seq()), (Code::Corrupt, 3, last), "{error}");
     whole.check(&log, &manager);
-}
-
-/// Nobody runs what an import brings unfinished: a resume finishes it, and leaves alone what was begun beside it.
-#[test]
-fn what_is_imported_can_be_resumed() {
-    let (files, machine) = (files(), machine(8));
-    let (log, manager) = begun(&machine);
-    import(&log, &manager, &files, &mut Told::default()).unwrap();
-    let unfinished = manager.active().unwrap().len();
-    let shards = Shards::new(|_| Outcome::Done);
-    let resumed = manager.resume(&shards, &ResumeOptions { threads: 1, ..ResumeOptions::default() }).unwrap();
-    assert!(unfinished > 10, "{unfinished}");
-    assert_eq!((resumed.finished, resumed.left), (u64::try_from(unfinished).unwrap() - 1, Vec::new()));
-    assert_eq!(manager.active().unwrap().iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
 }
 
 /// Commits that are only remembered give way to the next ones, in the first reading as in the log; what is rolled back is
@@ -325,8 +365,8 @@ fn remembered_commits_do_not_fill_the_table() {
     for record_size_max in [5000, 10_000, 20_000] {
         let mut machine = Machine::new(7, Durability::Sync);
         machine.options.record_size_max = record_size_max;
-        let (log, manager, _) = machine.recover();
-        let done = import(&log, &manager, &files, &mut Told::default()).unwrap();
+        let (_log, manager, _) = machine.recover();
+        let done = import(&manager, &files).unwrap();
         assert_eq!((done.imported, done.left_out), (events.len() as u64, 0), "{record_size_max}");
         let active = manager.active().unwrap();
         assert_eq!(active.iter().map(|one| one.id).collect::<Vec<_>>(), [21]);
@@ -351,7 +391,7 @@ fn a_batch_ends_where_its_growth_would_not_fit() {
     writer.finish().unwrap();
     let mut machine = Machine::new(8, Durability::Sync);
     machine.options.record_size_max = 4000;
-    let (log, manager, _) = machine.recover();
-    let done = import(&log, &manager, &files, &mut Told::default()).unwrap();
+    let (_log, manager, _) = machine.recover();
+    let done = import(&manager, &files).unwrap();
     assert_eq!((done.imported, manager.active().unwrap().len()), (30 * 2 + 200 * 3, 30));
 }

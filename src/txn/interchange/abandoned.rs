@@ -5,8 +5,7 @@
 use crate::base::Result;
 use crate::log::{Iter, Record};
 
-use super::super::event::operation_of;
-use super::super::{Event, Family, Table};
+use super::super::Event;
 use super::replay::at;
 
 /// The imports of a log that never ended.
@@ -26,11 +25,11 @@ struct Part {
 impl Abandoned {
     /// Those among what `iter` still delivers.
     pub(super) fn find(mut iter: Iter) -> Result<Abandoned> {
-        let mut found = Finding { parts: Vec::new(), open: None, seen: [0; 2] };
+        let mut found = Finding { parts: Vec::new(), open: None };
         let mut last_seq = 0;
         while let Some(record) = iter.next_record()? {
             last_seq = record.seq;
-            found.take(&record)?;
+            found.take(&record);
         }
         found.close(u64::MAX);
         Ok(Abandoned { parts: found.parts, last_seq })
@@ -49,36 +48,24 @@ struct Finding {
     parts: Vec<Part>,
     /// An import that has not ended yet: its number, and the highest ids before it.
     open: Option<(u64, [u64; 2])>,
-    /// The highest ids that were met, of the log's.
-    seen: [u64; 2],
 }
 
 impl Finding {
-    fn take(&mut self, record: &Record<'_>) -> Result<()> {
-        if let Some((family, id)) = operation_of(record.kind, record.data) {
-            // An operation that is isolated, or has no beginning, says the same.
-            self.seen[at(family)] = self.seen[at(family)].max(id);
-            return Ok(());
-        }
+    fn take(&mut self, record: &Record<'_>) {
         match Event::decode(record.kind, record.data) {
             Ok(Event::ImportStarted { saga_highest, transaction_highest }) => {
                 self.close(record.seq);
                 self.open = Some((record.seq, [saga_highest, transaction_highest]));
             }
             Ok(Event::ImportEnded) => self.open = None,
-            Ok(Event::Checkpoint(checkpoint)) if !checkpoint.state.is_empty() => {
-                let table = Table::restore(&checkpoint)?;
-                let highest = [Family::Saga, Family::Transaction].map(|family| table.highest(family));
+            Ok(Event::ImportAbandoned { saga_highest, transaction_highest }) => {
                 // Its beginning may have been released, or lies in front of where the reading began.
-                if self.open.is_none() && self.seen.iter().zip(&highest).any(|(seen, highest)| seen > highest) {
-                    self.open = Some((0, highest));
-                }
+                self.open.get_or_insert((0, [saga_highest, transaction_highest]));
                 self.close(record.seq);
-                self.seen = highest;
             }
+            Ok(Event::Checkpoint(_)) => self.close(record.seq),
             _ => {}
         }
-        Ok(())
     }
 
     fn close(&mut self, below_seq: u64) {

@@ -97,7 +97,7 @@ impl Run {
             }
             Event::Checkpoint(checkpoint) => self.check_whole(record, checkpoint)?,
             // They say how the log was written; what was imported stands by itself.
-            Event::ImportStarted { .. } | Event::ImportEnded => return Ok(()),
+            Event::ImportStarted { .. } | Event::ImportEnded | Event::ImportAbandoned { .. } => return Ok(()),
             Event::Saga(..) | Event::Transaction(..) => {
                 if self.abandoned.contains(record.seq, &event) {
                     return Ok(());

@@ -32,8 +32,8 @@ impl Manager {
         turn.map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))
     }
 
-    /// Writes a checkpoint, durable on return, if the last import was abandoned and nothing says so yet: behind it ids that were
-    /// its are another's.
+    /// Says that the last import never was, durable on return, if that is so and nothing says it yet: behind that its ids
+    /// are another's.
     pub(super) fn abandon_import(&self) -> Result<()> {
         let _turn = self.checkpoint_turn()?;
         let state = self.lock()?;
@@ -116,7 +116,11 @@ impl Manager {
                 return Err(Error::new(Code::Busy, "an import runs: no checkpoint is written until it has ended"));
             }
             oldest_seq.set(state.table.oldest_seq());
-            Ok(vec![Event::Checkpoint(state.table.checkpoint())])
+            let abandoned = state.table.is_importing().then(|| {
+                let [saga_highest, transaction_highest] = state.table.highest_ids();
+                Event::ImportAbandoned { saga_highest, transaction_highest }
+            });
+            Ok(abandoned.into_iter().chain([Event::Checkpoint(state.table.checkpoint())]).collect())
         })?;
         let seq = appended.last_seq;
         Ok((seq, oldest_seq.get().map_or(seq, |oldest_seq| oldest_seq.min(seq))))

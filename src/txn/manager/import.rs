@@ -14,9 +14,9 @@
 //! None of 2 and 3 is made durable by itself: the end of the log is lost before its beginning is, so where an event is, the marker
 //! in front of it is, too.
 //!
-//! An import without an end never was.  Its ids are given again, so a checkpoint stands between its records and the first
-//! of another operation: the failed import writes it; if it cannot, the next who begins one, or fails; after
-//! a crash, recovery.  The same files can be imported again, and their actions have the same tokens: nobody has seen them.
+//! An import without an end never was.  Its ids are given again, so `import_abandoned` and a checkpoint, one batch, stand
+//! between its records and the first of another operation: the failed import writes them; if it cannot, the next who
+//! begins one, or fails; after a crash, recovery.  The marker, because compaction takes checkpoints away.  The same files can be imported again, and their actions have the same tokens: nobody has seen them.
 
 use super::append::Origin;
 use super::Manager;
@@ -24,7 +24,7 @@ use crate::base::bytes::usize_of;
 use crate::base::{Code, Error, Result};
 use crate::interchange::Reader;
 use crate::txn::interchange::import::{import, Import, Imported, Sink};
-use crate::txn::{Event, Family};
+use crate::txn::Event;
 
 impl Manager {
     /// Appends the events of the files that `open` opens, twice, with their timestamps and new numbers; tells each
@@ -57,7 +57,7 @@ impl Sink for Into<'_> {
             if state.table.is_importing() {
                 return Err(Error::new(Code::Busy, "another import runs"));
             }
-            let highest = [Family::Saga, Family::Transaction].map(|family| state.table.highest(family));
+            let highest = state.table.highest_ids();
             check(highest)?;
             let [saga_highest, transaction_highest] = highest;
             Ok(vec![Event::ImportStarted { saga_highest, transaction_highest }])

@@ -53,7 +53,8 @@ impl Manager {
         };
         let checkpointed = rebuilt.checkpointed;
         let mut table = rebuilt.rebuild.into_table();
-        let was_importing = table.forget_import();
+        let was_importing = table.is_importing();
+        table.empty_import();
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
         let manager = Manager::new(log, clock, *options, state_max, table);
@@ -64,7 +65,7 @@ impl Manager {
             log.hold(manager.lock()?.table.oldest_seq().map_or(found.from_seq, |seq| seq.min(found.from_seq)));
         }
         if !checkpointed || was_importing {
-            // Else ids that are given again would be the abandoned import's.  And before the first event, so that events in a log whose beginning was released always have one in front.
+            // It says that an import never was, or ids that are given again would be that one's.  And before the first event, so that events in a log whose beginning was released always have one in front.
             // There may be room for it when the program has trimmed.
             manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
