@@ -1,8 +1,8 @@
 /*
  * Goal: files of the v2.6 layout come into a log and out of it; what is damaged is refused with its place, and leaves the
- * log as it was.
+ * log as it was.  All of what they hold comes in, or nothing.
  * Method: the golden files, which a script of its own wrote, are replayed, imported and exported; another script reads the
- * export.  Then one byte of a file is turned.
+ * export.  An importer is killed in the middle.  Then one byte of a file is turned.
  *
  * t:with txn_helpers
  */
@@ -67,15 +67,16 @@ static void there_and_back(const char *dir, const char *out)
     twal_v26_options how = TWAL_V26_OPTIONS_INIT;
     how.file_records_max = 40;
     t_ok(twal_export(log, out, &how, &done));
-    t_equal(done.records, last_seq);
-    t_equal(done.files, (last_seq + 39) / 40);
+    uint64_t records = last_seq - 2; /* not the import's markers */
+    t_equal(done.records, records);
+    t_equal(done.files, (records + 39) / 40);
     t_code(twal_export(log, out, NULL, NULL), TWAL_E_EXISTS);
     t_ok(twal_v26_replay(out, NULL, &again));
     t_equal(again.unfinished, report.unfinished);
     t_equal(again.wrong, 0);
-    t_equal(again.last_seq, last_seq);
+    t_equal(again.last_seq, last_seq - 1);
     char command[9000];
-    snprintf(command, sizeof(command), "test $(python3 %s %s | wc -l) = %" PRIu64, golden("read.py"), out, last_seq);
+    snprintf(command, sizeof(command), "test $(python3 %s %s | wc -l) = %" PRIu64, golden("read.py"), out, records);
     const char *const python[] = { "sh", "-c", "command -v python3 > /dev/null", NULL };
     const char *const read_py[] = { "sh", "-c", command, NULL };
     if (t_run(python))
@@ -91,7 +92,84 @@ static void there_and_back(const char *dir, const char *out)
     how.flags = TWAL_V26_LEAVE_OUT;
     t_ok(twal_export(log, other, &how, &done));
     t_equal(done.program, 1);
-    t_equal(done.records, last_seq);
+    t_equal(done.records, records);
+    t_txn_close(txn);
+    t_close(log);
+}
+
+static int never_asked(void *arg, const twal_txn_action *action, uint32_t *error)
+{
+    (void)error;
+    ++*(uint64_t *)arg;
+    fprintf(stderr, "asked for kind %u id %" PRIu64 "\n", action->kind, action->id);
+    return TWAL_DONE;
+}
+
+/* Nobody is asked for anything. */
+static void *resume_nothing(void *txn)
+{
+    uint64_t asked = 0;
+    twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
+    participants.execute = participants.compensate = participants.commit = participants.abort = participants.rollback =
+        never_asked;
+    participants.arg = &asked;
+    t_ok(twal_txn_resume(txn, &participants, NULL, NULL));
+    t_equal(asked, 0);
+    return NULL;
+}
+
+typedef struct half {
+    twal_log *log;
+    twal_txn *txn;
+    uint64_t told;
+} half;
+
+/* In the middle: what others may do beside it, and with what was imported so far on the disk, its end. */
+static void told_half(void *arg, uint64_t old_seq, uint64_t new_seq)
+{
+    half *import = arg;
+    (void)old_seq;
+    if (++import->told < 50)
+        return;
+    t_ok(twal_sync(import->log));
+    t_check(twal_durable_seq(import->log) >= new_seq);
+    t_code(twal_saga_create(import->txn, NULL, NULL, NULL), TWAL_E_BUSY);
+    t_code(twal_2pc_create(import->txn, NULL, NULL, NULL), TWAL_E_BUSY);
+    t_code(twal_txn_checkpoint(import->txn, NULL), TWAL_E_BUSY);
+    t_code(twal_import(import->txn, golden("clean"), NULL, NULL, NULL, NULL), TWAL_E_BUSY);
+    pthread_t thread;
+    t_check(pthread_create(&thread, NULL, resume_nothing, import->txn) == 0);
+    t_check(pthread_join(thread, NULL) == 0);
+    t_equal(t_count_active(import->txn), 0);
+    fflush(NULL);
+    kill(getpid(), SIGKILL);
+}
+
+static void import_half(void *dir)
+{
+    half import = { t_open(dir, NULL), NULL, 0 };
+    import.txn = t_recover(import.log, NULL);
+    (void)twal_import(import.txn, golden("clean"), NULL, told_half, &import, NULL);
+    t_fail(__FILE__, __LINE__, "it came to its end");
+}
+
+/* An importer is killed: nothing of the files is there, nobody is asked for anything, and they are imported again. */
+static void killed(const char *dir, const char *out)
+{
+    twal_v26_report report = TWAL_V26_REPORT_INIT, again = TWAL_V26_REPORT_INIT;
+    twal_v26_exported done = TWAL_V26_EXPORTED_INIT;
+    t_crash_after(import_half, (void *)(uintptr_t)dir);
+    twal_log *log = t_open(dir, NULL);
+    t_check(twal_last_seq(log) > 100);
+    twal_txn *txn = t_recover(log, NULL);
+    t_equal(t_report(txn).unfinished, 0);
+    resume_nothing(txn);
+    t_ok(twal_import(txn, golden("clean"), NULL, NULL, NULL, &report));
+    t_equal(report.imported, 105);
+    t_equal(t_count_active(txn), report.unfinished);
+    t_ok(twal_export(log, out, NULL, &done));
+    t_ok(twal_v26_replay(out, NULL, &again));
+    t_check(again.wrong == 0 && again.unfinished == report.unfinished && done.headless == 0);
     t_txn_close(txn);
     t_close(log);
 }
@@ -172,6 +250,7 @@ int main(void)
     illegal();
     after_a_compaction(t_path("compacted"), t_path("exported"));
     there_and_back(t_path("log"), t_path("out"));
+    killed(t_path("killed"), t_path("whole"));
     hostile(t_path("another"), t_path("copy"));
     return t_end();
 }

@@ -5244,6 +5244,7 @@ int twal_txn_close(twal_txn *txn);
  * Returns TWAL_OK, or
  *
  *   TWAL_E_INVAL     txn is NULL
+ *   TWAL_E_BUSY      twal_import() runs
  *   TWAL_E_TOOBIG    the log was opened with a smaller record_size_max than
  *                    the state of all operations needs
  *   TWAL_E_FORKED    this process is a fork()ed child
@@ -5410,6 +5411,7 @@ int twal_txn_stats_get(const twal_txn *txn,
  *   TWAL_E_STATE        spec.id is not above every earlier saga's, an index is
  *                       there twice, or a step depends on what was not added
  *                       before it
+ *   TWAL_E_BUSY         twal_import() runs
  *   and what twal_saga_add_step() returns
  *
  * Blocks:  on the device: it returns when this is durable.
@@ -5877,6 +5879,7 @@ int twal_saga_token(const twal_txn *txn,
  *                       in one batch
  *   TWAL_E_STATE        spec.id is not above every earlier one, or a shard is
  *                       there twice
+ *   TWAL_E_BUSY         twal_import() runs
  *   and what twal_2pc_add_participant() returns
  *
  * Blocks:  on the device: it returns when this is durable.
@@ -6614,6 +6617,7 @@ int twal_txn_iter_open(twal_txn *txn,
  *   TWAL_E_INVAL        txn is NULL, a struct_size is none, flags has unknown
  *                       bits, or reserved is not 0
  *   TWAL_E_UNSUPPORTED  options say something that this release does not know
+ *   TWAL_E_BUSY         twal_import() runs
  *   TWAL_E_TOOBIG       no room for the checkpoint in a record of this log
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
@@ -6678,20 +6682,27 @@ int twal_v26_replay(const char *dir,
  *
  * The files are read to their end first: if they are refused, the log is as
  * it was.  Then their events are written, in batches, with their timestamps,
- * new numbers, and the ids that they have; what is not finished is active from
- * then on.  Isolated operations are left out and counted.
- * All of it is durable on return.
+ * new numbers, and the ids that they have.  Isolated operations are left out
+ * and counted.
  *
- * An import that fails midway leaves what told was called for, and its ids are
- * used: the same files are then refused with TWAL_E_EXISTS.
+ * All of it becomes the log's when the import ends, and is durable on return;
+ * or nothing does: after a failure or a crash midway the log has the operations
+ * that it had, and the same files can be imported again.  Until it ends, no
+ * call shows what is imported, and twal_txn_resume() does not act on it.  What
+ * is not finished is active from then on, and twal_txn_resume() finishes it.
  *
- *   txn         a manager; nobody else should begin operations meanwhile
+ * Meanwhile the operations that are there go on; beginning one is
+ * TWAL_E_BUSY, twal_txn_checkpoint() and twal_txn_compact() are, too, and no
+ * automatic checkpoint is written.
+ *
+ *   txn         a manager
  *   dir         the directory
  *   options     how to read; NULL: all defaults
  *   told        is called for each record that was written, with its number
- *               in the files and in the log; NULL if you do not need it.  It
- *               must not call twal_txn_close() of this manager, throw,
- *               longjmp() or end its thread.
+ *               in the files and in the log; NULL if you do not need it.
+ *               What it was told holds if the import succeeds.  It must not
+ *               call twal_txn_close() of this manager, throw, longjmp() or end
+ *               its thread.
  *   arg         is passed to told; twal does not look at it
  *   report_out  receives what was done, its struct_size must be set, as
  *               TWAL_V26_REPORT_INIT does; NULL if you do not need it.
@@ -6705,10 +6716,15 @@ int twal_v26_replay(const char *dir,
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
- *   TWAL_E_STATE     somebody else has begun an operation, or changed the
- *                    files, meanwhile
+ *   TWAL_E_BUSY      another import of this manager runs
+ *   TWAL_E_STATE     somebody has changed the files meanwhile
+ *   TWAL_E_AGAIN     what was there before has grown meanwhile, and not all has
+ *                    room
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room
+ *                    no room.  If there is none either to note that nothing
+ *                    was imported, beginning an operation, and
+ *                    twal_txn_recover(), are refused for the same reason until
+ *                    there is
  *
  * Blocks:  on the device, for as long as it reads and writes.
  * Threads: any.
@@ -6727,7 +6743,7 @@ int twal_import(twal_txn *txn,
  * Exports a log's transactions as files of the v2.6 layout.
  *
  * Records keep their numbers and timestamps.  What is durable when it begins
- * is written.  The first file, wal_segment_001.wal, gets its name when all of
+ * is written, without imports that have not ended.  The first file, wal_segment_001.wal, gets its name when all of
  * them are whole and durable, and without it the others are refused as damaged:
  * after a crash all can be read, or none.  A crash may leave others without the
  * first; they are the program's to remove, and until then the next export there

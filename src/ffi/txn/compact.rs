@@ -141,6 +141,7 @@ fn compaction_of(done: &Compaction) -> twal_compaction {
 ///   TWAL_E_INVAL        txn is NULL, a struct_size is none, flags has unknown
 ///                       bits, or reserved is not 0
 ///   TWAL_E_UNSUPPORTED  options say something that this release does not know
+///   TWAL_E_BUSY         twal_import() runs
 ///   TWAL_E_TOOBIG       no room for the checkpoint in a record of this log
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun

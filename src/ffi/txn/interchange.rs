@@ -298,20 +298,27 @@ pub unsafe extern "C" fn twal_v26_replay(
 ///
 /// The files are read to their end first: if they are refused, the log is as
 /// it was.  Then their events are written, in batches, with their timestamps,
-/// new numbers, and the ids that they have; what is not finished is active from
-/// then on.  Isolated operations are left out and counted.
-/// All of it is durable on return.
+/// new numbers, and the ids that they have.  Isolated operations are left out
+/// and counted.
 ///
-/// An import that fails midway leaves what told was called for, and its ids are
-/// used: the same files are then refused with TWAL_E_EXISTS.
+/// All of it becomes the log's when the import ends, and is durable on return;
+/// or nothing does: after a failure or a crash midway the log has the operations
+/// that it had, and the same files can be imported again.  Until it ends, no
+/// call shows what is imported, and twal_txn_resume() does not act on it.  What
+/// is not finished is active from then on, and twal_txn_resume() finishes it.
 ///
-///   txn         a manager; nobody else should begin operations meanwhile
+/// Meanwhile the operations that are there go on; beginning one is
+/// TWAL_E_BUSY, twal_txn_checkpoint() and twal_txn_compact() are, too, and no
+/// automatic checkpoint is written.
+///
+///   txn         a manager
 ///   dir         the directory
 ///   options     how to read; NULL: all defaults
 ///   told        is called for each record that was written, with its number
-///               in the files and in the log; NULL if you do not need it.  It
-///               must not call twal_txn_close() of this manager, throw,
-///               longjmp() or end its thread.
+///               in the files and in the log; NULL if you do not need it.
+///               What it was told holds if the import succeeds.  It must not
+///               call twal_txn_close() of this manager, throw, longjmp() or end
+///               its thread.
 ///   arg         is passed to told; twal does not look at it
 ///   report_out  receives what was done, its struct_size must be set, as
 ///               TWAL_V26_REPORT_INIT does; NULL if you do not need it.
@@ -325,10 +332,15 @@ pub unsafe extern "C" fn twal_v26_replay(
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
 ///   TWAL_E_POISONED  an earlier write or flush failed
-///   TWAL_E_STATE     somebody else has begun an operation, or changed the
-///                    files, meanwhile
+///   TWAL_E_BUSY      another import of this manager runs
+///   TWAL_E_STATE     somebody has changed the files meanwhile
+///   TWAL_E_AGAIN     what was there before has grown meanwhile, and not all has
+///                    room
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
-///                    no room
+///                    no room.  If there is none either to note that nothing
+///                    was imported, beginning an operation, and
+///                    twal_txn_recover(), are refused for the same reason until
+///                    there is
 ///
 /// Blocks:  on the device, for as long as it reads and writes.
 /// Threads: any.
@@ -376,7 +388,7 @@ pub unsafe extern "C" fn twal_import(
 /// Exports a log's transactions as files of the v2.6 layout.
 ///
 /// Records keep their numbers and timestamps.  What is durable when it begins
-/// is written.  The first file, wal_segment_001.wal, gets its name when all of
+/// is written, without imports that have not ended.  The first file, wal_segment_001.wal, gets its name when all of
 /// them are whole and durable, and without it the others are refused as damaged:
 /// after a crash all can be read, or none.  A crash may leave others without the
 /// first; they are the program's to remove, and until then the next export there

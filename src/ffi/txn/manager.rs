@@ -390,6 +390,7 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 /// Returns TWAL_OK, or
 ///
 ///   TWAL_E_INVAL     txn is NULL
+///   TWAL_E_BUSY      twal_import() runs
 ///   TWAL_E_TOOBIG    the log was opened with a smaller record_size_max than
 ///                    the state of all operations needs
 ///   TWAL_E_FORKED    this process is a fork()ed child

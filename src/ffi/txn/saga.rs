@@ -147,6 +147,7 @@ unsafe fn spec_of(spec: *const twal_saga_spec) -> Result<SagaSpec> {
 ///   TWAL_E_STATE        spec.id is not above every earlier saga's, an index is
 ///                       there twice, or a step depends on what was not added
 ///                       before it
+///   TWAL_E_BUSY         twal_import() runs
 ///   and what twal_saga_add_step() returns
 ///
 /// Blocks:  on the device: it returns when this is durable.

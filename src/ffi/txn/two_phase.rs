@@ -116,6 +116,7 @@ unsafe fn spec_of(spec: *const twal_2pc_spec) -> Result<Spec> {
 ///                       in one batch
 ///   TWAL_E_STATE        spec.id is not above every earlier one, or a shard is
 ///                       there twice
+///   TWAL_E_BUSY         twal_import() runs
 ///   and what twal_2pc_add_participant() returns
 ///
 /// Blocks:  on the device: it returns when this is durable.
