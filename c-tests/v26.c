@@ -131,7 +131,7 @@ static void told_half(void *arg, uint64_t old_seq, uint64_t new_seq)
     (void)old_seq;
     if (++import->told < 50)
         return;
-    t_ok(twal_sync(import->log));
+    t_ok(twal_sync(import->log, 0));
     t_check(twal_durable_seq(import->log) >= new_seq);
     t_code(twal_saga_create(import->txn, NULL, NULL, NULL), TWAL_E_BUSY);
     t_code(twal_2pc_create(import->txn, NULL, NULL, NULL), TWAL_E_BUSY);
