@@ -131,7 +131,7 @@ fn a_long_import_comes_in_batches() {
 
 fn export_from(log: &Log, disk: &SimDisk, options: WriteOptions, leave_out: bool) -> Result<Exported, Error> {
     let writer = Writer::create_on(disk, Path::new("v26"), options, Clock::simulated())?;
-    export(&log, &IterOptions::default(), writer, leave_out)
+    export(log, &IterOptions::default(), writer, leave_out)
 }
 
 fn read_exported(disk: &SimDisk) -> Vec<String> {

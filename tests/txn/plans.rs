@@ -263,7 +263,7 @@ fn what_is_imported_counts_from_its_end_on() {
         Event::Checkpoint(table_of(&[before.clone(), saga(1, "s1 D"), transaction(1, "C")].concat()).checkpoint());
     let again = with_import(1, &saga(7, "N"), &[Event::ImportEnded]);
     let abandoned = Event::ImportAbandoned { saga_highest: 1, transaction_highest: 1 };
-    let begun = [&[abandoned.clone()], &saga(2, "N")[..]].concat();
+    let begun = [vec![abandoned.clone()], saga(2, "N")].concat();
     for (end, found_ids, next_id) in [
         (vec![], vec![1], 2),
         (begun, vec![2, 1], 3),

@@ -158,6 +158,11 @@ fn the_ids_of_an_import_that_failed_are_given_again() {
 
         let done = manager.compact(&SEAL).unwrap();
         assert!(done.events_purged > 300, "{done:?}");
+        let mut iter = log.iter(0).unwrap();
+        while let Some(record) = iter.next_record().unwrap() {
+            let of = Event::decode(record.kind, record.data).unwrap().operation();
+            assert!(of.is_none_or(|(_, id)| id <= FIRST_ID + 1), "what never was is taken away: {of:?}");
+        }
         assert_eq!(exported(&log).1, [1, 2, FIRST_ID]);
         drop((log, manager));
         let (_log, manager, _) = machine.power_cut();
