@@ -53,7 +53,8 @@
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
- *                        twal_iter_open  twal_iter_skipped
+ *                        twal_iter_open  twal_iter_wait  twal_iter_payload
+ *                        twal_iter_next_seq  twal_iter_skipped  twal_read
  *   release              twal_trim  twal_roll
  *   keep                 twal_hold_set  twal_hold_drop  twal_hold_reset
  *                        twal_holds  twal_archive_next  twal_archive_done
@@ -483,8 +484,8 @@ typedef enum twal_held_by {
      */
     TWAL_HELD_BY_TRANSACTIONS = 3,
     /**
-     * A reader has it open: it may leave the log, but its file lives on until
-     * the reader is done with it.
+     * Nothing of the above, but a reader has it open: it may leave the log, but
+     * its file lives on until the reader is done with it.
      */
     TWAL_HELD_BY_READER = 4,
     /**
@@ -650,9 +651,9 @@ typedef enum twal_iter_flags {
      */
     TWAL_ITER_SKIP_DAMAGED = 1,
     /**
-     * Read and check headers alone: record.data is NULL, record.len is right,
-     * and twal_iter_payload() reads a payload when asked.  Blocks that hold
-     * nothing but payload are not read.
+     * Read and check headers alone: record.len is right, record.data is NULL
+     * (unless the record is empty), and twal_iter_payload() reads a payload
+     * when asked.  Blocks that hold nothing but payload are not read.
      */
     TWAL_ITER_HEADERS_ONLY = 2,
     /**
@@ -4185,9 +4186,10 @@ int twal_read(twal_log *log,
  *   TWAL_E_VERSION    it is a later release's
  *   TWAL_E_LOCKED     another process was changing it for 2 seconds
  *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
- *                     it could not be written, or the new segment not be
- *                     made; or the hold is set, and a name of what it let go
- *                     could not be changed.  Call again
+ *                     it could not be written, or (NOSPC: then it is not set)
+ *                     the first hold's segment not be made; or the hold is
+ *                     set, and a name of what it let go could not be changed.
+ *                     Call again
  *   TWAL_E_IO         it could not be read; or a write or flush failed, which
  *                     poisons a writer's log: the hold is set or not
  *   TWAL_E_PANIC      a bug in twal was caught

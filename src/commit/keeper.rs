@@ -244,7 +244,7 @@ impl Commit {
     }
 
     /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
-    pub(super) fn poison_if_names_are_lost(&self, error: &Error) {
+    pub fn poison_if_names_are_lost(&self, error: &Error) {
         if error.code == Code::Io {
             self.poison_by(error.clone());
         }
