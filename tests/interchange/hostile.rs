@@ -361,7 +361,7 @@ fn lengths_of_the_layout() {
     assert!((0..=255).filter_map(payload_len).all(|len| (8..=72).contains(&len)), "each begins with an id");
 }
 
-/// The highest id there is, in one operation of a file: that one is left out, and those behind it are taken.
+/// Ids that a file may not have, in two operations: those are left out, and what is behind them is taken.
 #[test]
 fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let mut files = clean();
@@ -369,7 +369,7 @@ fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let mut bytes = vec![0; 44];
     FileHeader { segment: 1, ..FileHeader::default() }.encode(&mut bytes);
     let mut payload = Vec::new();
-    for (seq, id) in [(1, 4), (2, u64::MAX), (3, 5)] {
+    for (seq, id) in [(1, 4), (2, u64::MAX), (3, 5), (4, 1 << 63), (5, (1 << 63) + 1)] {
         Event::Saga(id, SagaEvent::Created { coordinator: [1; 32] }).encode_short(&mut payload);
         bytes.extend([RecordHeader::of(1, seq, 0, &payload).encode().as_slice(), &payload].concat());
     }
@@ -377,9 +377,9 @@ fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let disk = disk_with(&files);
     let mut reader = Reader::open_on(disk.as_ref(), Path::new("v26"), ReadOptions::default()).unwrap();
     let found = replay(&mut reader, STATE_BYTES_DEFAULT).unwrap();
-    assert_eq!(found.isolated, [(Family::Saga, u64::MAX)]);
-    assert_eq!((found.wrong_count, found.wrong[0].seq), (1, 2));
-    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(found.isolated, [(Family::Saga, (1 << 63) + 1), (Family::Saga, u64::MAX)]);
+    assert_eq!(found.wrong.iter().map(|wrong| wrong.seq).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [4, 5, 1 << 63]);
 }
 
 /// The abort was decided and is damaged: without it, all votes commit.  Nothing is presumed of what is not finished, in
