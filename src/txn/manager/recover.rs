@@ -64,7 +64,7 @@ impl Manager {
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
             // There may be room for it when the program has trimmed.
-            manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
+            manager.write_keeping_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
         manager.inner.compactor.begin();
         log.recovered();
