@@ -1,6 +1,7 @@
 //! From the records of a log to a manager: back to the last checkpoint, forward from there.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::{state_max, Manager, ManagerOptions};
 use crate::base::{Code, Error, Result};
@@ -56,6 +57,9 @@ impl Manager {
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
         let manager = Manager::new(log, clock, *options, state_max, table);
+        // Nobody waits for the next try of a resume when nothing can be noted down any more.
+        let resumes = Arc::clone(&manager.inner.resumes);
+        log.when_closing(Arc::new(move || resumes.end()))?;
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
