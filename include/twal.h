@@ -3474,6 +3474,12 @@ uint64_t twal_durable_seq(const twal_log *log);
  * far it went.  What a hold keeps is released when the hold has moved on: see
  * twal_hold_set().  Without a call like this nothing is ever removed.
  *
+ * A program with transactions calls twal_txn_recover() first, each time that
+ * it has opened the log: only from then on no trim releases what the manager
+ * needs.  A trim before that may release it, operations that are not finished
+ * too; twal_txn_recover() then finds them gone, without an error where nothing
+ * is left of them, and ids and tokens begin anew.
+ *
  *   log        an open log
  *   below_seq  the oldest number still needed; up to twal_last_seq() + 1
  *
@@ -6148,16 +6154,18 @@ int twal_2pc_abort_complete(twal_txn *txn,
 /**
  * Decides to undo a commit.
  *
- * Of one that commits or has committed; at most three times of one.  Durable
- * on return, in every mode of the log: tell the participants then, not before.
+ * Of one that commits or has committed, and again of one that is being rolled
+ * back, for who begins the rollback anew; three times of one, all together.
+ * Durable on return, in every mode of the log: tell the participants then, not
+ * before.
  *
  *   txn      a manager
  *   id       the two-phase commit
  *   seq_out  receives the record's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_2pc_add_participant() returns, TWAL_E_TOOBIG for the
- * fourth time.
+ * Returns what twal_2pc_add_participant() returns, and TWAL_E_TOOBIG for the
+ * fourth time: a limit, as that of participants; the rollback goes on.
  *
  * Blocks:  on the device: it returns when this is durable.
  * Threads: any.
