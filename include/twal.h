@@ -3475,6 +3475,12 @@ uint64_t twal_durable_seq(const twal_log *log);
  * far it went.  What a hold keeps is released when the hold has moved on: see
  * twal_hold_set().  Without a call like this nothing is ever removed.
  *
+ * A program with transactions calls twal_txn_recover() first, each time that
+ * it has opened the log: only from then on no trim releases what the manager
+ * needs.  A trim before that may release it, operations that are not finished
+ * too; twal_txn_recover() then finds them gone, without an error where nothing
+ * is left of them, and ids and tokens begin anew.
+ *
  *   log        an open log
  *   below_seq  the oldest number still needed; up to twal_last_seq() + 1
  *
@@ -6150,16 +6156,18 @@ int twal_2pc_abort_complete(twal_txn *txn,
 /**
  * Decides to undo a commit.
  *
- * Of one that commits or has committed; at most three times of one.  Durable
- * on return, in every mode of the log: tell the participants then, not before.
+ * Of one that commits or has committed, and again of one that is being rolled
+ * back, for who begins the rollback anew; three times of one, all together.
+ * Durable on return, in every mode of the log: tell the participants then, not
+ * before.
  *
  *   txn      a manager
  *   id       the two-phase commit
  *   seq_out  receives the record's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_2pc_add_participant() returns, TWAL_E_TOOBIG for the
- * fourth time.
+ * Returns what twal_2pc_add_participant() returns, and TWAL_E_TOOBIG for the
+ * fourth time: a limit, as that of participants; the rollback goes on.
  *
  * Blocks:  on the device: it returns when this is durable.
  * Threads: any.
@@ -6329,8 +6337,8 @@ int twal_2pc_token(const twal_txn *txn,
  *   TWAL_E_UNSUPPORTED  participants or options say something that this
  *                       release does not know
  *   TWAL_E_FORKED       this process is a fork()ed child
- *   TWAL_E_CLOSED       twal_txn_close() has begun, also while it ran; or
- *                       twal_close(), which it sees before its next action
+ *   TWAL_E_CLOSED       twal_txn_close() or twal_close() has begun, also while
+ *                       it ran
  *   TWAL_E_POISONED     an earlier write or flush failed
  *   TWAL_E_BUSY         another resume of this manager runs
  *   TWAL_E_IO           a write or flush failed
@@ -6681,8 +6689,9 @@ int twal_v26_replay(const char *dir,
  * The files are read to their end first: if they are refused, the log is as
  * it was.  Then their events are written, in batches, with their timestamps,
  * new numbers, and the ids that they have; what is not finished is active from
- * then on.  Isolated operations are left out and counted.
- * All of it is durable on return.
+ * then on.  Isolated operations are left out and counted; their ids are used
+ * all the same, so that nothing else gets them.  All of it is durable on
+ * return.
  *
  * An import that fails midway leaves what told was called for, and its ids are
  * used: the same files are then refused with TWAL_E_EXISTS.

@@ -449,6 +449,12 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 /// far it went.  What a hold keeps is released when the hold has moved on: see
 /// twal_hold_set().  Without a call like this nothing is ever removed.
 ///
+/// A program with transactions calls twal_txn_recover() first, each time that
+/// it has opened the log: only from then on no trim releases what the manager
+/// needs.  A trim before that may release it, operations that are not finished
+/// too; twal_txn_recover() then finds them gone, without an error where nothing
+/// is left of them, and ids and tokens begin anew.
+///
 ///   log        an open log
 ///   below_seq  the oldest number still needed; up to twal_last_seq() + 1
 ///

@@ -2,7 +2,7 @@
 //! that layer; a hold that no trim passes; places to begin reading at; and that there is one manager at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Log;
 use crate::base::clock::Clock;
@@ -11,11 +11,16 @@ use crate::base::{Code, Error, Result};
 use crate::commit::{Asked, Entry, Turn};
 use crate::segment::retain;
 
+/// Called once by who closes the log, with no lock held.
+pub(crate) type Closing = Arc<dyn Fn() + Send + Sync>;
+
 /// What the layer above has asked of this log.
 #[derive(Default)]
 pub(super) struct Kept {
     /// A manager is there.
     managed: AtomicBool,
+    /// What it wants done when the log is closed.
+    closing: Mutex<Option<Closing>>,
     recoveries: Counter,
     /// What is to be released, and what not; a writer's keeper knows it too.
     pub(super) asked: Arc<Asked>,
@@ -24,6 +29,19 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn of_writer(asked: Arc<Asked>) -> Kept {
         Kept { asked, ..Kept::default() }
+    }
+
+    /// The log is closed for whoever asks, and nothing else of that is done.
+    pub(super) fn close(&self) {
+        let closing = self.closing().take();
+        if let Some(closing) = closing {
+            closing();
+        }
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Option<Closing>> {
+        // Nothing that could panic runs under it.
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,6 +61,13 @@ impl Log {
         }
     }
 
+    /// Its manager has `closing` called when the log is closed; Closed: that has begun.
+    pub(crate) fn when_closing(&self, closing: Closing) -> Result<()> {
+        *self.inner.kept.closing() = Some(closing);
+        // Behind that: a close sets this first, and calls after.
+        self.writer().map(drop)
+    }
+
     /// Its manager knows what was in it.
     pub(crate) fn recovered(&self) {
         self.inner.kept.recoveries.one();
@@ -60,6 +85,10 @@ impl Log {
 
     /// It has none any more.  What was held stays held.
     pub(crate) fn unclaim(&self) {
+        // Held by who closes, who takes it out; or, in a forked child, for ever.
+        if let Ok(mut closing) = self.inner.kept.closing.try_lock() {
+            *closing = None;
+        }
         self.inner.kept.managed.store(false, Ordering::Release);
     }
 

@@ -9,7 +9,7 @@ use twal::disk::sim::SimDisk;
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
-use twal::txn::CompactionOptions;
+use twal::txn::{Applied, CompactionOptions, Purge};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::compaction::SEAL;
@@ -70,4 +70,33 @@ fn what_is_illegal_is_not_exported() {
     }
     let refused = exported(&log, true).unwrap_err();
     assert_eq!((refused.code, refused.seq), (Code::Corrupt, 5), "{refused}");
+}
+
+/// Each once, however many checkpoints hold it; also where only a checkpoint does.
+#[test]
+fn what_is_said_of_streams_is_counted_once() {
+    let mut machine = Machine::new(3, Durability::Sync);
+    machine.managed.keep_records = true;
+    let (log, manager, _) = machine.recover();
+    let said = |before: i64| {
+        manager.tombstone(5, 2, b"n", None).unwrap();
+        manager.purge(5, Purge { before, tag: 1, purged: 0 }, None).unwrap();
+        manager.applied(6, Applied { epoch: 1, position: 1 }, None).unwrap();
+    };
+    let counted = |log: &Log| exported(log, true).unwrap().0.left_out;
+    said(9);
+    for _ in 0..3 {
+        manager.checkpoint().unwrap();
+        assert_eq!(counted(&log), LeftOut { streams: 3, ..LeftOut::default() });
+    }
+    said(8); // the purge stands beside the one of a later time
+    assert_eq!(counted(&log).streams, 6);
+    log.roll().unwrap();
+    manager.checkpoint().unwrap();
+    log.trim(log.last_seq()).unwrap();
+    assert_eq!(exported(&log, false).unwrap_err().code, Code::Unsupported);
+    assert_eq!(counted(&log).streams, 4, "a tombstone, two purges and a marker stand in the checkpoint");
+    manager.applied(6, Applied { epoch: 1, position: 2 }, None).unwrap();
+    manager.checkpoint().unwrap();
+    assert_eq!(counted(&log).streams, 5);
 }

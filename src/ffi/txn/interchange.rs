@@ -299,8 +299,9 @@ pub unsafe extern "C" fn twal_v26_replay(
 /// The files are read to their end first: if they are refused, the log is as
 /// it was.  Then their events are written, in batches, with their timestamps,
 /// new numbers, and the ids that they have; what is not finished is active from
-/// then on.  Isolated operations are left out and counted.
-/// All of it is durable on return.
+/// then on.  Isolated operations are left out and counted; their ids are used
+/// all the same, so that nothing else gets them.  All of it is durable on
+/// return.
 ///
 /// An import that fails midway leaves what told was called for, and its ids are
 /// used: the same files are then refused with TWAL_E_EXISTS.

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
 use crate::log::{Iter, Record};
 
-use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Table, TransactionEvent};
+use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Streams, Table, TransactionEvent};
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Exported {
 pub struct LeftOut {
     /// Records of the program's own types.
     pub program: u64,
-    /// Tombstones, purges and applied markers, and checkpoints that hold some.
+    /// Tombstones, purges and applied markers: each once, also if only a checkpoint has it, because its record was released.
     pub streams: u64,
     /// Steps that were written without their dependencies and compensation payload.
     pub steps: u64,
@@ -45,12 +46,18 @@ pub struct LeftOut {
 /// Unsupported: the layout cannot hold a record, and nothing is to be left out.  As the reader and the writer.
 /// Then no file is there.
 pub fn export(iter: &mut Iter, writer: Writer, leave_out: bool) -> Result<Exported> {
-    let mut run =
-        Run { writer, leave_out, left_out: LeftOut::default(), begun: Table::new(), headless: BTreeSet::new() };
+    let mut run = Run {
+        writer,
+        leave_out,
+        left_out: LeftOut::default(),
+        begun: Table::new(),
+        said: Streams::default(),
+        headless: BTreeSet::new(),
+    };
     while let Some(record) = iter.next_record()? {
         run.take(&record)?;
     }
-    run.left_out.headless_operations = crate::base::bytes::len_u64(run.headless.len());
+    run.left_out.headless_operations = len_u64(run.headless.len());
     Ok(Exported { written: run.writer.finish()?, left_out: run.left_out })
 }
 
@@ -61,6 +68,8 @@ struct Run {
     /// The operations whose `created` was met, as the records so far left them.  Others with higher ids may lack their
     /// beginnings all the same: a compaction takes what finished, from the front.
     begun: Table,
+    /// What was said of streams so far.
+    said: Streams,
     /// Operations whose beginning was not met.
     headless: BTreeSet<(Family, u64)>,
 }
@@ -75,9 +84,9 @@ impl Run {
         let decoded = Event::decode(record.kind, record.data);
         let event = decoded.map_err(|bad| Error::from(bad).about_seq(record.seq))?;
         match &event {
-            Event::Stream(..) => {
-                self.lose(record, "what is said of a stream")?;
-                self.left_out.streams += 1;
+            Event::Stream(stream, happened) => {
+                self.lose_said(record, 1)?;
+                self.said.apply(record.seq, *stream, happened);
                 return Ok(());
             }
             Event::Checkpoint(checkpoint) => self.check_whole(record, checkpoint)?,
@@ -144,7 +153,8 @@ impl Run {
         Ok(())
     }
 
-    /// A checkpoint may be all that is left of an operation: its records may have been released.
+    /// A checkpoint may be all that is left of an operation, or of what is said of a stream: the records may have been
+    /// released.
     fn check_whole(&mut self, record: &Record<'_>, checkpoint: &Checkpoint) -> Result<()> {
         if checkpoint.state.is_empty() {
             return Ok(());
@@ -156,9 +166,16 @@ impl Run {
                 self.lose_operation(record, family, id)?;
             }
         }
-        if !table.streams().is_empty() {
+        self.lose_said(record, table.streams().count_not_in(&self.said))?;
+        self.said = table.streams().clone();
+        Ok(())
+    }
+
+    /// `count` tombstones, purges or applied markers.
+    fn lose_said(&mut self, record: &Record<'_>, count: usize) -> Result<()> {
+        if count > 0 {
             self.lose(record, "what is said of a stream")?;
-            self.left_out.streams += 1;
+            self.left_out.streams += len_u64(count);
         }
         Ok(())
     }

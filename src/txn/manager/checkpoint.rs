@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
+use std::sync::MutexGuard;
 
 use super::{Manager, State, CHECKPOINT_INTERVAL_DEFAULT};
 use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
 use crate::txn::event::Event;
+use crate::txn::Family;
 
 impl Manager {
     /// Writes a checkpoint, durable on return, and releases the segments that only hold records which neither it
@@ -22,17 +24,27 @@ impl Manager {
     }
 
     pub(super) fn write_checkpoint(&self) -> Result<u64> {
-        let _turn = self
-            .inner
-            .checkpointing
-            .lock()
-            .map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))?;
+        let _turn = self.take_turn()?;
         self.checkpoint_in_turn()
     }
 
-    /// A recovery's own.  It releases nothing: who opens a log to see what is in it has not asked for its records to go.
-    pub(super) fn write_first_checkpoint(&self) -> Result<u64> {
+    /// A recovery's or an import's own.  It releases nothing: who asked for those has not asked for records to go.
+    pub(super) fn write_keeping_checkpoint(&self) -> Result<u64> {
+        let _turn = self.take_turn()?;
         Ok(self.write_durable()?.0)
+    }
+
+    fn take_turn(&self) -> Result<MutexGuard<'_, ()>> {
+        let turn = self.inner.checkpointing.lock();
+        turn.map_err(|_| Error::new(Code::Panic, "a panic has left a checkpoint half done"))
+    }
+
+    /// No operation of this kind gets an id up to this one any more, after a crash too: the checkpoint says so.
+    pub(super) fn reserve_ids(&self, family: Family, id: u64) -> Result<()> {
+        if self.lock()?.table.raise_highest(family, id) {
+            self.write_keeping_checkpoint()?;
+        }
+        Ok(())
     }
 
     /// The thread whose event is the last of an interval writes the checkpoint, when its own call is done: whoever

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | 1. the files are read to their end | nothing was appended |
 //! | 2. they are read again, and appended batch by batch | the batches so far, each whole; `told` has named them |
-//! | 3. all of it is made durable | a crash: a prefix of the batches; a failure: fate unknown, and the log takes nothing more |
+//! | 3. a checkpoint says that the ids of what was left out are used, if no other id does | the same as behind 2; all batches |
+//! | 4. all of it is made durable | a crash: a prefix of the batches; a failure: fate unknown, and the log takes nothing more |
 //!
 //! An import that was cut short is not taken up again: its operations are the log's, as far as they got, and their ids
 //! are used, so the same files are refused.  What is unfinished is resumed like everything else.
@@ -65,6 +66,10 @@ impl Sink for Into<'_> {
         let appended = self.manager.append_as(|_| Ok(events.clone()), Origin::Elsewhere { stamps: &stamps })?;
         self.is_due |= appended.due;
         Ok(appended.first_seq)
+    }
+
+    fn reserve(&mut self, family: Family, id: u64) -> Result<()> {
+        self.manager.reserve_ids(family, id)
     }
 
     fn sync(&mut self) -> Result<()> {

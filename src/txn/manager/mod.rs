@@ -126,7 +126,7 @@ pub(super) struct Inner {
     checkpointing: Mutex<()>,
     /// What the log had counted when this manager was made.
     counted_before: Counts,
-    pub(super) resumes: Resumes,
+    pub(super) resumes: Arc<Resumes>,
     compactor: Arc<Compactor>,
     compacting: compact::Thread,
 }
@@ -172,7 +172,7 @@ impl Manager {
             }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
-            resumes: Resumes::default(),
+            resumes: Arc::default(),
             compactor: Arc::new(Compactor::new(log)),
             compacting: Mutex::default(),
         };

@@ -1,6 +1,7 @@
 //! From the records of a log to a manager: back to the last checkpoint, forward from there.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::{state_max, Manager, ManagerOptions};
 use crate::base::{Code, Error, Result};
@@ -56,6 +57,9 @@ impl Manager {
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
         let manager = Manager::new(log, clock, *options, state_max, table);
+        // Nobody waits for the next try of a resume when nothing can be noted down any more.
+        let resumes = Arc::clone(&manager.inner.resumes);
+        log.when_closing(Arc::new(move || resumes.end()))?;
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
@@ -64,7 +68,7 @@ impl Manager {
         } else {
             // Before the first event, so that events in a log whose beginning was released always have one in front.
             // There may be room for it when the program has trimmed.
-            manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
+            manager.write_keeping_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
         manager.inner.compactor.begin();
         log.recovered();
