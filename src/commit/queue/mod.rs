@@ -39,6 +39,8 @@ pub struct Tail {
     pub ready_end: u64,
     /// Number of its first record, there already or to come.
     pub first_seq: u64,
+    /// It is the one beyond the limit on the log's size: full, but for what helps to give space back.
+    pub beyond: bool,
 }
 
 /// The frame that accepts records: those from `first_seq` on, up to the last number given.
@@ -182,6 +184,13 @@ pub struct Chores {
     pub zeroing: Option<Arc<dyn File>>,
     /// An append waits until the tail's file is zeroed up to here.
     pub zero_wanted: u64,
+    /// The file that may be made beyond the limit on the log's size, ready for use.
+    pub reserve: Option<Spare>,
+    /// How often somebody began to wait for it, and how many of them the keeper has tried to make one for.
+    pub reserve_asked: u64,
+    pub reserve_tried: u64,
+    /// While a place is looked for that may be beyond the limit: bytes that are to stay free there.
+    leave: Option<u64>,
     /// Segments begun since the last trim: what the next one recycles will be used as fast.
     pub rolls_since_trim: u64,
     pub stop: bool,
@@ -227,6 +236,11 @@ impl Queue {
         })
     }
 
+    /// The file beyond the limit on the log's size is there.
+    pub fn is_beyond(&self) -> bool {
+        self.tail.beyond || self.keeper.reserve.is_some()
+    }
+
     /// Up to where the files are durable.
     pub fn reach(&self) -> Reach {
         Reach { segment: self.active_segment, end: self.durable_end }
@@ -261,7 +275,7 @@ impl Queue {
         self.planned.push_back(spare);
         // A spare is written up to its end; only a log's very first segment is not.
         let (segment, first_seq) = (self.tail.segment + 1, self.next_seq);
-        self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq };
+        self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq, beyond: false };
         self.keeper.zeroing = None;
         self.keeper.zero_wanted = 0;
         self.keeper.rolls_since_trim += 1;
