@@ -100,7 +100,7 @@ impl Commit {
 
     /// The tail is in the segment beyond the limit.
     pub fn is_beyond_limit(&self) -> bool {
-        self.lock().tail.beyond
+        self.lock().beyond
     }
 
     /// At the limit: whether one file more may be made now.
@@ -128,7 +128,7 @@ impl Commit {
             return;
         }
         let mut queue = self.lock();
-        queue.tail.beyond = false;
+        queue.beyond = false;
         if let Some(spare) = queue.keeper.reserve.take() {
             queue.ready.push_back(spare);
         }

@@ -72,7 +72,6 @@ impl Commit {
             size,
             ready_end: ready_end / block * block,
             first_seq: from.end.last_seq + 1 - from.records,
-            beyond: false,
         };
         let mut queue = Queue::new(space, block, from.end.last_seq + 1, tail, &config)?;
         queue.durable_end = from.end_offset;
@@ -82,7 +81,7 @@ impl Commit {
         if is_beyond(&directory, &config)? {
             // As an earlier opening left it: prepared, or begun.
             queue.keeper.reserve = queue.ready.pop_back();
-            queue.tail.beyond = queue.keeper.reserve.is_none();
+            queue.beyond = queue.keeper.reserve.is_none();
         }
         let composer = Composer {
             file: from.file,

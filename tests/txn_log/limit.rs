@@ -33,8 +33,10 @@ impl Life {
 
     /// One segment more than the limit at most.
     fn counted<T>(&self, result: T) -> T {
-        let names = self.machine.disk.names();
-        assert!(self.files() > 0 && self.files() <= LIMIT + 1, "{names:?}");
+        let segments: u64 = self.log.segments().unwrap().iter().map(|segment| segment.size).sum();
+        let spares = self.machine.disk.names().iter().filter(|name| name.starts_with("twal-spare")).count() as u64;
+        let (taken, size) = (segments + spares * self.machine.options.segment_size, self.machine.options.segment_size);
+        assert!(taken > 0 && taken <= (LIMIT as u64 + 1) * size, "{:?}", self.machine.disk.names());
         result
     }
 
@@ -119,7 +121,7 @@ fn the_one_that_holds_a_full_log_can_be_ended() {
         let mut life = Life::new(Durability::Sync, |_| {});
         let oldest = life.begin().unwrap();
         let filled = life.fill_with(|life| life.end(life.begin()?));
-        assert!(filled > 50);
+        assert!(filled > 20);
         if how < 3 {
             for _ in 0..3 {
                 life = life.again(how);
@@ -151,7 +153,7 @@ fn the_one_that_holds_a_full_log_can_be_ended() {
 #[test]
 fn all_that_fill_a_log_can_be_ended() {
     for (how, seal) in [(0, false), (1, true), (2, false), (3, true)] {
-        let mut life = Life::new(Durability::Sync, |machine| machine.options.segment_size = 64 << 10);
+        let mut life = Life::new(Durability::Sync, |_| {});
         life.manager.append(&transaction(1, "N +1 +2 P v1"), None).unwrap();
         life.manager.append(&transaction(2, "N +1 P v1 C"), None).unwrap();
         let mut ids = Vec::new();
@@ -184,17 +186,18 @@ fn a_checkpoint_releases_what_the_program_filled() {
     for (how, by_event) in [(0, false), (1, true), (2, false), (3, true)] {
         let mut life = Life::new(Durability::Sync, |_| {});
         for round in 0..4 {
-            assert!(life.fill_with(Life::own) > 10, "{round}");
+            let filled = life.fill_with(Life::own);
+            assert!(filled > 5, "{how} {round}: {filled} {:?}", life.machine.disk.names());
             if how < 3 {
                 life = life.again(how);
             }
-            let last_seq = life.log.last_seq();
+            let first_seq = life.log.first_seq();
             if by_event {
                 life.fill_with_big_saga();
             } else {
                 life.counted(life.manager.checkpoint()).unwrap();
             }
-            assert!(life.log.first_seq() > last_seq - 10, "{round}");
+            assert!(life.log.first_seq() > first_seq, "{round}");
             life.own().unwrap();
         }
     }
@@ -215,11 +218,11 @@ impl Life {
 fn with_kept_records_a_trim_makes_room() {
     let life = Life::new(Durability::Sync, |machine| machine.managed.keep_records = true);
     for round in 0..4 {
-        assert!(life.fill_with(|life| life.end(life.begin()?)) > 20, "{round}");
-        assert!(round > 0 || life.log.first_seq() == 1);
+        assert!(life.fill_with(|life| life.end(life.begin()?)) > 8, "{round}");
+        let first_seq = life.log.first_seq();
         life.counted(life.log.trim(life.log.last_seq() + 1)).unwrap();
+        assert!(life.log.first_seq() > first_seq, "{round}");
     }
-    assert!(life.log.first_seq() > 1);
 }
 
 /// A log that is larger than its limit allows, because it had another one, gets nothing more.

@@ -39,8 +39,6 @@ pub struct Tail {
     pub ready_end: u64,
     /// Number of its first record, there already or to come.
     pub first_seq: u64,
-    /// It is the one beyond the limit on the log's size: full, but for what helps to give space back.
-    pub beyond: bool,
 }
 
 /// The frame that accepts records: those from `first_seq` on, up to the last number given.
@@ -104,6 +102,8 @@ pub struct Queue {
     pub record_bytes: u64,
     pub batches: u64,
     pub closing: bool,
+    /// The tail's segment is the one beyond the limit on the log's size: full, but for what helps to give space back.
+    pub beyond: bool,
     pub open: Option<Open>,
     pub tail: Tail,
     pub block: u64,
@@ -204,6 +204,7 @@ impl Queue {
             record_bytes: 0,
             batches: 0,
             closing: false,
+            beyond: false,
             open: None,
             tail,
             block,
@@ -238,7 +239,7 @@ impl Queue {
 
     /// The file beyond the limit on the log's size is there.
     pub fn is_beyond(&self) -> bool {
-        self.tail.beyond || self.keeper.reserve.is_some()
+        self.beyond || self.keeper.reserve.is_some()
     }
 
     /// Up to where the files are durable.
@@ -275,7 +276,8 @@ impl Queue {
         self.planned.push_back(spare);
         // A spare is written up to its end; only a log's very first segment is not.
         let (segment, first_seq) = (self.tail.segment + 1, self.next_seq);
-        self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq, beyond: false };
+        self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq };
+        self.beyond = false;
         self.keeper.zeroing = None;
         self.keeper.zero_wanted = 0;
         self.keeper.rolls_since_trim += 1;

@@ -78,12 +78,11 @@ impl Queue {
 
     /// Whether the tail's segment has room for `len` bytes, for whoever is asking.
     fn takes(&self, len: u64) -> bool {
-        let leave = match (self.tail.beyond, self.keeper.leave) {
-            (false, _) => 0,
-            (true, Some(leave)) => leave,
-            (true, None) => return false,
-        };
-        self.tail.offset + len + leave <= self.data_end()
+        let end = self.tail.offset + len;
+        if self.beyond {
+            return self.keeper.leave.is_some_and(|leave| end + leave <= self.data_end());
+        }
+        end <= self.data_end()
     }
 
     /// The same when it is not plain that the open frame takes it.
@@ -126,7 +125,7 @@ impl Queue {
             self.tail.size
         };
         // Beyond the limit it is asked each time who wants to be there.
-        let data_end = if self.tail.beyond { 0 } else { self.data_end() };
+        let data_end = if self.beyond { 0 } else { self.data_end() };
         let on_disk = data_end.min(ready_end).saturating_sub(self.tail.offset).min(FRAME_SIZE_CAP);
         if let Some(open) = &mut self.open {
             open.fits_len = usize_of(on_disk).min(open.frame.len() + open.frame.room());
@@ -177,7 +176,7 @@ impl Queue {
                 self.plan_roll(spare, config.segment_size);
             } else if let Some(spare) = self.keeper.leave.and_then(|_| self.keeper.reserve.take()) {
                 self.plan_roll(spare, config.segment_size);
-                self.tail.beyond = true;
+                self.beyond = true;
             } else {
                 self.demand_for_room(config);
                 return Place::NoSpare;
@@ -231,7 +230,7 @@ mod tests {
             let config = Config::check(&options).unwrap();
             let (ring, space) = Ring::new(1 << 20, 4096).unwrap();
             let (size, ready_end) = (config.segment_size, 40 * block);
-            let tail = Tail { segment: 1, offset: block, size, ready_end, first_seq: 1, beyond: false };
+            let tail = Tail { segment: 1, offset: block, size, ready_end, first_seq: 1 };
             let mut queue = Queue::new(space, block, 1, tail, &config).unwrap();
             while queue.place(need, 1, &config, &Clock::simulated()).unwrap() == Place::Here {
                 let open = queue.open.as_mut().unwrap();
