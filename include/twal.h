@@ -432,7 +432,10 @@ typedef enum twal_io_engine {
 typedef enum twal_size_policy {
     /**
      * Appends that need one more segment file are refused with TWAL_E_NOSPC,
-     * and nothing else is: it goes away when space is given back.  The
+     * and nothing else is: it goes away when space is given back.  What helps
+     * to give it back, a checkpoint of transactions and events that bring an
+     * operation towards its end, may take one segment more than the limit,
+     * which nothing else gets into until the log is within it again.  The
      * default.
      */
     TWAL_SIZE_REFUSE = 0,
@@ -1036,7 +1039,9 @@ typedef enum twal_outcome {
  */
 typedef enum twal_compact_flags {
     /**
-     * Seal the active segment first, as twal_roll() does.
+     * Seal the active segment first, as twal_roll() does; where
+     * options.log_size_max leaves no room for another, what is sealed already
+     * is compacted.
      */
     TWAL_COMPACT_SEAL = 1,
 } twal_compact_flags;
@@ -1298,7 +1303,9 @@ typedef struct twal_options {
      * Bytes that the log's files may take, segments (archived ones too) and
      * prepared files together; at least three segments.  Looked at where a file
      * would be made, never by an append.  At the limit fewer archived segments
-     * are kept than max_retained_segments, down to one.  0: without limit.
+     * are kept than max_retained_segments, down to one.  Transactions may take
+     * one segment more to give space back (see twal_size_policy), and a
+     * compaction one more while it works.  0: without limit.
      */
     uint64_t log_size_max;
     /**
@@ -1724,7 +1731,9 @@ typedef struct twal_stats {
      */
     uint64_t refused_timeout;
     /**
-     * Appends refused with TWAL_E_NOSPC.
+     * Appends refused with TWAL_E_NOSPC.  An event of transactions that is
+     * refused at options.log_size_max, and again behind the checkpoint that
+     * it then writes, counts twice.
      */
     uint64_t refused_nospace;
     /**
@@ -5258,7 +5267,10 @@ int twal_txn_close(twal_txn *txn);
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room
+ *                    no room on the device; or at options.log_size_max, where
+ *                    one segment more is kept for it, that is full too:
+ *                    twal_txn_compact() needs no more of it, and a larger
+ *                    log_size_max at the next open helps
  *   TWAL_E_IO        a write or flush failed; or a file could not be released:
  *                    the checkpoint is there if twal_last_error() has its
  *                    number

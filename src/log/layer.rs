@@ -8,7 +8,7 @@ use super::Log;
 use crate::base::clock::Clock;
 use crate::base::counters::{Counter, Counters};
 use crate::base::{Code, Error, Result};
-use crate::commit::{Asked, Entry, Turn};
+use crate::commit::{Asked, Beyond, Entry, Turn};
 use crate::segment::retain;
 
 /// Called once by who closes the log, with no lock held.
@@ -106,13 +106,25 @@ impl Log {
     pub(crate) fn append_or_wait<'a, I>(
         &self,
         entries: I,
+        beyond: Beyond,
         turn: &mut Option<Turn>,
         give_way: impl FnOnce(),
     ) -> Result<Option<u64>>
     where
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
-        self.writer()?.append_or_wait(entries, turn, give_way)
+        self.writer()?.append_or_wait(entries, beyond, turn, give_way)
+    }
+
+    /// It is larger than it may be, by the segment that is kept for what gives space back.
+    pub(crate) fn is_beyond_limit(&self) -> bool {
+        self.writer().is_ok_and(|commit| commit.is_beyond_limit())
+    }
+
+    /// Appends may be refused because it is as large as it may be.
+    pub(crate) fn has_limit(&self) -> bool {
+        let config = &self.inner.config;
+        config.log_size_max.is_some() && config.log_size_policy == crate::base::options::SizePolicy::Refuse
     }
 
     /// Why nothing can be appended any more, if that is so.

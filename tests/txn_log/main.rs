@@ -12,6 +12,7 @@ mod export;
 mod failures;
 mod holes;
 mod import;
+mod limit;
 mod live;
 mod machine;
 mod resumes;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::MutexGuard;
 
+use super::append::Origin;
 use super::{Manager, State, CHECKPOINT_INTERVAL_DEFAULT};
 use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
@@ -56,15 +57,36 @@ impl Manager {
         if !self.lock().is_ok_and(|state| self.is_due(&state)) {
             return;
         }
-        let Err(error) = self.checkpoint_in_turn() else {
-            self.compact_when_due();
+        if self.checkpoint_or_tell() {
             return;
-        };
-        self.inner.log.counters().checkpoints_failed.one();
-        self.inner.log.say(Level::Warning, || Message::of(Level::Warning, "checkpoint_failed", &error));
+        }
         if let Ok(mut state) = self.lock() {
             state.since_checkpoint = state.since_checkpoint.min(self.interval() / 2);
         }
+    }
+
+    /// An event was refused because the log is as large as it may be, and only a checkpoint gives space back.  One
+    /// that would release no more than the last one is not written.  False: there is still no space.
+    pub(super) fn checkpoint_when_full(&self) -> bool {
+        if !self.inner.log.has_limit() {
+            return false;
+        }
+        let last_seq = self.inner.compactor.checkpoint_seq.load(Ordering::Relaxed);
+        let Ok(_turn) = self.inner.checkpointing.lock() else { return false };
+        // Another thread, refused likewise, may have come first.
+        let is_new = self.inner.compactor.checkpoint_seq.load(Ordering::Relaxed) != last_seq;
+        (is_new || self.checkpoint_or_tell()) && !self.inner.log.is_beyond_limit()
+    }
+
+    /// One that nobody asked for, and a compaction, if that is due then.
+    fn checkpoint_or_tell(&self) -> bool {
+        if let Err(error) = self.checkpoint_in_turn() {
+            self.inner.log.counters().checkpoints_failed.one();
+            self.inner.log.say(Level::Warning, || Message::of(Level::Warning, "checkpoint_failed", &error));
+            return false;
+        }
+        self.compact_when_due();
+        true
     }
 
     pub(super) fn is_due(&self, state: &State) -> bool {
@@ -80,11 +102,34 @@ impl Manager {
 
     /// The steps of the table in `manager/mod.rs`.
     fn checkpoint_in_turn(&self) -> Result<u64> {
-        let (seq, needed_seq) = self.write_durable()?;
+        let (seq, needed_seq) = match self.last_if_as_good()? {
+            Some(last) => last,
+            None => self.write_durable()?,
+        };
         if !self.inner.options.keep_records {
             self.inner.log.trim(needed_seq).map_err(|error| error.about_seq(seq))?;
         }
         Ok(seq)
+    }
+
+    /// In a log that is larger than it may be, the last checkpoint, if a new one would say and release the same: what is
+    /// left there is for those that give more back.
+    fn last_if_as_good(&self) -> Result<Option<(u64, u64)>> {
+        let (log, compactor) = (&self.inner.log, &self.inner.compactor);
+        if !log.is_beyond_limit() {
+            return Ok(None);
+        }
+        let last = {
+            let state = self.lock()?;
+            let seq = compactor.checkpoint_seq.load(Ordering::Relaxed);
+            if state.since_checkpoint > 0 || seq < compactor.active_first() {
+                return Ok(None);
+            }
+            (seq, state.table.oldest_seq().map_or(seq, |oldest_seq| oldest_seq.min(seq)))
+        };
+        // As behind every checkpoint.
+        log.sync(0)?;
+        Ok(Some(last))
     }
 
     /// All of them but the last.  The checkpoint's number, and that of the oldest record that is needed.
@@ -103,10 +148,11 @@ impl Manager {
     fn append_checkpoint(&self) -> Result<(u64, u64)> {
         // As of the attempt that succeeded, which is the last.
         let oldest_seq = Cell::new(None);
-        let appended = self.append_and_apply(|state| {
+        let build = |state: &State| {
             oldest_seq.set(state.table.oldest_seq());
             Ok(vec![Event::Checkpoint(state.table.checkpoint())])
-        })?;
+        };
+        let appended = self.append_and_apply(build, Origin::Here)?;
         let seq = appended.last_seq;
         Ok((seq, oldest_seq.get().map_or(seq, |oldest_seq| oldest_seq.min(seq))))
     }
