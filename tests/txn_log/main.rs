@@ -12,6 +12,7 @@ mod export;
 mod failures;
 mod holes;
 mod import;
+mod inspect;
 mod live;
 mod machine;
 mod resumes;
