@@ -2933,11 +2933,13 @@ typedef struct twal_v26_options {
      */
     uint64_t struct_size;
     /**
-     * Writing: the first number wanted; 0: the oldest.
+     * Writing: the first number wanted; 0: the oldest.  If that is released
+     * while it is written, the oldest that there is then.
      */
     uint64_t from_seq;
     /**
-     * Writing: bytes that a file has at most: 64 MiB.
+     * Writing: bytes that a file has at most: 64 MiB.  One record it always
+     * has, if that alone is longer, too.
      */
     uint64_t file_size_max;
     /**
@@ -6779,7 +6781,8 @@ int twal_import(twal_txn *txn,
  *                       writes there
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_CLOSED       twal_close() has begun
- *   TWAL_E_TRIMMED      from_seq is below twal_first_seq()
+ *   TWAL_E_TRIMMED      from_seq is below twal_first_seq(), or what comes
+ *                       behind it was released meanwhile; never if it is 0
  *   TWAL_E_NOTFOUND     from_seq is above twal_last_seq() + 1, or there is no
  *                       parent directory
  *   TWAL_E_CORRUPT      the log is damaged

@@ -378,7 +378,7 @@ impl Log {
     }
 
     /// The segments' names, as they are now.
-    fn segment_names(&self) -> Result<Vec<SegmentName>> {
+    pub(super) fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
             Side::Reader(_) => self.inner.directory.scan_whole(),

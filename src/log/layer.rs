@@ -3,13 +3,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::Log;
+use super::{Log, Side};
 use crate::base::clock::Clock;
 use crate::base::counters::{Counter, Counters};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Asked, Beyond, Entry, Turn};
-use crate::segment::retain;
+use crate::format::Id;
+use crate::read::segment::open_to_read;
+use crate::segment::{retain, SegmentName};
 
 /// Called once by who closes the log, with no lock held.
 pub(crate) type Closing = Arc<dyn Fn() + Send + Sync>;
@@ -134,8 +137,8 @@ impl Log {
     }
 
     /// The clock that the log goes by.
-    pub(crate) fn clock(&self) -> Result<&Clock> {
-        Ok(self.writer()?.clock())
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// The log waits for durability unless it is told otherwise.
@@ -152,5 +155,55 @@ impl Log {
     pub(crate) fn segment_starts(&self) -> Vec<(u64, u64)> {
         let segments = self.inner.directory.segments();
         segments[retain::first_live(&segments)..].iter().map(|name| (name.index, name.first_seq)).collect()
+    }
+
+    /// The files that can be read; None: they change just now.
+    pub(crate) fn files(&self) -> Result<Option<Files>> {
+        let changes = |error: &Error| matches!(error.code, Code::Busy | Code::Trimmed);
+        let names = match self.segment_names() {
+            Err(error) if changes(&error) => return Ok(None),
+            names => names?,
+        };
+        let (directory, log_id) = (&self.inner.directory, &self.inner.log_id);
+        let live = names[retain::first_live(&names)..].iter();
+        let file = |name: &SegmentName| {
+            let header = open_to_read(directory, name.index, log_id)?.header;
+            Ok((header.index, header.salt, header.generation))
+        };
+        match live.map(file).collect::<Result<_>>() {
+            Err(error) if changes(&error) => Ok(None),
+            files => Ok(Some(Files(files?))),
+        }
+    }
+
+    /// Goes on until everything can be read that is durable now; false: not before `until_ns` could that be told.
+    ///
+    /// In the writer's own process that is always so.  In others a record can be read when a later frame says that it is durable;
+    /// but it is durable only if its frame is whole.
+    pub(crate) fn look_to_end(&self, until_ns: u64) -> Result<bool> {
+        let (Side::Reader(reader), clock) = (&self.inner.side, &self.inner.clock) else { return Ok(true) };
+        let mut end_seq = None;
+        loop {
+            let (bound, stopped) = reader.look_on(clock);
+            stopped.map_or(Ok(()), Err)?;
+            if bound >= *end_seq.get_or_insert_with(|| reader.seen_seq()) {
+                return Ok(true);
+            }
+            if clock.now_ns() >= until_ns {
+                return Ok(false);
+            }
+            clock.pass(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The files of the segments that could be read at one time, oldest first.
+pub(crate) struct Files(Vec<(u64, Id, u64)>);
+
+impl Files {
+    /// Whether all that were there `before` are, and none that came since was compacted: no record went in between.
+    pub(crate) fn continue_from(&self, before: &Files) -> bool {
+        let came = self.0.strip_prefix(before.0.as_slice());
+        came.is_some_and(|came| came.iter().all(|(_, _, generation)| *generation == 0))
     }
 }

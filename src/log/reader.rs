@@ -92,6 +92,12 @@ impl Reader {
         is_damaged.then(|| self.lock().damage.as_ref().map(|damage| damage.error.clone())).flatten()
     }
 
+    /// Up to where the last look saw whole frames; what lies behind the bound may not be durable.
+    pub(super) fn seen_seq(&self) -> u64 {
+        let bound = self.bound.load(Ordering::Acquire);
+        self.lock().scout.as_ref().map_or(bound, |scout| scout.seen_seq().max(bound))
+    }
+
     /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
     pub(super) fn look_on(&self, clock: &Clock) -> (u64, Option<Error>) {
         let mut scouting = self.lock();

@@ -13,6 +13,7 @@ mod failures;
 mod holes;
 mod import;
 mod limit;
+mod inspect;
 mod live;
 mod machine;
 mod resumes;

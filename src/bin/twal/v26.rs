@@ -1,9 +1,9 @@
 //! `twal import`, `twal export`: files of the v2.6 layout.
 
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
-use twal::txn::interchange::{export as write_files, Exported, Import};
+use twal::txn::interchange::{export_log, Exported, Import};
 use twal::txn::{Manager, ManagerOptions};
-use twal::{Code, IterOptions, Options};
+use twal::{Code, Options};
 
 use crate::cli::{ExportArgs, ImportArgs};
 use crate::exit::{Exit, Failure};
@@ -57,9 +57,8 @@ pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let from_seq = args.from.unwrap_or(0);
     let until_seq = open::last_seq_of(&log);
-    let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..IterOptions::default() })?;
-    let writer = Writer::create(&args.files, WriteOptions::default())?;
-    let done = write_files(&mut iter, writer, args.leave_out).map_err(|error| match error.code {
+    let writer = || Writer::create(&args.files, WriteOptions::default());
+    let done = export_log(&log, (from_seq, until_seq), &writer, args.leave_out).map_err(|error| match error.code {
         Code::Unsupported => Failure::decision(format!("{error}: --leave-out leaves out what it cannot")),
         _ => error.into(),
     })?;

@@ -10,7 +10,7 @@ use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
-use crate::log::{Iter, Record};
+use crate::log::{Iter, IterOptions, Log, Record};
 
 use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Streams, Table, TransactionEvent};
 
@@ -38,6 +38,27 @@ pub struct LeftOut {
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
+}
+
+/// Writes a log's records from `from_seq` (0: the oldest) to `until_seq`.  If what is next to be read is released meanwhile
+/// and the oldest was asked for, it begins again with what is the oldest then: less is left each time.
+///
+/// # Errors
+/// As [`export`]; Trimmed: the number asked for is gone, or what comes behind it went while it was read.
+pub fn export_log(
+    log: &Log,
+    (from_seq, until_seq): (u64, u64),
+    writer: &dyn Fn() -> Result<Writer>,
+    leave_out: bool,
+) -> Result<Exported> {
+    loop {
+        let oldest = log.first_seq();
+        let mut iter = log.iter_with(IterOptions { from_seq, until_seq, ..IterOptions::default() })?;
+        match export(&mut iter, writer()?, leave_out) {
+            Err(error) if error.code == Code::Trimmed && from_seq == 0 && oldest < log.first_seq() => {}
+            done => return done,
+        }
+    }
 }
 
 /// Writes everything that `iter` still delivers.

@@ -35,6 +35,7 @@ mod calls;
 mod checkpoint;
 mod compact;
 mod import;
+mod inspect;
 mod query;
 mod recover;
 mod streams;
@@ -57,8 +58,9 @@ use waiting::Waiting;
 
 pub use calls::{Begun, SagaSpec};
 pub use compact::{CompactionOptions, COMPACT_PERCENT_DEFAULT, COMPACT_RECORDS_DEFAULT};
+pub use inspect::{inspect, Inspection};
 pub use query::Counts;
-pub use recover::{inspect, Inspection, Recovery};
+pub use recover::Recovery;
 
 /// Events from one automatic checkpoint to the next, unless told otherwise.
 pub const CHECKPOINT_INTERVAL_DEFAULT: u64 = 1000;
