@@ -1,7 +1,7 @@
 /*
  * Goal: the example node does what it says: answers in the order of each client's requests, however they are cut into
- * pieces; what is no request, or too much, ends nobody but its sender; a checkpoint releases what is old, and what was
- * set is there after a restart.
+ * pieces, refusals among them; what is no request, or too much, ends nobody but its
+ * sender; a checkpoint releases what is old, and what was set is there after a restart.
  *
  * t:with node_helpers
  */
@@ -22,6 +22,29 @@ static void answers_in_order(const t_node *node)
     t_node_send_text(fd, "\r\n*0\r\nCONFIG GET save\r\nCOMMAND DOCS\r\nDEL x y slow x\r\nDBSIZE\r\nQUIT\r\nPING\r\n");
     t_node_expect(fd, "*2\r\n$4\r\nsave\r\n$0\r\n\r\n*0\r\n:3\r\n:0\r\n+OK\r\n");
     t_node_expect_end(fd);
+}
+
+/* What is refused at once is answered behind what became durable later. */
+static void refusals_in_order(const t_node *node)
+{
+    enum { LARGE = 1045000, ROUNDS = 50 }; /* more than a segment has room for */
+    static const char begin[] = "SET a 1\r\nDEL a\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1045000\r\n",
+                      end[] = "\r\nSET c 1\r\nPING\r\nDEL b c\r\nNOSUCH\r\n*y\r\n";
+    const size_t large_at = sizeof begin - 1, end_at = large_at + LARGE;
+    char *text = malloc(end_at + sizeof end);
+    t_check(text);
+    memcpy(text, begin, large_at);
+    memset(text + large_at, 'v', LARGE);
+    memcpy(text + end_at, end, sizeof end);
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd = t_node_connect(node);
+        t_node_send(fd, text, end_at + sizeof end - 1);
+        t_node_expect(fd, "+OK\r\n:1\r\n-ERR too much for one request\r\n+OK\r\n+PONG\r\n:1\r\n"
+                          "-ERR unknown command, or wrong number of arguments\r\n"
+                          "-ERR Protocol error: invalid multibulk length\r\n");
+        t_node_expect_end(fd);
+    }
+    free(text);
 }
 
 /* What ends its sender, and what is only refused. */
@@ -205,6 +228,7 @@ int main(void)
     const char *dir = t_path("log");
     t_node node = t_node_start(dir, 2);
     answers_in_order(&node);
+    refusals_in_order(&node);
     hostile(&node);
     metrics(&node);
     takes_no_answers(&node);
