@@ -1,6 +1,6 @@
 /*
  * Goal: the example node does what it says: answers in the order of each client's requests, however they are cut into
- * pieces, refusals among them; what is no request, or too much, ends nobody but its
+ * pieces, refusals among them; who sends no more is answered first; what is no request, or too much, ends nobody but its
  * sender; a checkpoint releases what is old, and what was set is there after a restart.
  *
  * t:with node_helpers
@@ -45,6 +45,46 @@ static void refusals_in_order(const t_node *node)
         t_node_expect_end(fd);
     }
     free(text);
+}
+
+/* Who sends no more gets every answer, then the end: also if it takes them late, or its last request is not whole. */
+static void sends_no_more(const t_node *node)
+{
+    enum { ROUNDS = 20, REQUESTS = 2000, VALUE = 200000, ASKED = 60 };
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd = t_node_connect(node);
+        t_node_send_text(fd, round % 2 ? "SET half 1\r\nGET half\r\nDEL half\r\nGET ha" : "SET half 1\r\nGET half\r\nDEL half\r\n");
+        t_check(shutdown(fd, SHUT_WR) == 0);
+        t_node_expect(fd, "+OK\r\n$1\r\n1\r\n:1\r\n");
+        t_node_expect_end(fd);
+    }
+    int fd = t_node_connect(node);
+    for (int n = 0; n < REQUESTS; n++)
+        t_node_request(fd, "SET", "half", "2", NULL);
+    t_check(shutdown(fd, SHUT_WR) == 0);
+    for (int n = 0; n < REQUESTS; n++)
+        t_node_expect(fd, "+OK\r\n");
+    t_node_expect_end(fd);
+
+    char *value = malloc(VALUE + 1);
+    t_check(value);
+    memset(value, 'v', VALUE);
+    value[VALUE] = '\0';
+    fd = t_node_connect(node);
+    t_node_request(fd, "SET", "half", value, NULL);
+    for (int n = 0; n < ASKED; n++)
+        t_node_request(fd, "GET", "half", NULL);
+    t_node_request(fd, "DEL", "half", NULL);
+    t_check(shutdown(fd, SHUT_WR) == 0);
+    t_node_expect(fd, "+OK\r\n");
+    for (int n = 0; n < ASKED; n++) {
+        t_node_expect(fd, "$200000\r\n");
+        t_equal(recv(fd, value, VALUE, MSG_WAITALL), VALUE);
+        t_node_expect(fd, "\r\n");
+    }
+    t_node_expect(fd, ":1\r\n");
+    t_node_expect_end(fd);
+    free(value);
 }
 
 /* What ends its sender, and what is only refused. */
@@ -229,6 +269,7 @@ int main(void)
     t_node node = t_node_start(dir, 2);
     answers_in_order(&node);
     refusals_in_order(&node);
+    sends_no_more(&node);
     hostile(&node);
     metrics(&node);
     takes_no_answers(&node);

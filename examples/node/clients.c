@@ -355,7 +355,10 @@ static void read_from(struct client *client)
             go_on_http(client);
         else
             go_on(client);
-    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (got == 0) {
+        /* It sends no more.  Nobody is read from while a whole request is left, so only answers are owed. */
+        client->ends = true;
+    } else if (errno != EAGAIN && errno != EINTR) {
         drop(client);
     }
 }
