@@ -234,31 +234,44 @@ static void checkpoints(t_node *node, const char *dir)
     close(fd);
 }
 
-/* What Prometheus would fetch; in pieces, and what is no such request. */
+/* What Prometheus would fetch; in pieces, by hand, without the body; and what is no such request. */
 static void metrics(const t_node *node)
 {
     static char text[64 << 10];
-    static const char *const others[] = { "GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n" };
-    for (size_t n = 0; n <= sizeof others / sizeof *others; n++) {
-        int fd = t_node_connect_to(node->metrics_port);
+    static const struct {
+        const char *first, *rest;
+        bool found, body;
+    } asked[] = {
+        { "GET /metrics HTTP/1.1\r\nHo", "st: here\r\n\r\n", true, true },
+        { "GET /metrics?name=x HTTP/1.1\r\n\r\n", "", true, true },
+        { "GET /metrics HTTP/1.0\n", "\n", true, true },
+        { "HEAD /metrics HTTP/1.1\r\n\r", "\n", true, false },
+        { "HEAD / HTTP/1.1\r\n\r\n", "", false, false },
+        { "GET / HTTP/1.1\r\n\r\n", "", false, false },
+        { "GET /metricsx HTTP/1.1\r\n\r\n", "", false, false },
+        { "POST /metrics HTTP/1.1\r\n\r\n", "", false, false },
+        { "\r\n\r\n", "", false, false },
+    };
+    for (size_t n = 0; n < 2 * (sizeof asked / sizeof *asked); n++) {
+        int fd = t_node_connect_to(node->metrics_port), at = (int)n / 2;
         size_t len = 0;
         ssize_t got;
-        if (n > 0) {
-            t_node_send_text(fd, others[n - 1]);
-        } else {
-            t_node_send_text(fd, "GET /metrics HTTP/1.1\r\nHo");
-            t_node_send_text(fd, "st: here\r\n\r\n");
-        }
+        t_node_send_text(fd, asked[at].first);
+        t_node_send_text(fd, asked[at].rest);
+        if (n % 2)
+            t_check(shutdown(fd, SHUT_WR) == 0);
         while ((got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
             len += (size_t)got;
         t_equal(got, 0);
         text[len] = '\0';
         close(fd);
-        t_check(strncmp(text, n > 0 ? "HTTP/1.1 404 " : "HTTP/1.1 200 ", 13) == 0);
+        t_check(strncmp(text, asked[at].found ? "HTTP/1.1 200 " : "HTTP/1.1 404 ", 13) == 0);
         const char *body = strstr(text, "\r\n\r\n"), *said = strstr(text, "Content-Length: ");
         t_check(body && said);
-        t_equal(strlen(body + 4), strtoull(said + 16, NULL, 10));
-        t_check(n > 0 || strstr(body, "# TYPE twal_"));
+        size_t body_len = (size_t)strtoull(said + 16, NULL, 10);
+        t_equal(strlen(body + 4), asked[at].body ? body_len : 0);
+        t_check(asked[at].found == (body_len > 0));
+        t_check(!asked[at].body || strstr(body, "# TYPE twal_"));
     }
 }
 

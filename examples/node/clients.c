@@ -315,22 +315,32 @@ static void go_on(struct client *client)
         stall(client); /* it has much to take first */
 }
 
+/* Whether this head's first line asks for the metrics, whatever its query. */
+static bool asks_metrics(const char *head, const char *method)
+{
+    static const char path[] = " /metrics";
+    size_t len = strlen(method);
+    return strncmp(head, method, len) == 0 && strncmp(head + len, path, sizeof path - 1) == 0 &&
+           memchr(" ?", head[len + sizeof path - 1], 2);
+}
+
 /* One request a connection, whose head is not looked at but for its first words. */
 static void go_on_http(struct client *client)
 {
     static char text[64 << 10];
-    static const char asked[] = "GET /metrics ";
     struct buffer *in = &client->in;
+    const char *asked = in->data + in->begin, *status = "404 Not Found";
     char head[160];
     size_t len = 0;
-    const char *status = "404 Not Found";
     if (buffer_len(in) > INLINE_MAX) {
         drop(client);
         return;
     }
-    if (client->ends || !memmem(in->data + in->begin, buffer_len(in), "\r\n\r\n", 4))
+    /* An empty line ends it, also for those who leave out the CR. */
+    if (client->ends || !(memmem(asked, buffer_len(in), "\n\r\n", 3) || memmem(asked, buffer_len(in), "\n\n", 2)))
         return;
-    if (strncmp(in->data + in->begin, asked, sizeof asked - 1) == 0) {
+    bool head_only = asks_metrics(asked, "HEAD");
+    if (head_only || asks_metrics(asked, "GET")) {
         int code = twal_metrics(store.log, text, sizeof text, &len);
         status = code == TWAL_OK ? "200 OK" : "500 Internal Server Error";
         len = code == TWAL_OK ? len : 0;
@@ -340,7 +350,7 @@ static void go_on_http(struct client *client)
                             "Connection: close\r\n\r\n",
                             status, len);
     buffer_add(&client->out, head, (size_t)head_len);
-    buffer_add(&client->out, text, len);
+    buffer_add(&client->out, text, head_only ? 0 : len);
     client->ends = true;
     touch(client);
 }
