@@ -117,6 +117,24 @@ static void silent(const char *dir)
     free(data);
 }
 
+/* Only the hello has a time: a follower that has everything is silent for as long as nothing comes. */
+static void may_be_silent_later(void)
+{
+    twal_ship_position sent = TWAL_SHIP_POSITION_INIT, came;
+    struct timeval left = { .tv_sec = 1 };
+    socklen_t len = sizeof left;
+    int ends[2];
+    t_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    sent.last_seq = 7;
+    t_equal(send(ends[0], &sent, sizeof sent, 0), sizeof sent);
+    t_check(receive_hello(ends[1], &came));
+    t_equal(came.last_seq, 7);
+    t_check(getsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &left, &len) == 0);
+    t_check(left.tv_sec == 0 && left.tv_usec == 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "follow") == 0) {
@@ -136,5 +154,6 @@ int main(int argc, char **argv)
     compare(source, copy);
     example("sync", "replicated", "200");
     silent(t_path("silent"));
+    may_be_silent_later();
     return t_end();
 }

@@ -137,7 +137,6 @@ static int connect_to(int port)
 /* Pieces that have come and are not written yet: the next ones are received while the disk works.  A piece is seldom
  * longer than 1 MiB, but may be as long as a record: all together are no longer than arrived_max, or there is one only. */
 #define ARRIVED_MAX 32
-#define ROOM_KEPT (2 * MIB)
 static uint64_t arrived_max = 64 * MIB, arrived_bytes;
 static struct arrived {
     twal_ship_piece piece;
@@ -225,7 +224,8 @@ static void piece_done(void)
     pthread_mutex_lock(&arrived_lock);
     struct arrived *done = &arrived[pieces_out % ARRIVED_MAX];
     arrived_bytes -= done->piece.len;
-    if (done->room > ROOM_KEPT) {
+    /* The slots keep no more than that for later. */
+    if (done->room > arrived_max / ARRIVED_MAX) {
         free(done->data);
         done->data = NULL;
         done->room = 0;
