@@ -47,6 +47,61 @@ static void refusals_in_order(const t_node *node)
     free(text);
 }
 
+/* Anything behind anything, in one piece, as a model of the table answers it. */
+static void any_order(const t_node *node)
+{
+    enum { ROUNDS = 60, REQUESTS = 400, KEYS = 5 };
+    static char asked[REQUESTS * 40], expected[REQUESTS * 64], got[sizeof expected];
+    bool there[KEYS] = { false };
+    unsigned values[KEYS] = { 0 };
+    t_random random = t_random_new(2);
+    int fd = t_node_connect(node);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t asked_len = 0, len = 0;
+        for (unsigned n = 0; n < REQUESTS; n++) {
+            unsigned key = (unsigned)t_random_below(&random, KEYS), value = round * REQUESTS + n;
+            char *ask = asked + asked_len, *expect = expected + len;
+            switch (t_random_below(&random, n % 100 == 0 ? 6 : 5)) {
+            case 0:
+                asked_len += (size_t)sprintf(ask, "SET any-%u %u\r\n", key, value);
+                len += (size_t)sprintf(expect, "+OK\r\n");
+                there[key] = true;
+                values[key] = value;
+                break;
+            case 1:
+                asked_len += (size_t)sprintf(ask, "DEL any-%u\r\n", key);
+                len += (size_t)sprintf(expect, ":%d\r\n", there[key]);
+                there[key] = false;
+                break;
+            case 2:
+                asked_len += (size_t)sprintf(ask, "PING\r\n");
+                len += (size_t)sprintf(expect, "+PONG\r\n");
+                break;
+            case 3:
+                asked_len += (size_t)sprintf(ask, "ECHO %05u\r\n", value);
+                len += (size_t)sprintf(expect, "$5\r\n%05u\r\n", value);
+                break;
+            case 4:
+                asked_len += (size_t)sprintf(ask, "NOSUCH\r\n");
+                len += (size_t)sprintf(expect, "-ERR unknown command, or wrong number of arguments\r\n");
+                break;
+            default:
+                asked_len += (size_t)sprintf(ask, "GET any-%u\r\n", key);
+                if (there[key])
+                    len += (size_t)sprintf(expect, "$%d\r\n%u\r\n", snprintf(NULL, 0, "%u", values[key]), values[key]);
+                else
+                    len += (size_t)sprintf(expect, "$-1\r\n");
+            }
+        }
+        t_node_send(fd, asked, asked_len);
+        t_equal(recv(fd, got, len, MSG_WAITALL), len);
+        t_check(memcmp(got, expected, len) == 0);
+    }
+    t_node_request(fd, "DEL", "any-0", "any-1", "any-2", "any-3", "any-4", NULL);
+    t_check(t_node_line(fd, got, sizeof got));
+    close(fd);
+}
+
 /* Who sends no more gets every answer, then the end: also if it takes them late, or its last request is not whole. */
 static void sends_no_more(const t_node *node)
 {
@@ -284,6 +339,7 @@ int main(void)
     t_node node = t_node_start(dir, 2);
     answers_in_order(&node);
     refusals_in_order(&node);
+    any_order(&node);
     sends_no_more(&node);
     hostile(&node);
     metrics(&node);

@@ -283,8 +283,9 @@ static enum outcome execute(struct client *client, const struct request *request
         return change(client, RECORD_SET, args + 1, (size_t)argc / 2);
     if (is(args, "del") && argc >= 2)
         return change(client, RECORD_DELETE, args + 1, (size_t)argc - 1);
-    /* Behind the client's own changes, which show when they are durable: so it reads what it wrote. */
-    return client->changes > 0 ? LATER : read_or_tell(client, args, argc);
+    /* A look at the table waits for the client's own changes, which show when they are durable: it reads what it wrote. */
+    bool looks = is(args, "get") || is(args, "dbsize") || is(args, "info");
+    return looks && client->changes > 0 ? LATER : read_or_tell(client, args, argc);
 }
 
 /* Carries out what the client has sent, as far as that can be done now. */
