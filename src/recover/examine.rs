@@ -15,6 +15,7 @@ use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
 use crate::read::walk::READ_AHEAD;
 use crate::read::{Look, Walker, Witnessed};
+use crate::recover::beginning::{self, Beginning};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
@@ -264,7 +265,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
             }
         }
         let damaged = |error| Stopped { error, end: found.end, offset: found.end_offset };
-        let spot = spot_of(&look, &found.end);
+        let mut spot = spot_of(&look, &found.end);
         let followers = match &look {
             Look::Unreadable(error) => {
                 assert_eq!(verdict(spot, false, false), Verdict::Refuse, "whatever follows");
@@ -276,6 +277,12 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 followers::find(&mut walker, &found.end, spot_offset, block, header.segment_size).map_err(damaged)?
             }
         };
+        if spot == Spot::NoHeader && header.index == 1 && found.end_offset == block {
+            let looked = beginning::look(found.newest.file.as_ref(), &header).map_err(damaged)?;
+            if looked != Beginning::Unwritten {
+                spot = Spot::NoFirst;
+            }
+        }
         walker.go_to(found.end_offset);
         match verdict(spot, followers.any, followers.says_durable) {
             Verdict::Rot => {
@@ -284,7 +291,11 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 if matches!(walker.look(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
                     continue;
                 }
-                return Err(damaged(rot(header.index, found.end_offset, &found.end)));
+                let error = rot(header.index, found.end_offset, &found.end);
+                return Err(damaged(match spot {
+                    Spot::NoFirst => Error { text: beginning::SPOILT.into(), ..error },
+                    _ => error,
+                }));
             }
             Verdict::Torn => {
                 found.torn = true;

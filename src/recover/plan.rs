@@ -23,6 +23,7 @@
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
+use super::beginning::{self, Beginning};
 use super::examine::{self, Examined};
 use super::finding::Acknowledged;
 use super::isolate;
@@ -92,6 +93,9 @@ pub enum Newest {
     /// It is to be made.
     Begun(SegmentHeader),
 }
+
+const OTHERS_HEADER: &str = "the segment holds frames that another header was written with: its first 512 bytes are to \
+                             blame, and no repair knows what they were: put them back from a backup";
 
 /// How the log will end.
 pub struct End {
@@ -264,6 +268,9 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
                 continue;
             }
             Err(Stopped { error, end, offset }) => {
+                if names.len() == 1 && has_others_header(&opened, offset)? {
+                    return Err(Error { code: Code::Unsupported, text: OTHERS_HEADER.into(), ..error });
+                }
                 let found = Found { error, at, before, here: Some(opened), chain: end, offset };
                 return Ok((restored, Some(found)));
             }
@@ -283,6 +290,13 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
         Some(_) => None,
     };
     Ok((restored, found))
+}
+
+/// No frame of the log's only segment was written with the header that it has now.
+fn has_others_header(opened: &OpenSegment, offset: u64) -> Result<bool> {
+    let header = &opened.header;
+    let nothing_read = header.index == 1 && offset == u64::from(header.block_size);
+    Ok(nothing_read && beginning::look(opened.file.as_ref(), header)? == Beginning::OfOther)
 }
 
 /// A newest segment that is not active may end without a seal: then it is cut there.

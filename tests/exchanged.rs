@@ -1,0 +1,131 @@
+//! Files of a log that are not its own: another log's header, another log's segment, a twin's that went on by itself.
+//!
+//! Method: two logs on simulated disks; pieces of one are put into the other.  Nothing of the other log is ever taken
+//! for the log's own, and nothing of its own is lost in silence.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use machine::{code, Machine, DIR};
+use twal::{Code, Entry, Error, FindingKind, How, Log, Options, Repair, StepKind};
+
+#[path = "holds/machine.rs"]
+#[allow(dead_code, reason = "the tests of holds need the rest")]
+mod machine;
+
+fn append(log: &Log, whose: &str, records: u64) {
+    for _ in 0..records {
+        let entry = Entry { data: whose.as_bytes(), stream: 0, timestamp: None, kind: 0x0100, required: false };
+        log.append(&entry, How::default()).unwrap();
+    }
+}
+
+/// A log of which each segment holds so many records.
+fn log_of(whose: &str, segments: &[u64]) -> Machine {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    go_on(&log, whose, segments);
+    log.close().unwrap();
+    machine
+}
+
+fn go_on(log: &Log, whose: &str, segments: &[u64]) {
+    for (at, records) in segments.iter().enumerate() {
+        if at > 0 {
+            log.roll().unwrap();
+        }
+        append(log, whose, *records);
+    }
+}
+
+fn segments(machine: &Machine) -> Vec<String> {
+    machine.disk.names().into_iter().filter(|name| !name.contains("spare")).collect()
+}
+
+/// The same file of the other log takes the place of the one at `at`.
+fn exchange(machine: &Machine, at: usize, other: &Machine) {
+    let (name, theirs) = (&segments(machine)[at], &segments(other)[at]);
+    machine.disk.overwrite(name, 0, &other.disk.content(theirs).unwrap());
+}
+
+fn plan(machine: &Machine) -> Result<Repair, Error> {
+    Repair::plan_on(Box::new((*machine.disk).clone()), Path::new(DIR), &machine.options, machine.clock.clone())
+}
+
+fn steps(repair: &Repair) -> Vec<(StepKind, u64)> {
+    let index = |file: &str| file[5..21].parse().unwrap();
+    repair.steps().iter().map(|step| (step.kind, index(&step.file))).collect()
+}
+
+/// All records, and whose they are.
+fn records(machine: &Machine) -> Vec<String> {
+    let log = machine.open().unwrap();
+    let mut iter = log.iter(0).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = iter.next_record().unwrap() {
+        records.push(String::from_utf8(record.data.to_vec()).unwrap());
+    }
+    records
+}
+
+/// 512 bytes, and every frame of the only segment is none of this log's: that is no empty log.
+#[test]
+fn another_header_is_no_empty_log() {
+    for ours in [512, 4096, 16384] {
+        for theirs in [512, 4096, 16384] {
+            let log = |whose, records, block_size| {
+                let mut machine = Machine::new(1);
+                (machine.options.block_size, machine.options.segment_size) = (block_size, 1 << 20);
+                let log = machine.open().unwrap();
+                append(&log, whose, records);
+                log.close().unwrap();
+                machine.options.block_size = 0;
+                machine
+            };
+            let (machine, other) = (log("ours", 10, ours), log("theirs", 3, theirs));
+            let name = &segments(&machine)[0];
+            machine.disk.overwrite(name, 0, &other.disk.content(name).unwrap()[..512]);
+            for verify in [false, true] {
+                let options = Options { verify, ..machine.options.clone() };
+                let opened = Machine { options, ..machine_like(&machine) }.open();
+                assert_eq!(code(opened), Some(Code::Corrupt), "blocks {ours}, {theirs}");
+            }
+            let log = machine.open_to_read();
+            let read = log.iter(0).and_then(|mut iter| iter.next_record().map(|record| record.is_some()));
+            assert_eq!(code(read), Some(Code::Corrupt), "blocks {ours}, {theirs}");
+            drop(log);
+            assert_eq!(machine.verify(), [FindingKind::Frame], "blocks {ours}, {theirs}");
+            // Whatever it could write would be a guess.
+            assert_eq!(code(plan(&machine)), Some(Code::Unsupported), "blocks {ours}, {theirs}");
+        }
+    }
+}
+
+fn machine_like(machine: &Machine) -> Machine {
+    Machine { disk: machine.disk.fork(1), clock: machine.clock.clone(), options: machine.options.clone() }
+}
+
+/// The very first mark, with nothing behind it: it was durable before anything else, so it is not half-written.
+#[test]
+fn the_first_mark_is_missed_if_it_is_damaged() {
+    let machine = log_of("ours", &[0]);
+    let name = segments(&machine).remove(0);
+    let whole = machine.disk.content(&name).unwrap();
+    machine.disk.flip_bit(&name, 4096 + 60, 1);
+    assert_eq!(code(machine.open()), Some(Code::Corrupt));
+    assert_eq!(machine.verify(), [FindingKind::Frame]);
+    let mut repair = plan(&machine).unwrap();
+    assert_eq!(steps(&repair), [(StepKind::Cut, 1)]);
+    repair.apply(Path::new("/backup"), true).unwrap();
+    drop(repair);
+    assert_eq!(machine.verify(), []);
+    append(&machine.open().unwrap(), "again", 1);
+    assert_eq!(records(&machine), ["again"]);
+    // A log whose making was interrupted before the mark is a log all the same.
+    let unwritten = log_of("ours", &[0]);
+    let mut zeros = vec![0; whole.len()];
+    zeros[..4096].copy_from_slice(&unwritten.disk.content(&name).unwrap()[..4096]);
+    unwritten.disk.overwrite(&name, 0, &zeros);
+    assert_eq!(unwritten.verify(), []);
+    unwritten.open().unwrap();
+}
