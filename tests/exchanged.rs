@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use machine::{code, Machine, DIR};
-use twal::{Code, Entry, Error, FindingKind, How, Log, Options, Repair, StepKind};
+use twal::{Acknowledged, Code, Entry, Error, FindingKind, How, Log, Options, Repair, StepKind};
 
 #[path = "holds/machine.rs"]
 #[allow(dead_code, reason = "the tests of holds need the rest")]
@@ -129,3 +129,80 @@ fn the_first_mark_is_missed_if_it_is_damaged() {
     assert_eq!(unwritten.verify(), []);
     unwritten.open().unwrap();
 }
+
+/// Another log's segment goes, and what is behind it; nothing of it is kept.
+#[test]
+fn another_logs_segment_is_never_kept() {
+    let other = log_of("theirs", &[3, 3, 3, 2]);
+    for (at, kept) in [(1, 3), (2, 6), (3, 9)] {
+        let machine = log_of("ours", &[3, 3, 3, 2]);
+        let last = segments(&machine).len() - 1;
+        exchange(&machine, at, &other);
+        assert_eq!(code(machine.open()), Some(Code::Corrupt));
+        let mut repair = plan(&machine).unwrap();
+        let at = at as u64 + 1;
+        let dropped = (at + 1..=last as u64 + 1).map(|index| (StepKind::Drop, index));
+        let expected: Vec<_> =
+            [(StepKind::Isolate, at)].into_iter().chain(dropped).chain([(StepKind::Begin, at)]).collect();
+        assert_eq!(steps(&repair), expected);
+        assert_eq!(repair.steps()[0].acknowledged, Acknowledged::Unknown);
+        repair.apply(Path::new("/backup"), true).unwrap();
+        drop(repair);
+        assert_eq!(machine.verify(), []);
+        assert_eq!(records(&machine), vec!["ours"; kept]);
+    }
+    // Nothing would be left: the log's own segments stay where they are.
+    let machine = log_of("ours", &[3, 3, 2]);
+    exchange(&machine, 0, &other);
+    let names = machine.disk.names();
+    let refused = plan(&machine).err().unwrap();
+    assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
+    assert_eq!(machine.disk.names(), names);
+    // Behind a released segment there is a place to begin.
+    let machine = log_of("ours", &[3, 3, 3, 2]);
+    machine.open().unwrap().trim(4).unwrap();
+    exchange(&machine, 1, &other);
+    let mut repair = plan(&machine).unwrap();
+    assert_eq!(steps(&repair)[0], (StepKind::Isolate, 2));
+    repair.apply(Path::new("/backup"), true).unwrap();
+    drop(repair);
+    assert_eq!(machine.verify(), []);
+    assert_eq!(machine.open().unwrap().last_seq(), 3);
+}
+
+/// A copy of the log that went on by itself: its segment does not end as the next one says that it did.
+#[test]
+fn a_twins_segment_is_to_blame_and_not_those_behind_it() {
+    for (at, kept) in [(1, 3), (2, 6)] {
+        let common = log_of("ours", &[3, 1]);
+        let twin = Machine { disk: common.disk.fork(2), ..machine_like(&common) };
+        for (machine, whose) in [(&common, "ours"), (&twin, "theirs")] {
+            let log = machine.open().unwrap();
+            go_on(&log, whose, &[2, 3, 3, 2]);
+            log.close().unwrap();
+        }
+        exchange(&common, at, &twin);
+        if at == 2 {
+            // Both its neighbours speak against it: that it is the one before that ends otherwise nobody says.
+            assert_eq!(steps(&plan(&common).unwrap())[0], (StepKind::Drop, 3));
+        }
+        let mut repair = plan(&common).unwrap();
+        assert_eq!(steps(&repair)[0], (StepKind::Drop, at as u64 + 1));
+        repair.apply(Path::new("/backup"), true).unwrap();
+        drop(repair);
+        assert_eq!(common.verify(), []);
+        assert_eq!(records(&common), vec!["ours"; kept]);
+    }
+    // Of the first segment nothing is in front.
+    let common = log_of("ours", &[1]);
+    let twin = Machine { disk: common.disk.fork(2), ..machine_like(&common) };
+    for (machine, whose) in [(&common, "ours"), (&twin, "theirs")] {
+        let log = machine.open().unwrap();
+        go_on(&log, whose, &[2, 3]);
+        log.close().unwrap();
+    }
+    exchange(&common, 0, &twin);
+    let refused = plan(&common).err().unwrap();
+    assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
+}
+

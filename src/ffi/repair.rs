@@ -111,8 +111,9 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 ///                       damaged, but the newest archived segment is, and what
 ///                       is left does not say what its header and seal were; or
 ///                       the names of archived ones are wrong; read the log
-///                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
-///                       for twal_open()
+///                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or the
+///                       first segment, or its header, is not this log's: put
+///                       its own back.  Or as for twal_open()
 ///   TWAL_E_VERSION      written by a release that this one cannot read
 ///   TWAL_E_PERM         the operating system refuses access
 ///   TWAL_E_IO           the directory could not be read, or an active file not

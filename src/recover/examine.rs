@@ -150,13 +150,18 @@ pub fn open_next(
         None => Ok((opened, 0)),
         Some(before) => {
             if opened.header.log_id != before.header.log_id {
-                return wrong("the segment is of another log");
+                return Err(of_another_log(name.index));
             }
             let seal = check_seal(before, &opened.header)?;
             let purged = opened.header.first_seq - before.header.first_seq - seal.record_count;
             Ok((opened, purged))
         }
     }
+}
+
+/// Not this log's.
+pub fn of_another_log(index: u64) -> Error {
+    Error::new(Code::Corrupt, "the segment is of another log").in_segment(index)
 }
 
 /// The segment before ends in the very seal that `header` names, or in one that stands for it.

@@ -87,7 +87,7 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     }
     let first_live = retain::first_live(&listing.segments);
     let newest = isolate::newest_header(directory, &listing.segments);
-    let log_id = newest.map(|header| header.log_id);
+    let log_id = isolate::log_of(directory, &listing.segments);
     let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
