@@ -206,3 +206,21 @@ fn a_twins_segment_is_to_blame_and_not_those_behind_it() {
     assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
 }
 
+/// Holds prove that there was a log: it is not made anew in their place.
+#[test]
+fn a_log_that_lost_every_segment_is_not_made_anew() {
+    let machine = log_of("ours", &[3]);
+    let log = machine.open().unwrap();
+    log.hold_set("archive", 0).unwrap();
+    log.close().unwrap();
+    for name in segments(&machine).iter().filter(|name| *name != "twal-holds") {
+        machine.disk.remove_file(name);
+    }
+    let names = machine.disk.names();
+    assert_eq!(code(machine.open()), Some(Code::Corrupt));
+    assert_eq!(machine.disk.names(), names);
+    assert_eq!(machine.verify(), [FindingKind::Name]);
+    machine.disk.remove_file("twal-holds");
+    machine.open().unwrap();
+}
+

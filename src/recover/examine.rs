@@ -119,6 +119,10 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     }
 }
 
+/// What to say where there are holds and nothing else.
+pub const LOST_LOG: &str =
+    "there is no segment, but twal-holds: a log was here, and was lost; without that file a new one can be made";
+
 /// What to say of a file that is named as nothing of a log's is.
 pub fn unknown_name(name: &str) -> String {
     match name {

@@ -20,7 +20,7 @@ mod segment;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver};
 
-use super::examine::unknown_name;
+use super::examine::{unknown_name, LOST_LOG};
 use super::finding::{Acknowledged, Finding, Kind};
 use super::isolate;
 use crate::base::{thread, Code, Error, Result};
@@ -82,7 +82,7 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     }
     let listing = settled(directory, alone)?;
     listing.check_no_follower()?;
-    if listing.segments.is_empty() && listing.unknown.is_empty() {
+    if listing.segments.is_empty() && listing.unknown.is_empty() && !listing.holds {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
@@ -174,6 +174,10 @@ impl Verifier<'_, '_> {
         for unknown in &listing.unknown {
             let text = unknown_name(unknown);
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
+            self.good = false;
+        }
+        if listing.segments.is_empty() && listing.holds {
+            self.tell(&Finding::new(Kind::Name, HOLDS, LOST_LOG))?;
             self.good = false;
         }
         // Opening takes spares over, and new holds are written where the last ones were.  What goes meanwhile is none.
