@@ -224,3 +224,26 @@ fn a_log_that_lost_every_segment_is_not_made_anew() {
     machine.open().unwrap();
 }
 
+/// Nobody reads what was released: damage in it is told by verify alone.
+#[test]
+fn what_was_released_is_not_validated_at_open() {
+    let mut machine = log_of("ours", &[3, 3, 3]);
+    machine.options.max_retained_segments = 3;
+    machine.open().unwrap().trim(7).unwrap();
+    for name in segments(&machine).iter().filter(|name| name.ends_with("archived")) {
+        machine.disk.flip_bit(name, 2 * 4096 + 170, 1);
+    }
+    machine.options.verify = true;
+    assert_eq!(machine.verify(), [FindingKind::Record, FindingKind::Record]);
+    assert_eq!(records(&machine), vec!["ours"; 3]);
+    let read = machine.open_to_read();
+    let mut iter = read.iter(0).unwrap();
+    let count = std::iter::from_fn(|| iter.next_record().unwrap().map(|record| record.seq)).count();
+    assert_eq!(count, 3);
+    drop(iter);
+    let repair = plan(&machine).unwrap();
+    assert_eq!(steps(&repair), []);
+    let damage = repair.released_damage().unwrap();
+    assert_eq!(damage.map(|error| (error.code, error.segment)), Some((Code::Corrupt, 1)));
+}
+

@@ -108,6 +108,14 @@ impl Repair {
         self.plan.damage.as_ref()
     }
 
+    /// What is damaged in released segments, which nobody reads and no plan changes.  Reads all of them.
+    ///
+    /// # Errors
+    /// What keeps it from reading them, and is no damage.
+    pub fn released_damage(&self) -> Result<Option<Error>> {
+        plan::released_damage(&self.directory)
+    }
+
     /// Carries the plan out, after a copy of every file that is changed or goes was made durable in `backup`.
     ///
     /// # Errors

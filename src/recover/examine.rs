@@ -1,7 +1,8 @@
 //! From the files of a log to where it ends and what is wrong with it.  Reads only.
 //!
 //! Looks at every header, at every seal through the header that names it, and at
-//! every byte of the newest segment; with `verify` at every byte of all.
+//! every byte of the newest segment; with `verify` at every byte of all that are
+//! not released.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -70,7 +71,7 @@ impl From<Stopped> for Damage {
 pub struct Asked {
     /// Open the newest segment for writing, and refuse what may only be read.
     pub access: Access,
-    /// Look at every byte.
+    /// Look at every byte that is not released.
     pub verify: bool,
 }
 
@@ -200,9 +201,11 @@ pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> 
     }
 }
 
-/// Every byte of every segment but the newest, in parallel.
+/// Every byte of every segment that can be read but the newest, in parallel.
 fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
-    let older = &segments[..segments.len() - 1];
+    // The archived one in front of them is asked for its end alone: nobody reads it.
+    let archived = segments.iter().take_while(|segment| segment.name.state == State::Archived).count();
+    let older = &segments[archived.min(segments.len() - 1)..segments.len() - 1];
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(older.len());
     let (next, damages) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     // In order: everything in front of the first damage is taken before it is found.

@@ -324,6 +324,19 @@ fn has_others_header(opened: &OpenSegment, offset: u64) -> Result<bool> {
     Ok(nothing_read && beginning::look(opened.file.as_ref(), header)? == Beginning::OfOther)
 }
 
+/// The first damage in an archived segment.
+pub fn released_damage(directory: &Directory) -> Result<Option<Error>> {
+    for name in directory.segments().iter().filter(|name| name.state == State::Archived) {
+        let read = segment::open(directory, name.index, Access::Read)
+            .and_then(|opened| walk_to_seal(&opened).map(drop).map_err(|stopped| stopped.error));
+        match read {
+            Err(error) if is_damage(&error) => return Ok(Some(error)),
+            read => read?,
+        }
+    }
+    Ok(None)
+}
+
 /// A newest segment that is not active may end without a seal: then it is cut there.
 fn walk(opened: &OpenSegment, newest: bool) -> Result<(Chain, u64), Stopped> {
     if !newest {

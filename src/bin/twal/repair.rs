@@ -18,8 +18,14 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let mut repair = Repair::plan(&args.log.log, &options).map_err(|error| Failure::opening(&error))?;
-    if repair.steps().is_empty() {
-        writeln!(out, "nothing is damaged: there is nothing to repair")?;
+    if repair.steps().is_empty() && repair.damage().is_none() {
+        match repair.released_damage()? {
+            None => writeln!(out, "nothing is damaged: there is nothing to repair")?,
+            Some(damage) => {
+                writeln!(out, "only released segments are damaged, which nobody reads: there is nothing to repair")?;
+                writeln!(out, "damage: {}", shown(&damage))?;
+            }
+        }
         return Ok(Exit::Clean);
     }
     if let Some(damage) = repair.damage() {
