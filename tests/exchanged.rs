@@ -206,6 +206,21 @@ fn a_twins_segment_is_to_blame_and_not_those_behind_it() {
     assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
 }
 
+/// A repair that was killed before its last step: the plan has no steps, and says what is wrong; applied, the log opens.
+#[test]
+fn a_repair_that_only_has_to_be_ended_is_planned() {
+    let machine = log_of("ours", &[3, 2]);
+    assert!(plan(&machine).unwrap().damage().is_none());
+    machine.disk.put_file("twal-repair-unfinished", &[]);
+    assert_eq!(code(machine.open()), Some(Code::Corrupt));
+    let mut repair = plan(&machine).unwrap();
+    assert_eq!(steps(&repair), []);
+    assert_eq!(repair.damage().map(|error| error.code), Some(Code::Corrupt));
+    repair.apply(Path::new("/backup"), false).unwrap();
+    drop(repair);
+    assert_eq!(records(&machine), vec!["ours"; 5]);
+}
+
 /// Holds prove that there was a log: it is not made anew in their place.
 #[test]
 fn a_log_that_lost_every_segment_is_not_made_anew() {

@@ -86,6 +86,11 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 /// append them again afterwards.  Nothing is planned where nothing is damaged:
 /// a torn end is cut off by twal_open() itself.
 ///
+/// A plan with no steps is also what it takes to end a repair that was
+/// interrupted before its very last step: then twal_open() refuses the log
+/// until that plan was applied, which drops nothing.  So apply a plan without
+/// steps, too: where nothing was to be done it changes nothing.
+///
 /// The newest released segment is no such damage: nobody reads it, but a log
 /// needs its header and its seal to open.  They are made again, if the next
 /// segment's header confirms what is made, and nothing goes.
@@ -160,7 +165,7 @@ pub unsafe extern "C" fn twal_repair_plan(
 ///                    that a release of twal ever had
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
-///                    damaged
+///                    damaged, or an interrupted repair is only to be ended
 ///
 /// Blocks:  no.
 /// Threads: one at a time for each plan.

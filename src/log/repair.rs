@@ -98,7 +98,8 @@ impl Repair {
         Ok(())
     }
 
-    /// What would be done, in order; nothing, if nothing is damaged.
+    /// What would be done, in order; nothing, if nothing is damaged, or if an earlier repair was interrupted before its
+    /// last step: then there is damage, and applying the plan ends that repair.
     pub fn steps(&self) -> &[Step] {
         &self.plan.steps
     }

@@ -118,7 +118,7 @@ pub struct End {
 
 /// A plan.
 pub struct Plan {
-    /// For people and programs.
+    /// For people and programs.  None, although something is wrong: an earlier repair is only to be ended.
     pub steps: Vec<Step>,
     /// What was wrong first.
     pub damage: Option<Error>,
@@ -172,6 +172,9 @@ pub fn plan(directory: &Directory, mut listing: Listing, config: &Config) -> Res
         plan_end(directory, names, found, (log_id, config), &mut plan)?;
     }
     plan.damage = error.or(plan.damage);
+    if unfinished {
+        plan.damage.get_or_insert(Error::new(Code::Corrupt, examine::unknown_name(UNFINISHED_REPAIR)));
+    }
     // An archived segment that becomes the newest one no longer says that its elders were given back.
     if let Err((name, text)) = retain::check(&names_behind(names, &plan)) {
         let text = format!("what a repair could leave is no log, because {text}: read the log and write it anew");

@@ -31,6 +31,9 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
     if let Some(damage) = repair.damage() {
         writeln!(out, "damage: {}", shown(damage))?;
     }
+    if repair.steps().is_empty() {
+        writeln!(out, "nothing else is damaged: that repair is only to be ended")?;
+    }
     for (number, step) in (1..).zip(repair.steps()) {
         writeln!(out, "{number:>4}. {}", shown(step_text(step)))?;
     }
