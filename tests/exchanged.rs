@@ -262,3 +262,16 @@ fn what_was_released_is_not_validated_at_open() {
     assert_eq!(damage.map(|error| (error.code, error.segment)), Some((Code::Corrupt, 1)));
 }
 
+/// That this process must not read files says nothing of what is in them.
+#[test]
+fn a_file_that_may_not_be_read_is_no_damage() {
+    let machine = log_of("ours", &[3, 2]);
+    machine.disk.fail_from(Some(twal::disk::sim::CallKind::Open), 0, libc::EACCES);
+    let verified = twal::verify_on(&*machine.disk, Path::new(DIR), &mut |_| true).unwrap();
+    assert_eq!((verified.damaged, verified.forbidden), (2, 2));
+    // Any other failure is the device's.
+    machine.disk.clear_faults();
+    machine.disk.fail_from(Some(twal::disk::sim::CallKind::Open), 0, libc::EIO);
+    let verified = twal::verify_on(&*machine.disk, Path::new(DIR), &mut |_| true).unwrap();
+    assert_eq!((verified.damaged, verified.forbidden), (2, 0));
+}

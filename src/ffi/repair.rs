@@ -202,7 +202,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// Afterwards the log opens, and holds exactly what was in front of the damage
 /// (all that it held, if only a released segment was restored).
 /// twal_recovery_get() tells what was cut, as long as the log ends in the same
-/// segment.  The numbers that went are given again.
+/// segment.  The numbers that went are given again.  A hold that is behind the
+/// new end is moved back to it by the next twal_open() for writing.
 ///
 ///   repair      a plan; it can be applied once
 ///   backup_dir  path of a directory for the copies, not the log's and not in

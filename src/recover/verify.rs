@@ -60,6 +60,8 @@ pub struct Verified {
     pub damaged: u64,
     /// Of these, how many only a newer release can judge.
     pub unknown_version: u64,
+    /// And how many are files that this process must not read.
+    pub forbidden: u64,
     /// First number that is not released.
     pub first_seq: u64,
     /// Everything from `first_seq` up to here is whole.
@@ -162,6 +164,8 @@ impl Verifier<'_, '_> {
         if finding.is_damage() {
             self.said.damaged += 1;
             self.said.unknown_version += u64::from(finding.kind == Kind::Version);
+            let is_forbidden = matches!(finding.os_errno, libc::EACCES | libc::EPERM);
+            self.said.forbidden += u64::from(finding.kind == Kind::Unreadable && is_forbidden);
         }
         if (self.found)(finding) {
             return Ok(());
