@@ -523,8 +523,10 @@ typedef enum twal_open_flags {
      */
     TWAL_OPEN_ALLOW_BUFFERED = 8,
     /**
-     * Validate every byte of the log, in parallel, not only the headers, the
-     * seals and the last segment.
+     * Validate every byte of what can be read, in parallel, not only the
+     * headers, the seals and the last segment.  Of released segments the
+     * newest one's header and seal alone, as without it: what else is damaged
+     * there takes nothing from the log.  twal_verify() reads and tells it.
      */
     TWAL_OPEN_VERIFY = 16,
 } twal_open_flags;
@@ -3285,13 +3287,16 @@ int twal_close(twal_log *log);
  *                     space
  *   TWAL_E_PERM, TWAL_E_NOMEM
  *                     the next segment's file could not be made: no right, no
- *                     memory or file descriptor left; append again later
+ *                     memory or file descriptor left; append again later.  If
+ *                     it was made, and could only not be given its name, the
+ *                     log is poisoned as by TWAL_E_IO (twal_stats.poisoned)
  *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
  *   TWAL_E_PANIC      a bug in twal was caught
  *
- * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
- * unknown until the next open: it is there or it is not.  After any other
- * error nothing was written and no number was used.
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC, and whatever else the log
+ * is poisoned by, the record's fate is unknown until the next open: it is there
+ * or it is not.  After any other error nothing was written and no number was
+ * used.
  *
  * Blocks:  with TWAL_SYNC until the record is durable; else only while there
  *          is no room for it.
@@ -4635,9 +4640,10 @@ int twal_recovery_get(const twal_log *log,
  *               thread, in the order of the files; another answer than 0 ends
  *               the reading.  It must not throw or longjmp().  NULL: none
  *   context     is passed on to found; twal does not look at it
- *   report_out  receives what was read, also with TWAL_E_CORRUPT; its
- *               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
- *               NULL if you do not need it.  Untouched on any other failure.
+ *   report_out  receives what was read, also with TWAL_E_CORRUPT, and with
+ *               TWAL_E_PERM where that is about files; its struct_size must be
+ *               set, as TWAL_VERIFY_REPORT_INIT does.  NULL if you do not need
+ *               it.  Untouched on any other failure.
  *
  * Returns TWAL_OK if nothing of what was read is damaged, or
  *
@@ -4649,7 +4655,9 @@ int twal_recovery_get(const twal_log *log,
  *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
  *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
- *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_PERM         the operating system refuses access: to the directory,
+ *                       or to files of which each is a finding, and nothing
+ *                       else is damaged
  *   TWAL_E_IO           the directory could not be read, or an active file not
  *                       be flushed (a file that cannot be read is a finding)
  *   TWAL_E_NOMEM        no memory or file descriptor left
@@ -4691,6 +4699,11 @@ int twal_verify(const char *dir,
  * append them again afterwards.  Nothing is planned where nothing is damaged:
  * a torn end is cut off by twal_open() itself.
  *
+ * A plan with no steps is also what it takes to end a repair that was
+ * interrupted before its very last step: then twal_open() refuses the log
+ * until that plan was applied, which drops nothing.  So apply a plan without
+ * steps, too: where nothing was to be done it changes nothing.
+ *
  * The newest released segment is no such damage: nobody reads it, but a log
  * needs its header and its seal to open.  They are made again, if the next
  * segment's header confirms what is made, and nothing goes.
@@ -4716,8 +4729,9 @@ int twal_verify(const char *dir,
  *                       damaged, but the newest archived segment is, and what
  *                       is left does not say what its header and seal were; or
  *                       the names of archived ones are wrong; read the log
- *                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
- *                       for twal_open()
+ *                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or the
+ *                       first segment, or its header, is not this log's: put
+ *                       its own back.  Or as for twal_open()
  *   TWAL_E_VERSION      written by a release that this one cannot read
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_IO           the directory could not be read, or an active file not
@@ -4749,7 +4763,7 @@ int twal_repair_plan(const char *dir,
  *                    that a release of twal ever had
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
- *                    damaged
+ *                    damaged, or an interrupted repair is only to be ended
  *
  * Blocks:  no.
  * Threads: one at a time for each plan.
@@ -4773,7 +4787,8 @@ int twal_repair_step_get(const twal_repair *repair,
  * Afterwards the log opens, and holds exactly what was in front of the damage
  * (all that it held, if only a released segment was restored).
  * twal_recovery_get() tells what was cut, as long as the log ends in the same
- * segment.  The numbers that went are given again.
+ * segment.  The numbers that went are given again.  A hold that is behind the
+ * new end is moved back to it by the next twal_open() for writing.
  *
  *   repair      a plan; it can be applied once
  *   backup_dir  path of a directory for the copies, not the log's and not in

@@ -347,7 +347,9 @@ class Reader:
             if behind and follows(self.chain, behind):
                 follower = True
                 says_durable |= behind.durable_seq > self.chain.last_seq or behind.durable_end > self.offset
-        if follower and says_durable:
+        begins = segment.index == 1 and self.offset == segment.block
+        spoilt = begins and not frame and any(segment.bytes[512 : segment.size])
+        if spoilt or (follower and says_durable):
             raise Damage("a frame that was acknowledged is damaged", segment.index, self.offset)
         self.tail = "torn" if follower or ours else "clean"
 

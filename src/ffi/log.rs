@@ -174,13 +174,16 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///                     space
 ///   TWAL_E_PERM, TWAL_E_NOMEM
 ///                     the next segment's file could not be made: no right, no
-///                     memory or file descriptor left; append again later
+///                     memory or file descriptor left; append again later.  If
+///                     it was made, and could only not be given its name, the
+///                     log is poisoned as by TWAL_E_IO (twal_stats.poisoned)
 ///   TWAL_E_TIMEOUT    no room within options.append_timeout_us
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
-/// After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
-/// unknown until the next open: it is there or it is not.  After any other
-/// error nothing was written and no number was used.
+/// After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC, and whatever else the log
+/// is poisoned by, the record's fate is unknown until the next open: it is there
+/// or it is not.  After any other error nothing was written and no number was
+/// used.
 ///
 /// Blocks:  with TWAL_SYNC until the record is durable; else only while there
 ///          is no room for it.

@@ -62,8 +62,10 @@ pub enum twal_open_flags {
     TWAL_OPEN_ALLOW_ANY_FS = 4,
     /// Accept a file system without O_DIRECT.  Else TWAL_E_UNSUPPORTED.
     TWAL_OPEN_ALLOW_BUFFERED = 8,
-    /// Validate every byte of the log, in parallel, not only the headers, the
-    /// seals and the last segment.
+    /// Validate every byte of what can be read, in parallel, not only the
+    /// headers, the seals and the last segment.  Of released segments the
+    /// newest one's header and seal alone, as without it: what else is damaged
+    /// there takes nothing from the log.  twal_verify() reads and tells it.
     TWAL_OPEN_VERIFY = 16,
 }
 

@@ -142,9 +142,10 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 ///               thread, in the order of the files; another answer than 0 ends
 ///               the reading.  It must not throw or longjmp().  NULL: none
 ///   context     is passed on to found; twal does not look at it
-///   report_out  receives what was read, also with TWAL_E_CORRUPT; its
-///               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
-///               NULL if you do not need it.  Untouched on any other failure.
+///   report_out  receives what was read, also with TWAL_E_CORRUPT, and with
+///               TWAL_E_PERM where that is about files; its struct_size must be
+///               set, as TWAL_VERIFY_REPORT_INIT does.  NULL if you do not need
+///               it.  Untouched on any other failure.
 ///
 /// Returns TWAL_OK if nothing of what was read is damaged, or
 ///
@@ -156,7 +157,9 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 ///   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
 ///                       checks it
 ///   TWAL_E_NOTFOUND     there is no log
-///   TWAL_E_PERM         the operating system refuses access
+///   TWAL_E_PERM         the operating system refuses access: to the directory,
+///                       or to files of which each is a finding, and nothing
+///                       else is damaged
 ///   TWAL_E_IO           the directory could not be read, or an active file not
 ///                       be flushed (a file that cannot be read is a finding)
 ///   TWAL_E_NOMEM        no memory or file descriptor left
@@ -213,8 +216,12 @@ pub unsafe extern "C" fn twal_verify(
 }
 
 fn verdict_of(verified: &Verified) -> crate::base::Result<()> {
-    let (damaged, unknown) = (verified.damaged, verified.unknown_version);
+    let (damaged, unknown) = (verified.damaged - verified.forbidden, verified.unknown_version);
     match damaged {
+        0 if verified.forbidden > 0 => {
+            let text = format!("{} files may not be read, nothing else is damaged", verified.forbidden);
+            Err(Error::new(Code::Perm, text).about_seq(verified.last_good_seq + 1))
+        }
         0 => Ok(()),
         _ if damaged == unknown => Err(Error::new(Code::Version, "a part of the log is of a newer release")),
         _ => Err(Error::new(Code::Corrupt, format!("the log is damaged in {damaged} places"))
@@ -343,11 +350,13 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_corrupt_and_a_newer_release_is_version() {
-        let of = |damaged, unknown_version| {
-            verdict_of(&Verified { damaged, unknown_version, ..Verified::default() }).map_err(|error| error.code)
+    fn damage_is_corrupt_a_newer_release_is_version_and_no_right_is_perm() {
+        let of = |damaged, unknown_version, forbidden| {
+            let verified = Verified { damaged, unknown_version, forbidden, ..Verified::default() };
+            verdict_of(&verified).map_err(|error| error.code)
         };
-        assert_eq!([of(0, 0), of(2, 2), of(2, 1)], [Ok(()), Err(Code::Version), Err(Code::Corrupt)]);
+        assert_eq!([of(0, 0, 0), of(2, 2, 0), of(2, 1, 0)], [Ok(()), Err(Code::Version), Err(Code::Corrupt)]);
+        assert_eq!([of(2, 0, 2), of(2, 1, 1), of(2, 0, 1)], [Err(Code::Perm), Err(Code::Version), Err(Code::Corrupt)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod segment;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver};
 
-use super::examine::unknown_name;
+use super::examine::{unknown_name, LOST_LOG};
 use super::finding::{Acknowledged, Finding, Kind};
 use super::isolate;
 use crate::base::{thread, Code, Error, Result};
@@ -60,6 +60,8 @@ pub struct Verified {
     pub damaged: u64,
     /// Of these, how many only a newer release can judge.
     pub unknown_version: u64,
+    /// And how many are files that this process must not read.
+    pub forbidden: u64,
     /// First number that is not released.
     pub first_seq: u64,
     /// Everything from `first_seq` up to here is whole.
@@ -82,12 +84,12 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     }
     let listing = settled(directory, alone)?;
     listing.check_no_follower()?;
-    if listing.segments.is_empty() && listing.unknown.is_empty() {
+    if listing.segments.is_empty() && listing.unknown.is_empty() && !listing.holds {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
     let first_live = retain::first_live(&listing.segments);
     let newest = isolate::newest_header(directory, &listing.segments);
-    let log_id = newest.map(|header| header.log_id);
+    let log_id = isolate::log_of(directory, &listing.segments);
     let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
@@ -162,6 +164,8 @@ impl Verifier<'_, '_> {
         if finding.is_damage() {
             self.said.damaged += 1;
             self.said.unknown_version += u64::from(finding.kind == Kind::Version);
+            let is_forbidden = matches!(finding.os_errno, libc::EACCES | libc::EPERM);
+            self.said.forbidden += u64::from(finding.kind == Kind::Unreadable && is_forbidden);
         }
         if (self.found)(finding) {
             return Ok(());
@@ -174,6 +178,10 @@ impl Verifier<'_, '_> {
         for unknown in &listing.unknown {
             let text = unknown_name(unknown);
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
+            self.good = false;
+        }
+        if listing.segments.is_empty() && listing.holds {
+            self.tell(&Finding::new(Kind::Name, HOLDS, LOST_LOG))?;
             self.good = false;
         }
         // Opening takes spares over, and new holds are written where the last ones were.  What goes meanwhile is none.

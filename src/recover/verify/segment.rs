@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::super::beginning::{self, Beginning};
 use super::super::finding::{Acknowledged, Finding, Kind};
 use super::super::verdict::{verdict, Spot, Verdict};
 use crate::base::{Code, Error, Result};
@@ -62,6 +63,7 @@ pub(super) struct Reading<'a> {
 struct Walk {
     name: SegmentName,
     header: SegmentHeader,
+    file: Arc<dyn File>,
     stream: Stream,
     /// It may still be written.
     newest: bool,
@@ -178,6 +180,7 @@ impl Reader<'_, '_> {
         let mut walk = Walk {
             name: opened.name,
             header,
+            file: opened.file,
             stream,
             newest,
             next,
@@ -284,7 +287,8 @@ impl Reader<'_, '_> {
         let behind = walk.look_behind(glimpse);
         // A frame that is the next one is never half-written, whatever its records are.
         let is_next = matches!(glimpse, Glimpse::Whole(frame, ..) if walk.chain.continues_in(frame));
-        let may_be_end = walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk);
+        let may_be_end =
+            walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk) && !walk.is_spoilt(glimpse);
         let unreadable = matches!(glimpse, Glimpse::Unreadable(_));
         if may_be_end && !unreadable && behind.unreadable.is_none() {
             let spot = spot_of(glimpse, &walk.chain);
@@ -477,6 +481,15 @@ impl Walk {
             self.chain = self.witnessed.chain;
             self.witnessed.forget_behind();
         }
+    }
+
+    /// The log's first frame belongs here, and something else was written to the file.
+    fn is_spoilt(&self, glimpse: &Glimpse) -> bool {
+        let is_first = self.header.index == 1 && self.offset == u64::from(self.header.block_size);
+        // What cannot be read is told as such.
+        is_first
+            && matches!(glimpse, Glimpse::NoHeader(..))
+            && beginning::look(self.file.as_ref(), &self.header).is_ok_and(|looked| looked != Beginning::Unwritten)
     }
 
     /// Looks through the blocks behind the present place, as far as need be.
