@@ -731,6 +731,11 @@ typedef enum twal_finding_kind {
      * nothing is released until twal_hold_reset().
      */
     TWAL_FINDING_HOLDS = 11,
+    /**
+     * A follower's position (twal-sink) is damaged, or one copy of it; or what
+     * is there is not what it speaks of.
+     */
+    TWAL_FINDING_POSITION = 12,
 } twal_finding_kind;
 
 /**
@@ -4633,7 +4638,13 @@ int twal_recovery_get(const twal_log *log,
  * just being written is not told, and what is released meanwhile is passed
  * over.  Memory is the same few MiB, whatever the files hold.
  *
- *   dir         path of the log's directory
+ * Of a follower's directory (twal_sink_open()), also beside its sink, it reads
+ * all that is in front of the position, which is what was acknowledged: every
+ * segment before it, and its own up to there.  What is behind it is not the
+ * follower's yet, and no finding whatever it is.  The position is the one that
+ * it had when this began.
+ *
+ *   dir         path of the log's or the follower's directory
  *   options     as for twal_open(); only io_engine, and the flags that accept
  *               file systems, matter here.  NULL: all defaults
  *   found       what is called with each finding, inside this call and on this
@@ -4652,8 +4663,6 @@ int twal_recovery_get(const twal_log *log,
  *                       that this one cannot read
  *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
  *                       out of its range, or a struct_size is none
- *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
- *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
  *   TWAL_E_PERM         the operating system refuses access: to the directory,
  *                       or to files of which each is a finding, and nothing
@@ -4987,8 +4996,13 @@ void twal_source_close(twal_source *source);
  * The directory holds a copy of a log, byte for byte, and the file twal-sink,
  * which says how far the copy is durable.  While that file is there, twal_open()
  * refuses the directory: it is a follower's, and what lies above its position
- * nobody vouches for.  Everything in front of the position is checked here; what
- * is behind it is cut off, and has to be shipped again.
+ * nobody vouches for.
+ *
+ * Checked here is that no segment in front of the position is missing; the header
+ * and the seal of each from the newest archived one on; and every byte of the
+ * newest.  twal_verify() reads every byte of all of them, also beside the sink: let
+ * it, before twal_sink_promote() at the latest.  What is behind the position is cut
+ * off, and has to be shipped again.
  *
  * Only the last component of dir is created (mode 0700; files 0600; less the
  * umask).
@@ -5009,8 +5023,9 @@ void twal_source_close(twal_source *source);
  *                       file of holds (twal-holds)
  *   TWAL_E_NOTFOUND     the parent directory is missing
  *   TWAL_E_CORRUPT      what the position says is durable is damaged or not
- *                       there, with the place; or the position itself is
- *                       damaged.  Ship everything anew, to an empty directory
+ *                       there, as far as it was looked at, with the place; or
+ *                       the position itself is damaged.  Ship everything anew,
+ *                       to an empty directory
  *   TWAL_E_VERSION      written by a later release
  *   TWAL_E_UNSUPPORTED  as for twal_open()
  *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM, TWAL_E_IO
@@ -5048,9 +5063,10 @@ int twal_sink_open(const char *dir,
  *                       both), of another file than the segment was begun
  *                       with, or the follower was promoted
  *   TWAL_E_EXISTS       the follower has these bytes already
- *   TWAL_E_NOTFOUND     bytes in front of them are missing: the detail's
- *                       segment and offset are the piece's, its text says where
- *                       the follower is
+ *   TWAL_E_NOTFOUND     bytes in front of them are missing, also where the
+ *                       follower has nothing yet: the detail's segment and
+ *                       offset are the piece's, its text says where the follower
+ *                       is
  *   TWAL_E_CORRUPT      the bytes are not what a log has there
  *   TWAL_E_VERSION      they are a later release's
  *   TWAL_E_NOSPC        no space for the next segment; write it again later
@@ -5130,7 +5146,8 @@ int twal_sink_position(twal_sink *sink,
  * it ends, and a new one begun, with a history id of its own: from then on
  * neither side takes the other's pieces, also if the source lives on.  A new
  * follower can follow the promoted log from its beginning.  The promotion is one
- * step: after a crash the directory is a follower's, as it was, or a log's.
+ * step: after a crash the directory is a follower's, as it was, or a log's.  It
+ * reads no sealed segment: whether those are still whole twal_verify() says.
  *
  * The sink stays locked and of no more use: close it, then open the log.
  *

@@ -38,6 +38,9 @@ pub enum twal_finding_kind {
     /// The file of holds is damaged or missing: every record is there, and
     /// nothing is released until twal_hold_reset().
     TWAL_FINDING_HOLDS = 11,
+    /// A follower's position (twal-sink) is damaged, or one copy of it; or what
+    /// is there is not what it speaks of.
+    TWAL_FINDING_POSITION = 12,
 }
 
 /// twal_finding.acknowledged and twal_repair_action.acknowledged: whether it
@@ -135,7 +138,13 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 /// just being written is not told, and what is released meanwhile is passed
 /// over.  Memory is the same few MiB, whatever the files hold.
 ///
-///   dir         path of the log's directory
+/// Of a follower's directory (twal_sink_open()), also beside its sink, it reads
+/// all that is in front of the position, which is what was acknowledged: every
+/// segment before it, and its own up to there.  What is behind it is not the
+/// follower's yet, and no finding whatever it is.  The position is the one that
+/// it had when this began.
+///
+///   dir         path of the log's or the follower's directory
 ///   options     as for twal_open(); only io_engine, and the flags that accept
 ///               file systems, matter here.  NULL: all defaults
 ///   found       what is called with each finding, inside this call and on this
@@ -154,8 +163,6 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 ///                       that this one cannot read
 ///   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
 ///                       out of its range, or a struct_size is none
-///   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
-///                       checks it
 ///   TWAL_E_NOTFOUND     there is no log
 ///   TWAL_E_PERM         the operating system refuses access: to the directory,
 ///                       or to files of which each is a finding, and nothing
@@ -268,6 +275,7 @@ fn kind_of(kind: FindingKind) -> u32 {
         FindingKind::Version => c::TWAL_FINDING_VERSION,
         FindingKind::Torn => c::TWAL_FINDING_TORN,
         FindingKind::Holds => c::TWAL_FINDING_HOLDS,
+        FindingKind::Position => c::TWAL_FINDING_POSITION,
     };
     kind as u32
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use twal::{Log, SegmentState};
 
 use crate::common::{options, scratch};
-use crate::harness::{a_log, append, on, run, spawn, write_on, ANY_DISK};
+use crate::harness::{a_log, append, assert_same, look, on, run, spawn, write_on, ANY_DISK};
 
 /// A log of segments of ten records each, and an eleventh of none.
 fn ten_by_ten(name: &str) -> std::path::PathBuf {
@@ -103,6 +103,25 @@ fn files_of_the_older_layout_go_in_and_out() {
     assert!(!dir.exists(), "a log is made only if that is asked for");
     import("no-such-files", "--create").ends(3);
     assert!(!dir.exists(), "of files that are not there nothing is made");
+    // Nor of files that are damaged, and a log that is there is as it was.
+    let bad = scratch("tool-v26-bad");
+    for entry in std::fs::read_dir(v26.join("clean")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, bad.join(path.file_name().unwrap())).unwrap();
+    }
+    let first = bad.join("wal_segment_001.wal");
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[80] ^= 1;
+    std::fs::write(&first, bytes).unwrap();
+    write_on(&dir, &format!("import LOG {} --create", bad.display())).ends(1);
+    assert!(!dir.exists(), "of files that are refused nothing is made");
+    let (own, log) = a_log("v26-own");
+    append(&log, b"the program's");
+    log.close().unwrap();
+    let before = look(&own);
+    write_on(&own, &format!("import LOG {}", bad.display())).ends(1);
+    on(&own, "export LOG LOG --leave-out").ends(2);
+    assert_same(&before, &look(&own), "a refused import or export");
     let imported = import("clean", "--create").ends(0).stdout;
     assert!(imported.contains("6 files"), "{imported}");
     import("clean", "").ends(2);
