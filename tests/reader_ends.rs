@@ -246,3 +246,136 @@ fn what_must_be_known_concerns_only_who_reads_it() {
         assert_eq!(of(3, 4), (vec![], Err((Code::Version, 2))));
     }
 }
+
+/// Every way to read on, with what it reads from `from_seq` on: all but the one that skips damage.
+fn ways(from_seq: u64) -> [IterOptions; 4] {
+    let plain = IterOptions { from_seq, ..IterOptions::default() };
+    [
+        plain.clone(),
+        IterOptions { headers_only: true, ..plain.clone() },
+        IterOptions { snapshot: true, ..plain.clone() },
+        IterOptions { map_sealed: true, ..plain },
+    ]
+}
+
+/// What a reader says that passes over damage: its numbers and how it ends, places, and numbers missing there.
+fn read_skipping(log: &Log) -> ((Vec<u64>, Result<bool, (Code, u64)>), (u64, u64)) {
+    let mut iter = log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }).unwrap();
+    let told = read(&mut iter);
+    (told, (iter.skipped().spots, iter.skipped().records))
+}
+
+/// Appends a record for each of these numbers, of bytes that no other log has.
+fn append_other(log: &Log, seqs: std::ops::RangeInclusive<u8>) {
+    for seq in seqs {
+        assert_eq!(append_one(log, &[!seq; 100], 0x0100, false, true), u64::from(seq));
+    }
+}
+
+fn segment_file(disk: &SimDisk, index: u64) -> String {
+    disk.names().into_iter().find(|name| name.starts_with(&format!("twal-{index:016}-"))).expect("the segment is there")
+}
+
+#[test]
+fn the_segment_of_another_log_is_not_read_as_this_ones() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=6);
+    log.roll().unwrap();
+    append(&log, 7..=9);
+    log.roll().unwrap();
+    append(&log, 10..=12);
+    log.close().unwrap();
+    let others = Machine::new();
+    let log = others.open(false);
+    append_other(&log, 1..=6);
+    log.roll().unwrap();
+    log.close().unwrap();
+    let name = segment_file(&others.disk, 1);
+    machine.disk.put_file(&name, &others.disk.content(&name).unwrap());
+    let reader = machine.open(true);
+    for way in ways(0) {
+        let told = reader.iter_with(way.clone()).map(|mut iter| read(&mut iter)).unwrap();
+        assert!(matches!(&told, (seqs, Err((Code::Corrupt, _))) if seqs.is_empty()), "{way:?}: {told:?}");
+    }
+    assert_eq!(reader.read(1, |record| record.seq).unwrap_err().code, Code::Corrupt);
+    assert_eq!(read_skipping(&reader), (((7..=12).collect(), Ok(false)), (1, 6)));
+}
+
+/// Two copies of one log go on separately, and then one has a segment of the other: it has the log's id, continues the
+/// segment in front of it, and all its checksums hold.
+#[test]
+fn a_segment_of_a_copy_that_went_on_by_itself_is_not_read() {
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    // As long as the right one, shorter, longer; and compacted.
+    for (last, compacts) in [(12, false), (9, false), (16, false), (12, true)] {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=6);
+        log.roll().unwrap();
+        append(&log, 7..=8);
+        log.close().unwrap();
+        let twin = Machine { disk: machine.disk.fork(2), clock: Clock::simulated() };
+        let log = machine.open(false);
+        append(&log, 9..=12);
+        log.roll().unwrap();
+        append(&log, 13..=14);
+        log.close().unwrap();
+        let log = twin.open(false);
+        append_other(&log, 9..=last);
+        log.roll().unwrap();
+        if compacts {
+            assert!(log.compact(&all, &mut |candidate| candidate.record.seq != 7).unwrap().records_purged == 1);
+        }
+        log.close().unwrap();
+        let name = segment_file(&machine.disk, 2);
+        let (own, twins) = (machine.disk.content(&name).unwrap(), twin.disk.content(&name).unwrap());
+
+        // Beside the writer, who has found it whole.
+        let log = machine.open(false);
+        machine.disk.put_file(&name, &twins);
+        let reader = machine.open(true);
+        let told = |from| (if from < 7 { (from..=6).collect() } else { Vec::new() }, Err((Code::Corrupt, 7)));
+        for (handle, from) in [(&log, 1), (&log, 8), (&reader, 1), (&reader, 7), (&reader, 12)] {
+            for way in ways(from) {
+                let read = read(&mut handle.iter_with(way.clone()).unwrap());
+                assert_eq!(read, told(from), "{last} {compacts} {way:?}");
+            }
+        }
+        for seq in [7, 9, 12] {
+            let read =
+                |handle: &Log| handle.read(seq, |record| record.seq).map_err(|error| (error.code, error.segment));
+            assert_eq!([read(&log), read(&reader)], [Err((Code::Corrupt, 2)); 2], "{last} {compacts} {seq}");
+        }
+        let rest = ((1..=6).chain(13..=14).collect(), Ok(false));
+        assert_eq!((log.read(14, |record| record.seq), read_skipping(&log)), (Ok(14), (rest.clone(), (1, 6))));
+        assert_eq!(read_skipping(&reader), (rest, (1, 6)));
+        machine.disk.put_file(&name, &own);
+        assert_eq!(read(&mut log.iter(0).unwrap()), ((1..=14).collect(), Ok(false)));
+    }
+}
+
+/// Its seal is what the next segment's header names, and cannot be read; that hides nothing in front of it.
+#[test]
+fn a_segment_whose_seal_is_damaged_is_read_up_to_there() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=6);
+    log.roll().unwrap();
+    append(&log, 7..=8);
+    log.close().unwrap();
+    let log = machine.open(false);
+    let name = segment_file(&machine.disk, 1);
+    let content = machine.disk.content(&name).unwrap();
+    let seal = content.chunks(BLOCK as usize).rposition(|block| block.starts_with(b"TWAF")).unwrap();
+    machine.disk.overwrite(&name, (seal * BLOCK as usize) as u64, &[0; BLOCK as usize]);
+    let reader = machine.open(true);
+    for handle in [&log, &reader] {
+        for way in ways(0) {
+            let (seqs, told) = read(&mut handle.iter_with(way).unwrap());
+            assert_eq!((seqs, told.map_err(|(code, _)| code)), ((1..=6).collect(), Err(Code::Corrupt)));
+        }
+        assert_eq!(handle.read(6, |record| record.seq), Ok(6));
+        assert_eq!(read_skipping(handle), (((1..=8).collect(), Ok(false)), (1, 0)));
+    }
+}

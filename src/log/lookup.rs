@@ -6,7 +6,7 @@ use super::{closed, Log, Record};
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::{Chain, SegmentHeader};
-use crate::read::{seek, segment, Cursor, Way};
+use crate::read::{seek, segment, vouched, Cursor, Way};
 
 impl Log {
     /// Reads record `seq` and gives it to `with`.
@@ -40,8 +40,13 @@ impl Log {
         let way = Way { one: true, ..Way::default() };
         let mut cursor = Cursor::new(inner.directory.clone(), inner.log_id, seq, way)?;
         // What is not found in this way, or not right, is found by going all the way; or that says what is wrong.
-        if let Ok(Some((header, offset, chain))) = self.place_of(seq, bound) {
-            cursor.go_to(&header, offset, chain);
+        let placed = match self.place_of(seq, bound) {
+            Ok(Some((header, offset, chain))) => cursor.go_to(&header, offset, chain),
+            _ => false,
+        };
+        if !placed {
+            let at = cursor.began();
+            vouched::check(&inner.directory, &segment::open_to_read(&inner.directory, at, &inner.log_id)?, None)?;
         }
         cursor.end_at(seq);
         if !cursor.advance(bound)? {
@@ -51,7 +56,7 @@ impl Log {
         Ok(with(&Record::of(&header, data)))
     }
 
-    /// Where the frame with `seq` begins, in which file, and what it continues.
+    /// Where the frame with `seq` begins, in which file, which is the right one, and what it continues.
     fn place_of(&self, seq: u64, bound: u64) -> Result<Option<(SegmentHeader, u64, Chain)>> {
         let directory = &self.inner.directory;
         let names = directory.segments();
@@ -60,6 +65,7 @@ impl Log {
         let (end, next_seq) = match names.get(at + 1) {
             Some(next) if next.index == names[at].index + 1 => {
                 let next = segment::open(directory, next.index, Access::Read)?.header;
+                vouched::check(directory, &opened, Some(&next))?;
                 (seek::end_before(&opened, &next)?, next.first_seq)
             }
             Some(_) => return Ok(None),

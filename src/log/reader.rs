@@ -1,6 +1,7 @@
 //! A log that is open for reading only: where it ends is what its own frames
 //! say (`read/scout.rs`), and damage is a value: what lies before it is read.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -171,7 +172,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 end_offset: damage.error.offset,
                 ..RecoveryReport::default()
             };
-            let log_id = any_log_id(&directory);
+            let log_id = most_said_log_id(&directory);
             let scouting = Scouting { scout: None, damage: Some(damage) };
             (report, log_id, config, Reader::new(bound, Reach { segment: 0, end: 0 }, scouting))
         }
@@ -327,8 +328,16 @@ fn look_to_read(
     }
 }
 
-/// Of a damaged log: whatever segment still says it.
-fn any_log_id(directory: &Directory) -> Id {
+/// Of a damaged log: what most of its headers say; of as many, what the newer one does.  A single file of another log is
+/// not to pass for this one.
+fn most_said_log_id(directory: &Directory) -> Id {
     let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
-    directory.segments().iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
+    let mut said: BTreeMap<Id, (u64, usize)> = BTreeMap::new();
+    for (at, name) in directory.segments().iter().enumerate() {
+        if let Ok(header) = header(name.index) {
+            let (count, newest) = said.entry(header.log_id).or_default();
+            (*count, *newest) = (*count + 1, at);
+        }
+    }
+    said.into_iter().max_by_key(|(_, often)| *often).map_or([0; 16], |(log_id, _)| log_id)
 }

@@ -14,7 +14,7 @@ use super::records::{bad_record, check_records};
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
-use super::{heads, Look, Published, Walker};
+use super::{heads, vouched, Look, Published, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
@@ -68,7 +68,8 @@ pub struct Way {
     pub heads_only: bool,
     /// Segments that are complete are mapped.
     pub mapped: bool,
-    /// One record is wanted: no more memory than for some blocks.
+    /// One record is wanted: no more memory than for some blocks; that its segment is the right one is seen to by
+    /// whoever wants it.
     pub one: bool,
 }
 
@@ -112,7 +113,13 @@ impl Cursor {
         let mut skipped = way.skip.then(Skipped::default);
         let mut lost = None;
         // Held from now on: what is asked for is not recycled under the cursor.
-        let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
+        let opened = open_to_read(&directory, index, &log_id).and_then(|opened| {
+            if !way.one {
+                vouched::check(&directory, &opened, None)?;
+            }
+            Ok(opened)
+        });
+        let (walker, chain, failed) = match opened {
             Ok(opened) => {
                 let mut walker = walker_of(&opened, way)?;
                 if directory.facts().read_ahead && !way.heads_only && !way.one {
@@ -186,12 +193,17 @@ impl Cursor {
     }
 
     /// The frame at `offset` of the file with this header is the next one, and `chain` is what it continues.  Nothing
-    /// happens if the cursor has another one: the segment may have been compacted between two opens.
-    pub fn go_to(&mut self, header: &SegmentHeader, offset: u64, chain: Chain) {
-        if let Some(walker) = self.walker.as_mut().filter(|walker| walker.reads(header)) {
-            walker.go_to(offset);
-            self.chain = chain;
-        }
+    /// happens, and false, if the cursor has another one: the segment may have been compacted between two opens.
+    pub fn go_to(&mut self, header: &SegmentHeader, offset: u64, chain: Chain) -> bool {
+        let Some(walker) = self.walker.as_mut().filter(|walker| walker.reads(header)) else { return false };
+        walker.go_to(offset);
+        self.chain = chain;
+        true
+    }
+
+    /// Index of the segment where it began.
+    pub fn began(&self) -> u64 {
+        self.began
     }
 
     /// The number that the next record has at least: everything below was delivered, left out, or is missing.
@@ -501,6 +513,8 @@ impl Cursor {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
+        // What is pinned may have no successor any more but the one that is pinned with it.
+        vouched::check(&self.directory, &opened, self.pinned.get(1).map(|next| &next.header))?;
         let mut walker = walker_of(&opened, self.way)?;
         // Not before: what there was no memory for is tried again.
         self.pinned.pop_front();
