@@ -3,6 +3,7 @@
 //!
 //! Method: small logs on the simulated disk, each with the one thing that once hid what the reader had to say.
 #![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation)]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twal::base::clock::Clock;
+use twal::base::crc::crc32c;
 use twal::commit::Threads;
 use twal::disk::sim::{CallKind, SimDisk};
+use twal::format::frame::FLAG_DATA;
+use twal::format::record::record_len;
+use twal::format::{FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN};
 use twal::{Code, CompactOptions, Entry, How, Iter, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
@@ -377,5 +382,72 @@ fn a_segment_whose_seal_is_damaged_is_read_up_to_there() {
         }
         assert_eq!(handle.read(6, |record| record.seq), Ok(6));
         assert_eq!(read_skipping(handle), (((1..=8).collect(), Ok(false)), (1, 0)));
+    }
+}
+
+/// Puts another frame in the place of the newest one with records: these numbers, so many and of so long a span as its
+/// header says, and every checksum right.  Nothing is behind it.
+fn forge(machine: &Machine, seqs: &[u64], record_count: u32, seq_span: u64) {
+    let name = machine.disk.names().into_iter().find(|name| name.ends_with(".active")).unwrap();
+    let mut content = machine.disk.content(&name).unwrap();
+    let place = SegmentHeader::decode(&content, true).unwrap().place();
+    let decode =
+        |offset: usize| FrameHeader::decode(place, offset as u64, &content[offset..]).map(|(header, _)| header);
+    let frames = (BLOCK as usize..content.len()).step_by(BLOCK as usize);
+    let (offset, header) =
+        frames.filter_map(|at| Some((at, decode(at)?))).rfind(|(_, header)| header.has(FLAG_DATA)).unwrap();
+    let mut body = vec![0; seqs.len() * record_len(1)];
+    for (seq, out) in seqs.iter().zip(body.chunks_mut(record_len(1))) {
+        RecordHeader { kind: 0x0100, seq: *seq, len: 1, ..RecordHeader::default() }.encode(b"x", out);
+    }
+    content[offset..].fill(0);
+    content[offset + FRAME_HEADER_LEN..][..body.len()].copy_from_slice(&body);
+    let (body_len, body_crc) = (body.len() as u32, crc32c(&body));
+    let forged = FrameHeader { body_len, body_crc, record_count, seq_span, ..header };
+    forged.encode(place, offset as u64, &mut content[offset..]);
+    machine.disk.put_file(&name, &content);
+}
+
+#[test]
+fn numbers_that_do_not_rise_as_their_frame_says_are_damage() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=5);
+    let two = [b"x"; 2].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
+    log.append_batch(two.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+    log.close().unwrap();
+    let rest: Vec<u64> = (1..=5).collect();
+    forge(&machine, &[6, 7], 2, 2);
+    assert_eq!(read(&mut machine.open(true).iter(0).unwrap()), ((1..=7).collect(), Ok(false)));
+    // What the frame holds and says; and what is delivered of it.
+    let cases: [(&[u64], u32, u64, &[u64]); 9] = [
+        (&[7, 6], 2, 2, &[]),
+        (&[6, 6], 2, 2, &[6]),
+        (&[7], 2, 2, &[]),
+        (&[6], 2, 2, &[]),
+        (&[6], 5, 5, &[]),
+        (&[], 2, 2, &[]),
+        (&[6, 7], 1, 1, &[]),
+        // Numbers may be missing where a segment was compacted; this one never was.
+        (&[7], 1, 2, &[]),
+        (&[], 0, 2, &[]),
+    ];
+    for (seqs, record_count, seq_span, delivered) in cases {
+        forge(&machine, seqs, record_count, seq_span);
+        let reader = machine.open(true);
+        let expected = [&rest[..], delivered].concat();
+        for way in ways(0) {
+            let told = read(&mut reader.iter_with(way.clone()).unwrap());
+            let last = 6 + delivered.len() as u64;
+            assert_eq!(
+                told,
+                (expected.clone(), Err((Code::Corrupt, last))),
+                "{seqs:?} {record_count} {seq_span} {way:?}"
+            );
+        }
+        let found = reader.read(6, |record| record.seq).map_err(|error| error.code);
+        assert_eq!(found, delivered.first().copied().ok_or(Code::Corrupt), "{seqs:?} {record_count} {seq_span}");
+        let (told, (spots, _)) = read_skipping(&reader);
+        assert_eq!((told, spots), ((rest.clone(), Ok(false)), 1), "{seqs:?} {record_count} {seq_span}");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::filter::{Filter, UnknownKind};
-use super::records::{bad_record, check_records};
+use super::records::{bad_record, check_counts, check_number, check_records};
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
@@ -93,7 +93,7 @@ pub(super) struct Present {
     pub(super) next: usize,
     /// The present record's header.
     pub(super) record: RecordHeader,
-    /// Of a frame that is read without its body: records gone to so far.
+    /// Records gone to so far.
     pub(super) count: u32,
 }
 
@@ -357,11 +357,13 @@ impl Cursor {
             if frame.last_seq() > bound {
                 return Ok(false);
             }
-            if self.skipped.is_some() {
+            let (at, is_compacted) = (self.at(), self.at().is_compacted());
+            let checked = match self.skipped {
                 // A batch with a damaged record is passed over whole, not delivered up to there.
-                let (index, offset) = (self.at().index(), self.at().offset());
-                check_records(&frame, self.at().body(&frame)).map_err(|error| error.at(index, offset))?;
-            }
+                Some(_) => check_records(&frame, is_compacted, at.body(&frame)),
+                None => check_counts(&frame, is_compacted),
+            };
+            checked.map_err(|error| error.at(at.index(), at.offset()))?;
             let is_data = frame.has(FLAG_DATA);
             let records_end = if is_data { body_len(&frame) } else { 0 };
             self.frame = Some(Present {
@@ -414,15 +416,14 @@ impl Cursor {
                 true => heads::next(walker, frame)?,
                 false => {
                     let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
-                    decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?.0
+                    let (record, payload) =
+                        decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?;
+                    let is_last = at + record_len(payload.len()) >= frame.records_end;
+                    check_number(&frame.header, (frame.count, frame.record.seq), record.seq, is_last)
+                        .map_err(|error| error.at(walker.index(), walker.offset()))?;
+                    record
                 }
             };
-            if record.seq < frame.header.first_seq || record.seq > frame.header.last_seq() {
-                let text = "a record's number is not one of its frame's";
-                return Err(Error::new(Code::Corrupt, text)
-                    .at(walker.index(), walker.offset())
-                    .about_seq(self.chain.last_seq + 1));
-            }
             if record.seq > self.until_seq {
                 self.ended = true;
                 return Ok(false);
@@ -435,6 +436,7 @@ impl Cursor {
             }
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
+            frame.count = frame.count.saturating_add(1);
             let passed = std::mem::replace(&mut frame.record, record);
             if record.seq < self.from_seq {
                 continue;
