@@ -451,3 +451,29 @@ fn numbers_that_do_not_rise_as_their_frame_says_are_damage() {
         assert_eq!((told, spots), ((rest.clone(), Ok(false)), 1), "{seqs:?} {record_count} {seq_span}");
     }
 }
+
+/// A name that was given another first number contradicts the file in front of it: the records there are no holes.
+#[test]
+fn a_record_that_was_never_let_go_is_not_said_to_be() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=3);
+    log.roll().unwrap();
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    assert_eq!(log.compact(&all, &mut |candidate| candidate.record.seq != 2).unwrap().records_purged, 1);
+    for _ in 0..2 {
+        let four = [b"x"; 4].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
+        log.append_batch(four.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+    }
+    log.roll().unwrap();
+    append(&log, 12..=14);
+    log.close().unwrap();
+    let name = segment_file(&machine.disk, 3);
+    let content = machine.disk.content(&name).unwrap();
+    machine.disk.remove_file(&name);
+    machine.disk.put_file(&name.replace("-00000000000000000012.", "-00000000000000000010."), &content);
+    let reader = machine.open(true);
+    let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+    assert_eq!([1, 2, 3, 4, 7].map(found), [Ok(1), Err(Code::NotFound), Ok(3), Ok(4), Ok(7)]);
+    assert_eq!([8, 9, 10, 11, 12, 14].map(found), [Err(Code::Corrupt); 6]);
+}

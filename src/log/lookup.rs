@@ -50,7 +50,14 @@ impl Log {
         }
         cursor.end_at(seq);
         if !cursor.advance(bound)? {
-            return Err(no_such(format!("record {seq} was taken out by a compaction")));
+            if cursor.is_ended() && cursor.is_compacted() {
+                return Err(no_such(format!("record {seq} was taken out by a compaction")));
+            }
+            // It was acknowledged, and nothing took it out.
+            return Err(inner.look_on().1.unwrap_or_else(|| {
+                let text = format!("record {seq} is not where the segments' names say");
+                Error::new(Code::Corrupt, text).in_segment(cursor.began()).about_seq(seq)
+            }));
         }
         let (header, data) = cursor.record();
         Ok(with(&Record::of(&header, data)))

@@ -179,6 +179,11 @@ impl Cursor {
         self.ended
     }
 
+    /// Whether records may be gone from the segment that it has come to.
+    pub fn is_compacted(&self) -> bool {
+        self.walker.as_ref().is_some_and(Walker::is_compacted)
+    }
+
     /// Opens every segment up to the one with `seq`: from now on they stay as long as the cursor does.
     pub fn pin(&mut self, seq: u64) -> Result<()> {
         let Some(walker) = &self.walker else { return Ok(()) };
