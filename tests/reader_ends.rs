@@ -63,8 +63,11 @@ fn append_one(log: &Log, data: &[u8], kind: u16, required: bool, sync: bool) -> 
     log.append(&entry, How { sync: Some(sync), no_wait: false }).unwrap()
 }
 
+/// Numbers, and how they end.
+type Told = (Vec<u64>, Result<bool, (Code, u64)>);
+
 /// The numbers up to the end, and how it ends, twice: as a look and as a wait say.
-fn read(iter: &mut Iter) -> (Vec<u64>, Result<bool, (Code, u64)>) {
+fn read(iter: &mut Iter) -> Told {
     let mut seqs = Vec::new();
     loop {
         let found = iter.next_record().map(|record| record.map(|record| record.seq));
@@ -264,7 +267,7 @@ fn ways(from_seq: u64) -> [IterOptions; 4] {
 }
 
 /// What a reader says that passes over damage: its numbers and how it ends, places, and numbers missing there.
-fn read_skipping(log: &Log) -> ((Vec<u64>, Result<bool, (Code, u64)>), (u64, u64)) {
+fn read_skipping(log: &Log) -> (Told, (u64, u64)) {
     let mut iter = log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }).unwrap();
     let told = read(&mut iter);
     (told, (iter.skipped().spots, iter.skipped().records))
@@ -476,4 +479,40 @@ fn a_record_that_was_never_let_go_is_not_said_to_be() {
     let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
     assert_eq!([1, 2, 3, 4, 7].map(found), [Ok(1), Err(Code::NotFound), Ok(3), Ok(4), Ok(7)]);
     assert_eq!([8, 9, 10, 11, 12, 14].map(found), [Err(Code::Corrupt); 6]);
+}
+
+#[test]
+fn a_file_of_a_strange_name_hides_nothing_and_is_told_at_the_end() {
+    for stray in ["twal-foo", "twal-spare-x"] {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=5);
+        log.roll().unwrap();
+        append(&log, 6..=9);
+        machine.disk.put_file(stray, b"");
+        // Beside the writer up to where its frames say that they are durable, which the last one cannot say of itself.
+        let beside = read(&mut machine.open(true).iter(0).unwrap());
+        assert_eq!(beside, ((1..=8).collect(), Err((Code::Corrupt, 0))), "{stray}");
+        // Killed: what nobody testifies for counts too.
+        machine.disk.kill();
+        drop(log);
+        machine.disk.restart();
+        let reader = machine.open(true);
+        for way in ways(0) {
+            let mut iter = reader.iter_with(way.clone()).unwrap();
+            assert_eq!(read(&mut iter), ((1..=9).collect(), Err((Code::Corrupt, 0))), "{stray} {way:?}");
+            assert!(iter.next_record().unwrap_err().to_string().contains(stray));
+        }
+        let mut some = reader.iter_with(IterOptions { until_seq: 7, ..IterOptions::default() }).unwrap();
+        assert_eq!(read(&mut some), ((1..=7).collect(), Ok(true)));
+        let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+        assert_eq!([1, 9, 10].map(found), [Ok(1), Ok(9), Err(Code::Corrupt)]);
+        assert_eq!(read_skipping(&reader), (((1..=9).collect(), Ok(false)), (1, 0)));
+        // Nothing can be read of what a repair left halfway.
+        machine.disk.put_file("twal-repair-unfinished", b"");
+        assert_eq!(read(&mut machine.open(true).iter(0).unwrap()).0, []);
+        machine.disk.remove_file("twal-repair-unfinished");
+        machine.damage(7);
+        assert_eq!(read(&mut machine.open(true).iter(0).unwrap()), ((1..=6).collect(), Err((Code::Corrupt, 7))));
+    }
 }

@@ -22,7 +22,7 @@ use crate::read::scout::Scout;
 use crate::read::segment::open_to_read as open_segment_to_read;
 use crate::read::{Published, Reach};
 use crate::recover::examine::{self, Asked, Damage, Examined};
-use crate::segment::directory::Listing;
+use crate::segment::directory::{Listing, UNFINISHED_REPAIR};
 use crate::segment::{Directory, SegmentName, State};
 
 const NO_LOG: &str = "there is no log in the directory";
@@ -289,7 +289,29 @@ fn examine_to_read(
 }
 
 /// One look; None: it was whole, and has changed since.
+///
+/// A file that is named as nothing of a log's is hides nothing that is in the others: it is the damage behind all that
+/// can be read.  But what an unfinished repair left is no log yet.
 fn look_to_read(
+    directory: &Directory,
+    listing: &Listing,
+    asked: Asked,
+    alone: bool,
+) -> Result<Result<Examined, Option<Unsettled>>> {
+    let stray = listing.unknown.first().filter(|_| !listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR));
+    let Some(stray) = stray else { return look_at_segments(directory, listing, asked, alone) };
+    let segments_only = Listing { unknown: Vec::new(), ..listing.clone() };
+    Ok(match look_at_segments(directory, &segments_only, asked, alone)? {
+        Ok(found) => {
+            let error = Error::new(Code::Corrupt, examine::unknown_name(stray));
+            let last_seq = if alone { found.end.last_seq } else { found.witnessed.seq };
+            Err(Some(Unsettled::new(error, Some(last_seq), listing)))
+        }
+        unsettled => unsettled,
+    })
+}
+
+fn look_at_segments(
     directory: &Directory,
     listing: &Listing,
     asked: Asked,

@@ -270,14 +270,16 @@ impl Cursor {
 
     /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
     /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
-    /// the one before it; an older one that of the one behind it.
+    /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
+    /// else did.
     pub fn end_in_front_of(&mut self, damage: &Error) {
         let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return };
         let is_gap = damage.offset == 0 && damage.segment == skipped.segment + 1;
         let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
         let is_counted = is_behind || (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
         let counted = skipped.spots > 0 && is_counted;
-        if self.lost.is_none() && !counted && damage.segment >= self.began {
+        let is_in_reach = damage.segment == 0 || damage.segment >= self.began;
+        if self.lost.is_none() && !counted && is_in_reach {
             self.lose(damage);
         }
     }
