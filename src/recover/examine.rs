@@ -9,11 +9,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
-use crate::format::{Chain, Id, SegmentHeader};
+use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
+use crate::format::{Chain, Id};
 use crate::read::followers::{self, Followers};
 use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
+pub use crate::read::vouched::check_seal;
 use crate::read::walk::READ_AHEAD;
 use crate::read::{Look, Walker, Witnessed};
 use crate::recover::beginning::{self, Beginning};
@@ -167,38 +168,6 @@ pub fn open_next(
 /// Not this log's.
 pub fn of_another_log(index: u64) -> Error {
     Error::new(Code::Corrupt, "the segment is of another log").in_segment(index)
-}
-
-/// The segment before ends in the very seal that `header` names, or in one that stands for it.
-pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> {
-    let index = before.header.index;
-    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
-    let block = crate::base::bytes::usize_of(u64::from(before.header.block_size));
-    let mut walker = Walker::new(before.file.clone(), &before.header, u64::from(before.header.block_size), block)?;
-    let offset = sealed::seal_offset(&before.header, header, |at| {
-        walker.go_to(at);
-        walker.look_at_header().ok().flatten()
-    });
-    if offset >= before.header.segment_size {
-        return wrong("the next segment names a seal behind the end of this one");
-    }
-    walker.go_to(offset);
-    match walker.look() {
-        Look::Whole(frame, identity) if frame.has(FLAG_SEAL) => {
-            let Some(seal) = Seal::decode(walker.body(&frame)) else { return wrong("the segment's seal says nothing") };
-            if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
-                return wrong("the segment does not end in the seal that the next one names");
-            }
-            let numbers = header.first_seq - before.header.first_seq;
-            let counted = seal.record_count == numbers || (before.header.is_compacted() && seal.record_count < numbers);
-            if seal.first_seq != before.header.first_seq || !counted {
-                return wrong("the segment's seal contradicts its header");
-            }
-            Ok(seal)
-        }
-        Look::Unreadable(error) => Err(error),
-        _ => wrong("the segment does not end in the seal that the next one names"),
-    }
 }
 
 /// Every byte of every segment that can be read but the newest, in parallel.

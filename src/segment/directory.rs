@@ -53,7 +53,7 @@ pub struct TakenOut {
 pub const UNFINISHED_REPAIR: &str = "twal-repair-unfinished";
 
 /// What a directory holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Listing {
     /// In order of index.
     pub segments: Vec<SegmentName>,
