@@ -1,7 +1,7 @@
 /*
  * Goal: the example node does what it says: answers in the order of each client's requests, however they are cut into
- * pieces; what is no request, or too much, ends nobody but its sender; a checkpoint releases what is old, and what was
- * set is there after a restart.
+ * pieces, refusals among them; who sends no more is answered first; what is no request, or too much, ends nobody but its
+ * sender; a checkpoint releases what is old, and what was set is there after a restart.
  *
  * t:with node_helpers
  */
@@ -22,6 +22,126 @@ static void answers_in_order(const t_node *node)
     t_node_send_text(fd, "\r\n*0\r\nCONFIG GET save\r\nCOMMAND DOCS\r\nDEL x y slow x\r\nDBSIZE\r\nQUIT\r\nPING\r\n");
     t_node_expect(fd, "*2\r\n$4\r\nsave\r\n$0\r\n\r\n*0\r\n:3\r\n:0\r\n+OK\r\n");
     t_node_expect_end(fd);
+}
+
+/* What is refused at once is answered behind what became durable later. */
+static void refusals_in_order(const t_node *node)
+{
+    enum { LARGE = 1045000, ROUNDS = 20 }; /* more than a segment has room for */
+    static const char begin[] = "SET a 1\r\nDEL a\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1045000\r\n",
+                      end[] = "\r\nSET c 1\r\nPING\r\nDEL b c\r\nNOSUCH\r\n*y\r\n";
+    const size_t large_at = sizeof begin - 1, end_at = large_at + LARGE;
+    char *text = malloc(end_at + sizeof end);
+    t_check(text);
+    memcpy(text, begin, large_at);
+    memset(text + large_at, 'v', LARGE);
+    memcpy(text + end_at, end, sizeof end);
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd = t_node_connect(node);
+        t_node_send(fd, text, end_at + sizeof end - 1);
+        t_node_expect(fd, "+OK\r\n:1\r\n-ERR too much for one request\r\n+OK\r\n+PONG\r\n:1\r\n"
+                          "-ERR unknown command, or wrong number of arguments\r\n"
+                          "-ERR Protocol error: invalid multibulk length\r\n");
+        t_node_expect_end(fd);
+    }
+    free(text);
+}
+
+/* Anything behind anything, in one piece, as a model of the table answers it. */
+static void any_order(const t_node *node)
+{
+    enum { ROUNDS = 20, REQUESTS = 400, KEYS = 5 };
+    static char asked[REQUESTS * 40], expected[REQUESTS * 64], got[sizeof expected];
+    bool there[KEYS] = { false };
+    unsigned values[KEYS] = { 0 };
+    t_random random = t_random_new(2);
+    int fd = t_node_connect(node);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        size_t asked_len = 0, len = 0;
+        for (unsigned n = 0; n < REQUESTS; n++) {
+            unsigned key = (unsigned)t_random_below(&random, KEYS), value = round * REQUESTS + n;
+            char *ask = asked + asked_len, *expect = expected + len;
+            switch (t_random_below(&random, n % 100 == 0 ? 6 : 5)) {
+            case 0:
+                asked_len += (size_t)sprintf(ask, "SET any-%u %u\r\n", key, value);
+                len += (size_t)sprintf(expect, "+OK\r\n");
+                there[key] = true;
+                values[key] = value;
+                break;
+            case 1:
+                asked_len += (size_t)sprintf(ask, "DEL any-%u\r\n", key);
+                len += (size_t)sprintf(expect, ":%d\r\n", there[key]);
+                there[key] = false;
+                break;
+            case 2:
+                asked_len += (size_t)sprintf(ask, "PING\r\n");
+                len += (size_t)sprintf(expect, "+PONG\r\n");
+                break;
+            case 3:
+                asked_len += (size_t)sprintf(ask, "ECHO %05u\r\n", value);
+                len += (size_t)sprintf(expect, "$5\r\n%05u\r\n", value);
+                break;
+            case 4:
+                asked_len += (size_t)sprintf(ask, "NOSUCH\r\n");
+                len += (size_t)sprintf(expect, "-ERR unknown command, or wrong number of arguments\r\n");
+                break;
+            default:
+                asked_len += (size_t)sprintf(ask, "GET any-%u\r\n", key);
+                if (there[key])
+                    len += (size_t)sprintf(expect, "$%d\r\n%u\r\n", snprintf(NULL, 0, "%u", values[key]), values[key]);
+                else
+                    len += (size_t)sprintf(expect, "$-1\r\n");
+            }
+        }
+        t_node_send(fd, asked, asked_len);
+        t_equal(recv(fd, got, len, MSG_WAITALL), len);
+        t_check(memcmp(got, expected, len) == 0);
+    }
+    t_node_request(fd, "DEL", "any-0", "any-1", "any-2", "any-3", "any-4", NULL);
+    t_check(t_node_line(fd, got, sizeof got));
+    close(fd);
+}
+
+/* Who sends no more gets every answer, then the end: also if it takes them late, or its last request is not whole. */
+static void sends_no_more(const t_node *node)
+{
+    enum { ROUNDS = 20, REQUESTS = 2000, VALUE = 200000, ASKED = 60 };
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd = t_node_connect(node);
+        t_node_send_text(fd, "SET half 1\r\nGET half\r\nDEL half\r\n");
+        if (round % 2)
+            t_node_send_text(fd, "GET ha");
+        t_check(shutdown(fd, SHUT_WR) == 0);
+        t_node_expect(fd, "+OK\r\n$1\r\n1\r\n:1\r\n");
+        t_node_expect_end(fd);
+    }
+    int fd = t_node_connect(node);
+    for (int n = 0; n < REQUESTS; n++)
+        t_node_request(fd, "SET", "half", "2", NULL);
+    t_check(shutdown(fd, SHUT_WR) == 0);
+    for (int n = 0; n < REQUESTS; n++)
+        t_node_expect(fd, "+OK\r\n");
+    t_node_expect_end(fd);
+
+    char *value = malloc(VALUE + 1);
+    t_check(value);
+    memset(value, 'v', VALUE);
+    value[VALUE] = '\0';
+    fd = t_node_connect(node);
+    t_node_request(fd, "SET", "half", value, NULL);
+    for (int n = 0; n < ASKED; n++)
+        t_node_request(fd, "GET", "half", NULL);
+    t_node_request(fd, "DEL", "half", NULL);
+    t_check(shutdown(fd, SHUT_WR) == 0);
+    t_node_expect(fd, "+OK\r\n");
+    for (int n = 0; n < ASKED; n++) {
+        t_node_expect(fd, "$200000\r\n");
+        t_equal(recv(fd, value, VALUE, MSG_WAITALL), VALUE);
+        t_node_expect(fd, "\r\n");
+    }
+    t_node_expect(fd, ":1\r\n");
+    t_node_expect_end(fd);
+    free(value);
 }
 
 /* What ends its sender, and what is only refused. */
@@ -171,31 +291,44 @@ static void checkpoints(t_node *node, const char *dir)
     close(fd);
 }
 
-/* What Prometheus would fetch; in pieces, and what is no such request. */
+/* What Prometheus would fetch; in pieces, by hand, without the body; and what is no such request. */
 static void metrics(const t_node *node)
 {
     static char text[64 << 10];
-    static const char *const others[] = { "GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n" };
-    for (size_t n = 0; n <= sizeof others / sizeof *others; n++) {
-        int fd = t_node_connect_to(node->metrics_port);
+    static const struct {
+        const char *first, *rest;
+        bool found, body;
+    } asked[] = {
+        { "GET /metrics HTTP/1.1\r\nHo", "st: here\r\n\r\n", true, true },
+        { "GET /metrics?name=x HTTP/1.1\r\n\r\n", "", true, true },
+        { "GET /metrics HTTP/1.0\n", "\n", true, true },
+        { "HEAD /metrics HTTP/1.1\r\n\r", "\n", true, false },
+        { "HEAD / HTTP/1.1\r\n\r\n", "", false, false },
+        { "GET / HTTP/1.1\r\n\r\n", "", false, false },
+        { "GET /metricsx HTTP/1.1\r\n\r\n", "", false, false },
+        { "POST /metrics HTTP/1.1\r\n\r\n", "", false, false },
+        { "\r\n\r\n", "", false, false },
+    };
+    for (size_t n = 0; n < 2 * (sizeof asked / sizeof *asked); n++) {
+        int fd = t_node_connect_to(node->metrics_port), at = (int)n / 2;
         size_t len = 0;
         ssize_t got;
-        if (n > 0) {
-            t_node_send_text(fd, others[n - 1]);
-        } else {
-            t_node_send_text(fd, "GET /metrics HTTP/1.1\r\nHo");
-            t_node_send_text(fd, "st: here\r\n\r\n");
-        }
+        t_node_send_text(fd, asked[at].first);
+        t_node_send_text(fd, asked[at].rest);
+        if (n % 2)
+            t_check(shutdown(fd, SHUT_WR) == 0);
         while ((got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0)
             len += (size_t)got;
         t_equal(got, 0);
         text[len] = '\0';
         close(fd);
-        t_check(strncmp(text, n > 0 ? "HTTP/1.1 404 " : "HTTP/1.1 200 ", 13) == 0);
+        t_check(strncmp(text, asked[at].found ? "HTTP/1.1 200 " : "HTTP/1.1 404 ", 13) == 0);
         const char *body = strstr(text, "\r\n\r\n"), *said = strstr(text, "Content-Length: ");
         t_check(body && said);
-        t_equal(strlen(body + 4), strtoull(said + 16, NULL, 10));
-        t_check(n > 0 || strstr(body, "# TYPE twal_"));
+        size_t body_len = (size_t)strtoull(said + 16, NULL, 10);
+        t_equal(strlen(body + 4), asked[at].body ? body_len : 0);
+        t_check(asked[at].found == (body_len > 0));
+        t_check(!asked[at].body || strstr(body, "# TYPE twal_"));
     }
 }
 
@@ -205,6 +338,9 @@ int main(void)
     const char *dir = t_path("log");
     t_node node = t_node_start(dir, 2);
     answers_in_order(&node);
+    refusals_in_order(&node);
+    any_order(&node);
+    sends_no_more(&node);
     hostile(&node);
     metrics(&node);
     takes_no_answers(&node);

@@ -9,6 +9,7 @@
 #undef main
 
 #include <stdarg.h>
+#include <sys/prctl.h>
 
 typedef struct start {
     const char *dir, *checkpoint_mib;
@@ -20,6 +21,7 @@ static void run_node(void *arg)
     const start *start = arg;
     char *arguments[] = { "node", "--dir", (char *)(uintptr_t)start->dir, "--port", "0", "--segment-mib", "1",
                           "--checkpoint-mib", (char *)(uintptr_t)start->checkpoint_mib, "--metrics-port", "0", NULL };
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no node behind */
     t_check(dup2(start->out, STDOUT_FILENO) == STDOUT_FILENO);
     t_equal(node_main(11, arguments), 0);
 }

@@ -1,8 +1,11 @@
 /*
  * Goal: twal_segments() tells each segment's state, numbers, sizes and who holds it back, as many as fit and how many
- * there are; and it writes no byte beyond what the caller's structs have, of whatever release they are.
+ * there are; and it writes no byte beyond what the caller's structs have, of whatever release they are.  Beside
+ * appends it tells of one moment.
  */
 #include "helpers.h"
+
+#include <stdatomic.h>
 
 #define LEN 6000
 
@@ -77,9 +80,48 @@ static void of_other_sizes(twal_log *log)
     t_equal(count, 5);
 }
 
+static atomic_bool rolling;
+
+static void *roll_on(void *log)
+{
+    while (atomic_load(&rolling)) {
+        t_append(log, 100, 1, 1, TWAL_APPEND_NO_SYNC);
+        t_ok(twal_roll(log));
+        t_ok(twal_trim(log, twal_durable_seq(log)));
+    }
+    return NULL;
+}
+
+/* However fast it rolls: numbers without a gap, and the newest one is being written, from here and from elsewhere. */
+static void of_one_moment(const char *dir)
+{
+    twal_options options = t_options_small();
+    twal_log *log = t_open(dir, &options);
+    t_append_many(log, 1, 10);
+    twal_log *reader = t_open_read_only(dir);
+    atomic_store(&rolling, true);
+    pthread_t thread = t_thread(roll_on, log);
+    for (int n = 0; n < 300; n++) {
+        twal_segment all[80] = { TWAL_SEGMENT_INIT };
+        size_t count = 0;
+        t_ok(twal_segments(n % 2 ? reader : log, all, 80, &count));
+        t_check(count >= 1 && count <= 80);
+        for (size_t at = 0; at < count; at++) {
+            t_check((all[at].state == TWAL_SEGMENT_ACTIVE) == (all[at].held_by == TWAL_HELD_BY_WRITER));
+            t_check(at == 0 || all[at].index > all[at - 1].index);
+        }
+        t_equal(all[count - 1].state, TWAL_SEGMENT_ACTIVE);
+    }
+    atomic_store(&rolling, false);
+    t_join(thread);
+    t_close(reader);
+    t_close(log);
+}
+
 int main(void)
 {
     t_begin();
+    of_one_moment(t_path("rolling"));
     twal_options options = t_options_small_quiet();
     twal_log *log = t_open(t_path("log"), &options);
     for (int n = 0; n < 3; n++) {
@@ -96,6 +138,19 @@ int main(void)
     of_each(reader);
     t_close(reader);
     of_other_sizes(log);
+
+    /* Who reads what nothing else holds. */
+    twal_iter_options snapshot = TWAL_ITER_OPTIONS_INIT;
+    snapshot.flags = TWAL_ITER_SNAPSHOT;
+    twal_segment held[8] = { TWAL_SEGMENT_INIT };
+    size_t held_count;
+    twal_iter *reading = NULL;
+    t_ok(twal_iter_open(log, &snapshot, &reading));
+    t_ok(twal_segments(log, held, 8, &held_count));
+    t_equal(held[1].held_by, TWAL_HELD_BY_READER);
+    t_equal(held[2].held_by, TWAL_HELD_BY_HOLD);
+    twal_iter_close(reading);
+    of_each(log);
 
     /* Released beyond what is kept, while somebody reads it. */
     t_close(log);

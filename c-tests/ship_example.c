@@ -5,10 +5,11 @@
  *
  * Goal: a follower that is killed at random while its source appends at full
  * speed has, promoted, every record that it ever acknowledged, equal; and a host
- * that waits for its acknowledgement has each record on both sides.
+ * that waits for its acknowledgement has each record on both sides.  One that
+ * comes and says nothing does not keep the others out.
  * Method: the example's own source, with 100 rounds; the followers are processes
- * of their own, started from this very program.  Whole segments are compared
- * byte by byte with the source's.
+ * of their own, started from this very program, and keep less unwritten than
+ * some pieces are long.  Whole segments are compared byte by byte with the source's.
  */
 #define main example_main
 #include "../examples/ship.c"
@@ -85,10 +86,61 @@ static void example(const char *what, const char *name, const char *number)
     t_equal(example_main(5, arguments), 0);
 }
 
+/* The source ends this connection; it may do so before what was sent has come. */
+static void expect_end(int fd)
+{
+    const struct timeval patience = { .tv_sec = T_PATIENCE_MS / 1000 };
+    char byte;
+    t_check(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    t_check(recv(fd, &byte, 1, 0) == 0 || errno == ECONNRESET);
+    close(fd);
+}
+
+/* Both connections wait at once: only who lets the first one go gets to the second. */
+static void silent(const char *dir)
+{
+    const struct timeval usual = hello_max;
+    unsigned char *data = malloc(record_len);
+    t_check(data && mkdir(dir, 0700) == 0);
+    hello_max = (struct timeval) { .tv_usec = 50000 };
+    start_source(dir, TWAL_SYNC);
+    int says_nothing = connect_to(listener_port), says_little = connect_to(listener_port);
+    send(says_little, "x", 1, MSG_NOSIGNAL);
+    expect_end(says_nothing);
+    expect_end(says_little);
+    hello_max = usual;
+    pid_t follower = start_follower(dir);
+    fill(data, record_len, 1);
+    t_equal(append_replicated(shipped, data, record_len), 1);
+    stop_source();
+    end_follower(follower, 0);
+    free(data);
+}
+
+/* Only the hello has a time: a follower that has everything is silent for as long as nothing comes. */
+static void may_be_silent_later(void)
+{
+    twal_ship_position sent = TWAL_SHIP_POSITION_INIT, came;
+    struct timeval left = { .tv_sec = 1 };
+    socklen_t len = sizeof left;
+    int ends[2];
+    t_check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    sent.last_seq = 7;
+    t_equal(send(ends[0], &sent, sizeof sent, 0), sizeof sent);
+    t_check(receive_hello(ends[1], &came));
+    t_equal(came.last_seq, 7);
+    t_check(getsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &left, &len) == 0);
+    t_check(left.tv_sec == 0 && left.tv_usec == 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "follow") == 0)
+    if (argc > 1 && strcmp(argv[1], "follow") == 0) {
+        arrived_max = 64 * T_KIB;
         return example_main(argc, argv);
+    }
     t_begin();
     /* Many segments, and files that are used again. */
     segment_size = T_MIB;
@@ -101,5 +153,7 @@ int main(int argc, char **argv)
     snprintf(copy, sizeof copy, "%s/follower", dir);
     compare(source, copy);
     example("sync", "replicated", "200");
+    silent(t_path("silent"));
+    may_be_silent_later();
     return t_end();
 }

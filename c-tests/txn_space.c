@@ -1,6 +1,7 @@
 /*
  * Goal: checkpoints by interval, which nobody asks for, give the log's space back: a log that works for long stays as
- * small as what is not finished; and what is not finished keeps what it needs.
+ * small as what is not finished; and what is not finished keeps what it needs.  With a limit on its size, it is never
+ * full of what is finished; full of what one saga holds, that saga can be ended, also after a new open, and all is well.
  * Method: sagas that fill many times as many segments as may stay; one that is not finished meanwhile; the files are counted.
  *
  * t:with txn_helpers
@@ -40,9 +41,68 @@ static size_t files(const char *dir)
     return segments + t_count_spares(dir);
 }
 
+static const twal_saga_spec any = TWAL_SAGA_SPEC_INIT;
+
+/* Sagas begun and ended until one is refused, or so many. */
+static int fill(const char *dir, size_t files_max, int most)
+{
+    for (int at = 0; at < most; at++) {
+        uint64_t id = 0;
+        int code = twal_saga_create(txn, &any, &id, NULL);
+        if (code != TWAL_OK) {
+            t_code(code, TWAL_E_NOSPC);
+            return at;
+        }
+        t_ok(twal_saga_aborted(txn, id, 0, NULL));
+        t_check(files(dir) <= files_max);
+    }
+    return most;
+}
+
+static void limited(const char *dir)
+{
+    enum { LIMIT = 4, MANY = 200 };
+    twal_options options = t_options_small_quiet();
+    twal_txn_options manage = TWAL_TXN_OPTIONS_INIT;
+    options.log_size_max = LIMIT * options.segment_size;
+    manage.checkpoint_interval = UINT64_MAX;
+    twal_log *log = t_open(dir, &options);
+    txn = t_recover(log, &manage);
+    t_equal(fill(dir, LIMIT + 1, MANY), MANY);
+    t_check(t_txn_stats(txn).checkpoints > 1);
+
+    uint64_t oldest = t_saga_begin(txn, t_name_of("me", 1), 1), begun = twal_last_seq(log);
+    int sagas = fill(dir, LIMIT + 1, MANY);
+    t_check(sagas < MANY);
+    for (int round = 0; round < 2; round++) {
+        t_equal(fill(dir, LIMIT + 1, MANY), 0);
+        t_ok(twal_txn_checkpoint(txn, NULL));
+        t_ok(twal_txn_checkpoint(txn, NULL));
+        t_check(twal_first_seq(log) <= begun);
+        t_txn_close(txn);
+        t_close(log);
+        log = t_open(dir, &options);
+        txn = t_recover(log, &manage);
+    }
+    t_equal(fill(dir, LIMIT + 1, MANY), 0);
+    t_ok(twal_saga_aborted(txn, oldest, 0, NULL));
+    t_ok(twal_txn_checkpoint(txn, NULL));
+    t_check(twal_first_seq(log) > begun);
+    t_equal(fill(dir, LIMIT + 1, MANY), MANY);
+
+    t_saga_begin(txn, t_name_of("me", 1), 1);
+    t_check(fill(dir, LIMIT + 1, MANY) < MANY);
+    t_ok(twal_txn_compact(txn, NULL, NULL));
+    t_check(fill(dir, SIZE_MAX, MANY) > 0); /* the files are smaller now */
+    t_txn_close(txn);
+    t_close(log);
+    printf("%d sagas fill %d segments behind one that is not finished\n", sagas, LIMIT);
+}
+
 int main(void)
 {
     t_begin();
+    limited(t_path("limited"));
     twal_options options = t_options_small();
     twal_txn_options manage = TWAL_TXN_OPTIONS_INIT;
     options.max_retained_segments = 1;

@@ -108,7 +108,7 @@ complete -c twal -n "__fish_twal_using_subcommand copy" -s h -l help -d 'Print h
 complete -c twal -n "__fish_twal_using_subcommand ship" -l from -d 'Go on from here: what receive --position has printed' -r
 complete -c twal -n "__fish_twal_using_subcommand ship" -s f -l follow -d 'Go on with what becomes durable, until SIGINT or SIGTERM'
 complete -c twal -n "__fish_twal_using_subcommand ship" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c twal -n "__fish_twal_using_subcommand receive" -l position -d 'Only print where to go on, for ship --from'
+complete -c twal -n "__fish_twal_using_subcommand receive" -l position -d 'Only print where to go on, for ship --from; the beginning, if nothing is there yet.  Changes nothing, and works beside a receive'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l promote -d 'Make the copy a log of its own at the end'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l no-input -d 'Take nothing: to promote a copy whose source is gone'
 complete -c twal -n "__fish_twal_using_subcommand receive" -l allow-any-fs -d 'Accept a file system that cannot keep the promise of a durable write'

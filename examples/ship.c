@@ -13,7 +13,11 @@
  * What the host has to do, beside moving bytes:
  *   - a hold for the follower, so that nothing is given back or compacted that it still needs (hold_for());
  *   - to acknowledge a record, wait for it here first, then for the follower's position (append_replicated()): only what
- *     is durable at the source is shipped, so that no follower can be ahead of it. */
+ *     is durable at the source is shipped, so that no follower can be ahead of it;
+ *   - to bound what others cost it: how long a follower may be silent before it says where it is (hello_max), and how much
+ *     may arrive faster than it is written (arrived_max).
+ *
+ * The source here serves one follower at a time. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -31,6 +35,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,8 +134,10 @@ static int connect_to(int port)
     return fd;
 }
 
-/* Pieces that have come and are not written yet: the next ones are received while the disk works. */
+/* Pieces that have come and are not written yet: the next ones are received while the disk works.  A piece is seldom
+ * longer than 1 MiB, but may be as long as a record: all together are no longer than arrived_max, or there is one only. */
 #define ARRIVED_MAX 32
+static uint64_t arrived_max = 64 * MIB, arrived_bytes;
 static struct arrived {
     twal_ship_piece piece;
     void *data;
@@ -154,6 +161,11 @@ static int receive_piece(int fd, struct arrived *next)
         wrong = 1;
         return 0;
     }
+    pthread_mutex_lock(&arrived_lock);
+    while (pieces_in != pieces_out && arrived_bytes + next->piece.len > arrived_max)
+        pthread_cond_wait(&arrived_changed, &arrived_lock);
+    arrived_bytes += next->piece.len;
+    pthread_mutex_unlock(&arrived_lock);
     if (next->piece.len > next->room) {
         /* Whole pages: the sink writes from where the bytes are. */
         free(next->data);
@@ -210,6 +222,14 @@ static int more_has_come(int fd)
 static void piece_done(void)
 {
     pthread_mutex_lock(&arrived_lock);
+    struct arrived *done = &arrived[pieces_out % ARRIVED_MAX];
+    arrived_bytes -= done->piece.len;
+    /* The slots keep no more than that for later. */
+    if (done->room > arrived_max / ARRIVED_MAX) {
+        free(done->data);
+        done->data = NULL;
+        done->room = 0;
+    }
     pieces_out++;
     pthread_cond_signal(&arrived_changed);
     pthread_mutex_unlock(&arrived_lock);
@@ -306,6 +326,19 @@ static void *run_acknowledgements(void *arg)
     return NULL;
 }
 
+/* Who comes says where it is within this time, or is let go: others may wait behind it. */
+static struct timeval hello_max = { .tv_sec = 5 };
+
+static int receive_hello(int fd, twal_ship_position *from)
+{
+    const struct timeval for_ever = { .tv_sec = 0 };
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &hello_max, sizeof hello_max);
+    if (recv(fd, from, sizeof *from, MSG_WAITALL) != sizeof *from || from->struct_size != sizeof *from)
+        return 0;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof for_ever);
+    return 1;
+}
+
 static void serve(int fd)
 {
     twal_ship_position from;
@@ -313,7 +346,7 @@ static void serve(int fd)
     twal_source *source;
     pthread_t acknowledgements;
     int code = 0, on = 1;
-    if (!recv_all(fd, &from, sizeof from) || from.struct_size != sizeof from)
+    if (!receive_hello(fd, &from))
         return;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     /* This first: it compares what the follower has with what is here.  Until then the hold stays where it was. */

@@ -53,7 +53,8 @@
  *   for event loops      twal_eventfd  twal_sync_async
  *   what is there        twal_first_seq  twal_last_seq
  *   read                 twal_recover_iter  twal_iter_next  twal_iter_close
- *                        twal_iter_open  twal_iter_skipped
+ *                        twal_iter_open  twal_iter_wait  twal_iter_payload
+ *                        twal_iter_next_seq  twal_iter_skipped  twal_read
  *   release              twal_trim  twal_roll
  *   keep                 twal_hold_set  twal_hold_drop  twal_hold_reset
  *                        twal_holds  twal_archive_next  twal_archive_done
@@ -431,7 +432,10 @@ typedef enum twal_io_engine {
 typedef enum twal_size_policy {
     /**
      * Appends that need one more segment file are refused with TWAL_E_NOSPC,
-     * and nothing else is: it goes away when space is given back.  The
+     * and nothing else is: it goes away when space is given back.  What helps
+     * to give it back, a checkpoint of transactions and events that bring an
+     * operation towards its end, may take one segment more than the limit,
+     * which nothing else gets into until the log is within it again.  The
      * default.
      */
     TWAL_SIZE_REFUSE = 0,
@@ -483,8 +487,8 @@ typedef enum twal_held_by {
      */
     TWAL_HELD_BY_TRANSACTIONS = 3,
     /**
-     * A reader has it open: it may leave the log, but its file lives on until
-     * the reader is done with it.
+     * Nothing of the above, but a reader has it open: it may leave the log, but
+     * its file lives on until the reader is done with it.
      */
     TWAL_HELD_BY_READER = 4,
     /**
@@ -519,8 +523,10 @@ typedef enum twal_open_flags {
      */
     TWAL_OPEN_ALLOW_BUFFERED = 8,
     /**
-     * Validate every byte of the log, in parallel, not only the headers, the
-     * seals and the last segment.
+     * Validate every byte of what can be read, in parallel, not only the
+     * headers, the seals and the last segment.  Of released segments the
+     * newest one's header and seal alone, as without it: what else is damaged
+     * there takes nothing from the log.  twal_verify() reads and tells it.
      */
     TWAL_OPEN_VERIFY = 16,
 } twal_open_flags;
@@ -650,9 +656,9 @@ typedef enum twal_iter_flags {
      */
     TWAL_ITER_SKIP_DAMAGED = 1,
     /**
-     * Read and check headers alone: record.data is NULL, record.len is right,
-     * and twal_iter_payload() reads a payload when asked.  Blocks that hold
-     * nothing but payload are not read.
+     * Read and check headers alone: record.len is right, record.data is NULL
+     * (unless the record is empty), and twal_iter_payload() reads a payload
+     * when asked.  Blocks that hold nothing but payload are not read.
      */
     TWAL_ITER_HEADERS_ONLY = 2,
     /**
@@ -725,6 +731,11 @@ typedef enum twal_finding_kind {
      * nothing is released until twal_hold_reset().
      */
     TWAL_FINDING_HOLDS = 11,
+    /**
+     * A follower's position (twal-sink) is damaged, or one copy of it; or what
+     * is there is not what it speaks of.
+     */
+    TWAL_FINDING_POSITION = 12,
 } twal_finding_kind;
 
 /**
@@ -1035,7 +1046,9 @@ typedef enum twal_outcome {
  */
 typedef enum twal_compact_flags {
     /**
-     * Seal the active segment first, as twal_roll() does.
+     * Seal the active segment first, as twal_roll() does; where
+     * options.log_size_max leaves no room for another, what is sealed already
+     * is compacted.
      */
     TWAL_COMPACT_SEAL = 1,
 } twal_compact_flags;
@@ -1297,7 +1310,9 @@ typedef struct twal_options {
      * Bytes that the log's files may take, segments (archived ones too) and
      * prepared files together; at least three segments.  Looked at where a file
      * would be made, never by an append.  At the limit fewer archived segments
-     * are kept than max_retained_segments, down to one.  0: without limit.
+     * are kept than max_retained_segments, down to one.  Transactions may take
+     * one segment more to give space back (see twal_size_policy), and a
+     * compaction one more while it works.  0: without limit.
      */
     uint64_t log_size_max;
     /**
@@ -1723,7 +1738,9 @@ typedef struct twal_stats {
      */
     uint64_t refused_timeout;
     /**
-     * Appends refused with TWAL_E_NOSPC.
+     * Appends refused with TWAL_E_NOSPC.  An event of transactions that is
+     * refused at options.log_size_max, and again behind the checkpoint that
+     * it then writes, counts twice.
      */
     uint64_t refused_nospace;
     /**
@@ -2923,11 +2940,13 @@ typedef struct twal_v26_options {
      */
     uint64_t struct_size;
     /**
-     * Writing: the first number wanted; 0: the oldest.
+     * Writing: the first number wanted; 0: the oldest.  If that is released
+     * while it is written, the oldest that there is then.
      */
     uint64_t from_seq;
     /**
-     * Writing: bytes that a file has at most: 64 MiB.
+     * Writing: bytes that a file has at most: 64 MiB.  One record it always
+     * has, if that alone is longer, too.
      */
     uint64_t file_size_max;
     /**
@@ -3273,13 +3292,16 @@ int twal_close(twal_log *log);
  *                     space
  *   TWAL_E_PERM, TWAL_E_NOMEM
  *                     the next segment's file could not be made: no right, no
- *                     memory or file descriptor left; append again later
+ *                     memory or file descriptor left; append again later.  If
+ *                     it was made, and could only not be given its name, the
+ *                     log is poisoned as by TWAL_E_IO (twal_stats.poisoned)
  *   TWAL_E_TIMEOUT    no room within options.append_timeout_us
  *   TWAL_E_PANIC      a bug in twal was caught
  *
- * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
- * unknown until the next open: it is there or it is not.  After any other
- * error nothing was written and no number was used.
+ * After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC, and whatever else the log
+ * is poisoned by, the record's fate is unknown until the next open: it is there
+ * or it is not.  After any other error nothing was written and no number was
+ * used.
  *
  * Blocks:  with TWAL_SYNC until the record is durable; else only while there
  *          is no room for it.
@@ -3473,6 +3495,12 @@ uint64_t twal_durable_seq(const twal_log *log);
  * options.max_retained_segments such segments.  twal_first_seq() tells how
  * far it went.  What a hold keeps is released when the hold has moved on: see
  * twal_hold_set().  Without a call like this nothing is ever removed.
+ *
+ * A program with transactions calls twal_txn_recover() first, each time that
+ * it has opened the log: only from then on no trim releases what the manager
+ * needs.  A trim before that may release it, operations that are not finished
+ * too; twal_txn_recover() then finds them gone, without an error where nothing
+ * is left of them, and ids and tokens begin anew.
  *
  *   log        an open log
  *   below_seq  the oldest number still needed; up to twal_last_seq() + 1
@@ -4185,9 +4213,10 @@ int twal_read(twal_log *log,
  *   TWAL_E_VERSION    it is a later release's
  *   TWAL_E_LOCKED     another process was changing it for 2 seconds
  *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
- *                     it could not be written, or the new segment not be
- *                     made; or the hold is set, and a name of what it let go
- *                     could not be changed.  Call again
+ *                     it could not be written, or (NOSPC: then it is not set)
+ *                     the first hold's segment not be made; or the hold is
+ *                     set, and a name of what it let go could not be changed.
+ *                     Call again
  *   TWAL_E_IO         it could not be read; or a write or flush failed, which
  *                     poisons a writer's log: the hold is set or not
  *   TWAL_E_PANIC      a bug in twal was caught
@@ -4609,16 +4638,23 @@ int twal_recovery_get(const twal_log *log,
  * just being written is not told, and what is released meanwhile is passed
  * over.  Memory is the same few MiB, whatever the files hold.
  *
- *   dir         path of the log's directory
+ * Of a follower's directory (twal_sink_open()), also beside its sink, it reads
+ * all that is in front of the position, which is what was acknowledged: every
+ * segment before it, and its own up to there.  What is behind it is not the
+ * follower's yet, and no finding whatever it is.  The position is the one that
+ * it had when this began.
+ *
+ *   dir         path of the log's or the follower's directory
  *   options     as for twal_open(); only io_engine, and the flags that accept
  *               file systems, matter here.  NULL: all defaults
  *   found       what is called with each finding, inside this call and on this
  *               thread, in the order of the files; another answer than 0 ends
  *               the reading.  It must not throw or longjmp().  NULL: none
  *   context     is passed on to found; twal does not look at it
- *   report_out  receives what was read, also with TWAL_E_CORRUPT; its
- *               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
- *               NULL if you do not need it.  Untouched on any other failure.
+ *   report_out  receives what was read, also with TWAL_E_CORRUPT, and with
+ *               TWAL_E_PERM where that is about files; its struct_size must be
+ *               set, as TWAL_VERIFY_REPORT_INIT does.  NULL if you do not need
+ *               it.  Untouched on any other failure.
  *
  * Returns TWAL_OK if nothing of what was read is damaged, or
  *
@@ -4627,10 +4663,10 @@ int twal_recovery_get(const twal_log *log,
  *                       that this one cannot read
  *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
  *                       out of its range, or a struct_size is none
- *   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
- *                       checks it
  *   TWAL_E_NOTFOUND     there is no log
- *   TWAL_E_PERM         the operating system refuses access
+ *   TWAL_E_PERM         the operating system refuses access: to the directory,
+ *                       or to files of which each is a finding, and nothing
+ *                       else is damaged
  *   TWAL_E_IO           the directory could not be read, or an active file not
  *                       be flushed (a file that cannot be read is a finding)
  *   TWAL_E_NOMEM        no memory or file descriptor left
@@ -4672,6 +4708,11 @@ int twal_verify(const char *dir,
  * append them again afterwards.  Nothing is planned where nothing is damaged:
  * a torn end is cut off by twal_open() itself.
  *
+ * A plan with no steps is also what it takes to end a repair that was
+ * interrupted before its very last step: then twal_open() refuses the log
+ * until that plan was applied, which drops nothing.  So apply a plan without
+ * steps, too: where nothing was to be done it changes nothing.
+ *
  * The newest released segment is no such damage: nobody reads it, but a log
  * needs its header and its seal to open.  They are made again, if the next
  * segment's header confirms what is made, and nothing goes.
@@ -4697,8 +4738,9 @@ int twal_verify(const char *dir,
  *                       damaged, but the newest archived segment is, and what
  *                       is left does not say what its header and seal were; or
  *                       the names of archived ones are wrong; read the log
- *                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
- *                       for twal_open()
+ *                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or the
+ *                       first segment, or its header, is not this log's: put
+ *                       its own back.  Or as for twal_open()
  *   TWAL_E_VERSION      written by a release that this one cannot read
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_IO           the directory could not be read, or an active file not
@@ -4730,7 +4772,7 @@ int twal_repair_plan(const char *dir,
  *                    that a release of twal ever had
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
- *                    damaged
+ *                    damaged, or an interrupted repair is only to be ended
  *
  * Blocks:  no.
  * Threads: one at a time for each plan.
@@ -4754,7 +4796,8 @@ int twal_repair_step_get(const twal_repair *repair,
  * Afterwards the log opens, and holds exactly what was in front of the damage
  * (all that it held, if only a released segment was restored).
  * twal_recovery_get() tells what was cut, as long as the log ends in the same
- * segment.  The numbers that went are given again.
+ * segment.  The numbers that went are given again.  A hold that is behind the
+ * new end is moved back to it by the next twal_open() for writing.
  *
  *   repair      a plan; it can be applied once
  *   backup_dir  path of a directory for the copies, not the log's and not in
@@ -4953,8 +4996,13 @@ void twal_source_close(twal_source *source);
  * The directory holds a copy of a log, byte for byte, and the file twal-sink,
  * which says how far the copy is durable.  While that file is there, twal_open()
  * refuses the directory: it is a follower's, and what lies above its position
- * nobody vouches for.  Everything in front of the position is checked here; what
- * is behind it is cut off, and has to be shipped again.
+ * nobody vouches for.
+ *
+ * Checked here is that no segment in front of the position is missing; the header
+ * and the seal of each from the newest archived one on; and every byte of the
+ * newest.  twal_verify() reads every byte of all of them, also beside the sink: let
+ * it, before twal_sink_promote() at the latest.  What is behind the position is cut
+ * off, and has to be shipped again.
  *
  * Only the last component of dir is created (mode 0700; files 0600; less the
  * umask).
@@ -4975,8 +5023,9 @@ void twal_source_close(twal_source *source);
  *                       file of holds (twal-holds)
  *   TWAL_E_NOTFOUND     the parent directory is missing
  *   TWAL_E_CORRUPT      what the position says is durable is damaged or not
- *                       there, with the place; or the position itself is
- *                       damaged.  Ship everything anew, to an empty directory
+ *                       there, as far as it was looked at, with the place; or
+ *                       the position itself is damaged.  Ship everything anew,
+ *                       to an empty directory
  *   TWAL_E_VERSION      written by a later release
  *   TWAL_E_UNSUPPORTED  as for twal_open()
  *   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM, TWAL_E_IO
@@ -5014,9 +5063,10 @@ int twal_sink_open(const char *dir,
  *                       both), of another file than the segment was begun
  *                       with, or the follower was promoted
  *   TWAL_E_EXISTS       the follower has these bytes already
- *   TWAL_E_NOTFOUND     bytes in front of them are missing: the detail's
- *                       segment and offset are the piece's, its text says where
- *                       the follower is
+ *   TWAL_E_NOTFOUND     bytes in front of them are missing, also where the
+ *                       follower has nothing yet: the detail's segment and
+ *                       offset are the piece's, its text says where the follower
+ *                       is
  *   TWAL_E_CORRUPT      the bytes are not what a log has there
  *   TWAL_E_VERSION      they are a later release's
  *   TWAL_E_NOSPC        no space for the next segment; write it again later
@@ -5096,7 +5146,8 @@ int twal_sink_position(twal_sink *sink,
  * it ends, and a new one begun, with a history id of its own: from then on
  * neither side takes the other's pieces, also if the source lives on.  A new
  * follower can follow the promoted log from its beginning.  The promotion is one
- * step: after a crash the directory is a follower's, as it was, or a log's.
+ * step: after a crash the directory is a follower's, as it was, or a log's.  It
+ * reads no sealed segment: whether those are still whole twal_verify() says.
  *
  * The sink stays locked and of no more use: close it, then open the log.
  *
@@ -5251,7 +5302,10 @@ int twal_txn_close(twal_txn *txn);
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room
+ *                    no room on the device; or at options.log_size_max, where
+ *                    one segment more is kept for it, that is full too:
+ *                    twal_txn_compact() needs no more of it, and a larger
+ *                    log_size_max at the next open helps
  *   TWAL_E_IO        a write or flush failed; or a file could not be released:
  *                    the checkpoint is there if twal_last_error() has its
  *                    number
@@ -6151,16 +6205,18 @@ int twal_2pc_abort_complete(twal_txn *txn,
 /**
  * Decides to undo a commit.
  *
- * Of one that commits or has committed; at most three times of one.  Durable
- * on return, in every mode of the log: tell the participants then, not before.
+ * Of one that commits or has committed, and again of one that is being rolled
+ * back, for who begins the rollback anew; three times of one, all together.
+ * Durable on return, in every mode of the log: tell the participants then, not
+ * before.
  *
  *   txn      a manager
  *   id       the two-phase commit
  *   seq_out  receives the record's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_2pc_add_participant() returns, TWAL_E_TOOBIG for the
- * fourth time.
+ * Returns what twal_2pc_add_participant() returns, and TWAL_E_TOOBIG for the
+ * fourth time: a limit, as that of participants; the rollback goes on.
  *
  * Blocks:  on the device: it returns when this is durable.
  * Threads: any.
@@ -6330,8 +6386,8 @@ int twal_2pc_token(const twal_txn *txn,
  *   TWAL_E_UNSUPPORTED  participants or options say something that this
  *                       release does not know
  *   TWAL_E_FORKED       this process is a fork()ed child
- *   TWAL_E_CLOSED       twal_txn_close() has begun, also while it ran; or
- *                       twal_close(), which it sees before its next action
+ *   TWAL_E_CLOSED       twal_txn_close() or twal_close() has begun, also while
+ *                       it ran
  *   TWAL_E_POISONED     an earlier write or flush failed
  *   TWAL_E_BUSY         another resume of this manager runs
  *   TWAL_E_IO           a write or flush failed
@@ -6683,7 +6739,8 @@ int twal_v26_replay(const char *dir,
  * The files are read to their end first: if they are refused, the log is as
  * it was.  Then their events are written, in batches, with their timestamps,
  * new numbers, and the ids that they have.  Isolated operations are left out
- * and counted.
+ * and counted; their ids are used all the same, so that nothing else gets
+ * them.
  *
  * All of it becomes the log's when the import ends, and is durable on return;
  * or nothing does: after a failure or a crash midway the log has the operations
@@ -6772,7 +6829,8 @@ int twal_import(twal_txn *txn,
  *                       writes there
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_CLOSED       twal_close() has begun
- *   TWAL_E_TRIMMED      from_seq is below twal_first_seq()
+ *   TWAL_E_TRIMMED      from_seq is below twal_first_seq(), or what comes
+ *                       behind it was released meanwhile; never if it is 0
  *   TWAL_E_NOTFOUND     from_seq is above twal_last_seq() + 1, or there is no
  *                       parent directory
  *   TWAL_E_CORRUPT      the log is damaged

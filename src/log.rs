@@ -446,6 +446,7 @@ impl Log {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.inner.kept.close();
         // A compaction sees that and gives up: it must not change a name when the directory is somebody else's.
         drop(self.inner.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         let closed = match &self.inner.side {

@@ -394,6 +394,7 @@ fn the_verdicts_are_as_documented() {
             "unreadable" => Spot::Unreadable,
             "our header" => Spot::OurHeader,
             "no header" => Spot::NoHeader,
+            "no header where the log begins" => Spot::NoFirst,
             other => panic!("unknown spot {other}"),
         };
         let expected = match row[3].as_str() {
@@ -417,5 +418,5 @@ fn the_verdicts_are_as_documented() {
             }
         }
     }
-    assert_eq!(seen, 4 * 2 * 2);
+    assert_eq!(seen, 5 * 2 * 2);
 }

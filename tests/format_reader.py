@@ -225,15 +225,22 @@ SEGMENT_NAME = re.compile(r"twal-([0-9]{16})-([0-9]{20})\.(active|sealed|archive
 OTHER_NAME = re.compile(r"twal-spare-[0-9]{1,19}|twal-holds|twal-holds-new|twal-sink-new", re.ASCII)
 
 
+UNFINISHED = "twal-repair-unfinished"
+
+
 def names_in(directory):
-    names = []
+    """The segments' names, and the damage that a name of no known form is."""
+    names, stray = [], None
     for file_name in os.listdir(directory):
         found = SEGMENT_NAME.fullmatch(file_name)
         if found and 1 <= int(found[1]) and 1 <= int(found[2]) <= U64_MAX:
             names.append(Name(int(found[1]), int(found[2]), found[3], file_name))
         elif file_name.startswith("twal-") and not OTHER_NAME.fullmatch(file_name):
-            raise Damage("%s is no name of twal's" % file_name)
-    return sorted(names)
+            if stray is None or file_name == UNFINISHED:
+                stray = Damage("%s is no name of twal's" % file_name)
+            if file_name == UNFINISHED:
+                raise stray
+    return sorted(names), stray
 
 
 def newest_archived(names):
@@ -270,7 +277,7 @@ class Reader:
         self.tail = "clean"
 
     def records(self):
-        names = names_in(self.directory)
+        names, stray = names_in(self.directory)
         if not names:
             raise SystemExit("format_reader.py: there is no log in " + self.directory)
         bad_name, damage = check_names(names)
@@ -283,10 +290,13 @@ class Reader:
                 raise damage
             segment = Segment(self.directory, names[at])
             self.enter(segment, before)
+            self.vouch(segment, names[at + 1 : at + 2])
             yield from self.frames(segment, newest=at + 1 == len(names))
             before = segment
         if names[-1].state != "active":  # rule 1; all that is there can be read
             raise Damage("a newer segment was lost", names[-1].index)
+        if stray:
+            raise stray
 
     def enter(self, segment, before):
         header = segment.header
@@ -310,6 +320,34 @@ class Reader:
             if before.state != "archived" and (self.chain, self.seal_offset) != (segment.before, header.before_offset):
                 raise Damage("the segment does not continue the one before it", segment.index)
         self.chain, self.segment, self.offset = segment.before, segment.index, segment.block
+
+    def vouch(self, segment, behind):
+        """The frames may be those that end in the seal which the next header names, if that can be read."""
+        try:
+            behind = Segment(self.directory, behind[0])
+        except (IndexError, Damage):
+            return
+        follows_it = behind.index == segment.index + 1 and behind.first_seq >= segment.first_seq
+        if behind.header.log_id != segment.header.log_id or not follows_it:
+            return
+        named, named_offset = behind.before, behind.header.before_offset
+        another = Damage("the next segment's header names another end", segment.index)
+        chain, offset = segment.before, segment.block
+        while True:
+            frame = segment.frame_at(offset)
+            body = frame and segment.body_of(frame, offset)
+            if not frame or body is None or not continues(chain, frame):
+                return
+            if frame.flags == SEALED:
+                if sealed_end(frame, body, offset) != (named, named_offset):
+                    raise another
+                return
+            chain = after(frame)
+            offset += segment.frame_len(frame)
+            other_epoch = frame.epoch > named.epoch or (frame.epoch == named.epoch and frame.epoch_id != named.epoch_id)
+            beyond = not segment.header.generation and offset > named_offset
+            if other_epoch or beyond or chain.last_seq > named.last_seq:
+                raise another
 
     def seal_place(self, before, segment):
         named, chain = segment.header.before_offset, segment.before
@@ -347,7 +385,9 @@ class Reader:
             if behind and follows(self.chain, behind):
                 follower = True
                 says_durable |= behind.durable_seq > self.chain.last_seq or behind.durable_end > self.offset
-        if follower and says_durable:
+        begins = segment.index == 1 and self.offset == segment.block
+        spoilt = begins and not frame and any(segment.bytes[512 : segment.size])
+        if spoilt or (follower and says_durable):
             raise Damage("a frame that was acknowledged is damaged", segment.index, self.offset)
         self.tail = "torn" if follower or ours else "clean"
 

@@ -28,6 +28,23 @@ fn the_header_is_what_the_source_says() {
     assert_eq!(committed, generated, "include/twal.h has drifted; run \"make header\" and commit");
 }
 
+/// Whoever begins with the header looks for a function in its map.
+#[test]
+fn the_map_names_every_function() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name| std::fs::read_to_string(root.join(name)).expect("it is there");
+    let (header, exported) = (read("include/twal.h"), read("twal.map"));
+    let map = header.split(" * The map").nth(1).and_then(|behind| behind.split(" * The rules").next()).expect("a map");
+    let named: Vec<&str> = map.split_whitespace().filter(|word| word.starts_with("twal_")).collect();
+    let mut exported: Vec<&str> = exported.lines().filter_map(|line| line.trim().strip_suffix(';')).collect();
+    exported.retain(|name| name.starts_with("twal_"));
+    assert!(exported.len() > 100);
+    for name in &exported {
+        assert!(named.contains(name), "{name} is not in the header's map (cbindgen.toml)");
+    }
+    assert_eq!(named.len(), exported.len(), "the map names something twice, or what is not exported");
+}
+
 /// Style "both" gives every struct a tag and a name, and then uses the tag
 /// everywhere; a C programmer writes the name.  And no two empty lines in a row.
 fn tidied(header: &str) -> String {

@@ -315,6 +315,23 @@ fn a_trim_of_a_full_log_makes_room() {
     assert_eq!(code(machine.open()), Some(Code::Inval));
 }
 
+/// Its first hold needs a new segment, and is told that there is no room: nothing is held, and a trim makes room.
+#[test]
+fn a_first_hold_that_a_full_log_refuses_is_not_set() {
+    let mut machine = Machine::new(1);
+    machine.options.log_size_max = 4 * (64 << 10);
+    let log = machine.open().unwrap();
+    let last = full(&log);
+    assert_eq!(code(log.hold_set("follower", 1)), Some(Code::NoSpc));
+    assert_eq!(log.holds().unwrap(), []);
+    log.trim(last + 1).unwrap();
+    assert!(full(&log) > last);
+    log.trim(log.last_seq() + 1).unwrap();
+    log.hold_set("follower", 0).unwrap();
+    assert_eq!(log.holds().unwrap().len(), 1);
+    log.close().unwrap();
+}
+
 /// The program has trimmed once; the follower, in another process, moves on while the log is full.
 #[test]
 fn a_hold_that_a_reader_moves_on_makes_room() {

@@ -3,6 +3,7 @@
 //!
 //! Method: small logs on the simulated disk, each with the one thing that once hid what the reader had to say.
 #![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation)]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twal::base::clock::Clock;
+use twal::base::crc::crc32c;
 use twal::commit::Threads;
 use twal::disk::sim::{CallKind, SimDisk};
+use twal::format::frame::FLAG_DATA;
+use twal::format::record::record_len;
+use twal::format::{FrameHeader, RecordHeader, SegmentHeader, FRAME_HEADER_LEN};
 use twal::{Code, CompactOptions, Entry, How, Iter, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
@@ -58,8 +63,11 @@ fn append_one(log: &Log, data: &[u8], kind: u16, required: bool, sync: bool) -> 
     log.append(&entry, How { sync: Some(sync), no_wait: false }).unwrap()
 }
 
+/// Numbers, and how they end.
+type Told = (Vec<u64>, Result<bool, (Code, u64)>);
+
 /// The numbers up to the end, and how it ends, twice: as a look and as a wait say.
-fn read(iter: &mut Iter) -> (Vec<u64>, Result<bool, (Code, u64)>) {
+fn read(iter: &mut Iter) -> Told {
     let mut seqs = Vec::new();
     loop {
         let found = iter.next_record().map(|record| record.map(|record| record.seq));
@@ -244,5 +252,267 @@ fn what_must_be_known_concerns_only_who_reads_it() {
         assert_eq!(of(0, 0), (vec![1], Err((Code::Version, 2))));
         // It may say what those behind it mean.
         assert_eq!(of(3, 4), (vec![], Err((Code::Version, 2))));
+    }
+}
+
+/// Every way to read on, with what it reads from `from_seq` on: all but the one that skips damage.
+fn ways(from_seq: u64) -> [IterOptions; 4] {
+    let plain = IterOptions { from_seq, ..IterOptions::default() };
+    [
+        plain.clone(),
+        IterOptions { headers_only: true, ..plain.clone() },
+        IterOptions { snapshot: true, ..plain.clone() },
+        IterOptions { map_sealed: true, ..plain },
+    ]
+}
+
+/// What a reader says that passes over damage: its numbers and how it ends, places, and numbers missing there.
+fn read_skipping(log: &Log) -> (Told, (u64, u64)) {
+    let mut iter = log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }).unwrap();
+    let told = read(&mut iter);
+    (told, (iter.skipped().spots, iter.skipped().records))
+}
+
+/// Appends a record for each of these numbers, of bytes that no other log has.
+fn append_other(log: &Log, seqs: std::ops::RangeInclusive<u8>) {
+    for seq in seqs {
+        assert_eq!(append_one(log, &[!seq; 100], 0x0100, false, true), u64::from(seq));
+    }
+}
+
+fn segment_file(disk: &SimDisk, index: u64) -> String {
+    disk.names().into_iter().find(|name| name.starts_with(&format!("twal-{index:016}-"))).expect("the segment is there")
+}
+
+#[test]
+fn the_segment_of_another_log_is_not_read_as_this_ones() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=6);
+    log.roll().unwrap();
+    append(&log, 7..=9);
+    log.roll().unwrap();
+    append(&log, 10..=12);
+    log.close().unwrap();
+    let others = Machine::new();
+    let log = others.open(false);
+    append_other(&log, 1..=6);
+    log.roll().unwrap();
+    log.close().unwrap();
+    let name = segment_file(&others.disk, 1);
+    machine.disk.put_file(&name, &others.disk.content(&name).unwrap());
+    let reader = machine.open(true);
+    for way in ways(0) {
+        let told = reader.iter_with(way.clone()).map(|mut iter| read(&mut iter)).unwrap();
+        assert!(matches!(&told, (seqs, Err((Code::Corrupt, _))) if seqs.is_empty()), "{way:?}: {told:?}");
+    }
+    assert_eq!(reader.read(1, |record| record.seq).unwrap_err().code, Code::Corrupt);
+    assert_eq!(read_skipping(&reader), (((7..=12).collect(), Ok(false)), (1, 6)));
+}
+
+/// Two copies of one log go on separately, and then one has a segment of the other: it has the log's id, continues the
+/// segment in front of it, and all its checksums hold.
+#[test]
+fn a_segment_of_a_copy_that_went_on_by_itself_is_not_read() {
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    // As long as the right one, shorter, longer; and compacted.
+    for (last, compacts) in [(12, false), (9, false), (16, false), (12, true)] {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=6);
+        log.roll().unwrap();
+        append(&log, 7..=8);
+        log.close().unwrap();
+        let twin = Machine { disk: machine.disk.fork(2), clock: Clock::simulated() };
+        let log = machine.open(false);
+        append(&log, 9..=12);
+        log.roll().unwrap();
+        append(&log, 13..=14);
+        log.close().unwrap();
+        let log = twin.open(false);
+        append_other(&log, 9..=last);
+        log.roll().unwrap();
+        if compacts {
+            assert!(log.compact(&all, &mut |candidate| candidate.record.seq != 7).unwrap().records_purged == 1);
+        }
+        log.close().unwrap();
+        let name = segment_file(&machine.disk, 2);
+        let (own, twins) = (machine.disk.content(&name).unwrap(), twin.disk.content(&name).unwrap());
+
+        // Beside the writer, who has found it whole.
+        let log = machine.open(false);
+        machine.disk.put_file(&name, &twins);
+        let reader = machine.open(true);
+        let told = |from| (if from < 7 { (from..=6).collect() } else { Vec::new() }, Err((Code::Corrupt, 7)));
+        for (handle, from) in [(&log, 1), (&log, 8), (&reader, 1), (&reader, 7), (&reader, 12)] {
+            for way in ways(from) {
+                let read = read(&mut handle.iter_with(way.clone()).unwrap());
+                assert_eq!(read, told(from), "{last} {compacts} {way:?}");
+            }
+        }
+        for seq in [7, 9, 12] {
+            let read =
+                |handle: &Log| handle.read(seq, |record| record.seq).map_err(|error| (error.code, error.segment));
+            assert_eq!([read(&log), read(&reader)], [Err((Code::Corrupt, 2)); 2], "{last} {compacts} {seq}");
+        }
+        let rest = ((1..=6).chain(13..=14).collect(), Ok(false));
+        assert_eq!((log.read(14, |record| record.seq), read_skipping(&log)), (Ok(14), (rest.clone(), (1, 6))));
+        assert_eq!(read_skipping(&reader), (rest, (1, 6)));
+        machine.disk.put_file(&name, &own);
+        assert_eq!(read(&mut log.iter(0).unwrap()), ((1..=14).collect(), Ok(false)));
+    }
+}
+
+/// Its seal is what the next segment's header names, and cannot be read; that hides nothing in front of it.
+#[test]
+fn a_segment_whose_seal_is_damaged_is_read_up_to_there() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=6);
+    log.roll().unwrap();
+    append(&log, 7..=8);
+    log.close().unwrap();
+    let log = machine.open(false);
+    let name = segment_file(&machine.disk, 1);
+    let content = machine.disk.content(&name).unwrap();
+    let seal = content.chunks(BLOCK as usize).rposition(|block| block.starts_with(b"TWAF")).unwrap();
+    machine.disk.overwrite(&name, (seal * BLOCK as usize) as u64, &[0; BLOCK as usize]);
+    let reader = machine.open(true);
+    for handle in [&log, &reader] {
+        for way in ways(0) {
+            let (seqs, told) = read(&mut handle.iter_with(way).unwrap());
+            assert_eq!((seqs, told.map_err(|(code, _)| code)), ((1..=6).collect(), Err(Code::Corrupt)));
+        }
+        assert_eq!(handle.read(6, |record| record.seq), Ok(6));
+        assert_eq!(read_skipping(handle), (((1..=8).collect(), Ok(false)), (1, 0)));
+    }
+}
+
+/// Puts another frame in the place of the newest one with records: these numbers, so many and of so long a span as its
+/// header says, and every checksum right.  Nothing is behind it.
+fn forge(machine: &Machine, seqs: &[u64], record_count: u32, seq_span: u64) {
+    let name = machine.disk.names().into_iter().find(|name| name.ends_with(".active")).unwrap();
+    let mut content = machine.disk.content(&name).unwrap();
+    let place = SegmentHeader::decode(&content, true).unwrap().place();
+    let decode =
+        |offset: usize| FrameHeader::decode(place, offset as u64, &content[offset..]).map(|(header, _)| header);
+    let frames = (BLOCK as usize..content.len()).step_by(BLOCK as usize);
+    let (offset, header) =
+        frames.filter_map(|at| Some((at, decode(at)?))).rfind(|(_, header)| header.has(FLAG_DATA)).unwrap();
+    let mut body = vec![0; seqs.len() * record_len(1)];
+    for (seq, out) in seqs.iter().zip(body.chunks_mut(record_len(1))) {
+        RecordHeader { kind: 0x0100, seq: *seq, len: 1, ..RecordHeader::default() }.encode(b"x", out);
+    }
+    content[offset..].fill(0);
+    content[offset + FRAME_HEADER_LEN..][..body.len()].copy_from_slice(&body);
+    let (body_len, body_crc) = (body.len() as u32, crc32c(&body));
+    let forged = FrameHeader { body_len, body_crc, record_count, seq_span, ..header };
+    forged.encode(place, offset as u64, &mut content[offset..]);
+    machine.disk.put_file(&name, &content);
+}
+
+#[test]
+fn numbers_that_do_not_rise_as_their_frame_says_are_damage() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=5);
+    let two = [b"x"; 2].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
+    log.append_batch(two.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+    log.close().unwrap();
+    let rest: Vec<u64> = (1..=5).collect();
+    forge(&machine, &[6, 7], 2, 2);
+    assert_eq!(read(&mut machine.open(true).iter(0).unwrap()), ((1..=7).collect(), Ok(false)));
+    // What the frame holds and says; and what is delivered of it.
+    let cases: [(&[u64], u32, u64, &[u64]); 9] = [
+        (&[7, 6], 2, 2, &[]),
+        (&[6, 6], 2, 2, &[6]),
+        (&[7], 2, 2, &[]),
+        (&[6], 2, 2, &[]),
+        (&[6], 5, 5, &[]),
+        (&[], 2, 2, &[]),
+        (&[6, 7], 1, 1, &[]),
+        // Numbers may be missing where a segment was compacted; this one never was.
+        (&[7], 1, 2, &[]),
+        (&[], 0, 2, &[]),
+    ];
+    for (seqs, record_count, seq_span, delivered) in cases {
+        forge(&machine, seqs, record_count, seq_span);
+        let reader = machine.open(true);
+        let expected = [&rest[..], delivered].concat();
+        for way in ways(0) {
+            let told = read(&mut reader.iter_with(way.clone()).unwrap());
+            let last = 6 + delivered.len() as u64;
+            assert_eq!(
+                told,
+                (expected.clone(), Err((Code::Corrupt, last))),
+                "{seqs:?} {record_count} {seq_span} {way:?}"
+            );
+        }
+        let found = reader.read(6, |record| record.seq).map_err(|error| error.code);
+        assert_eq!(found, delivered.first().copied().ok_or(Code::Corrupt), "{seqs:?} {record_count} {seq_span}");
+        let (told, (spots, _)) = read_skipping(&reader);
+        assert_eq!((told, spots), ((rest.clone(), Ok(false)), 1), "{seqs:?} {record_count} {seq_span}");
+    }
+}
+
+/// A name that was given another first number contradicts the file in front of it: the records there are no holes.
+#[test]
+fn a_record_that_was_never_let_go_is_not_said_to_be() {
+    let machine = Machine::new();
+    let log = machine.open(false);
+    append(&log, 1..=3);
+    log.roll().unwrap();
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    assert_eq!(log.compact(&all, &mut |candidate| candidate.record.seq != 2).unwrap().records_purged, 1);
+    for _ in 0..2 {
+        let four = [b"x"; 4].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
+        log.append_batch(four.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+    }
+    log.roll().unwrap();
+    append(&log, 12..=14);
+    log.close().unwrap();
+    let name = segment_file(&machine.disk, 3);
+    let content = machine.disk.content(&name).unwrap();
+    machine.disk.remove_file(&name);
+    machine.disk.put_file(&name.replace("-00000000000000000012.", "-00000000000000000010."), &content);
+    let reader = machine.open(true);
+    let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+    assert_eq!([1, 2, 3, 4, 7].map(found), [Ok(1), Err(Code::NotFound), Ok(3), Ok(4), Ok(7)]);
+    assert_eq!([8, 9, 10, 11, 12, 14].map(found), [Err(Code::Corrupt); 6]);
+}
+
+#[test]
+fn a_file_of_a_strange_name_hides_nothing_and_is_told_at_the_end() {
+    for stray in ["twal-foo", "twal-spare-x"] {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=5);
+        log.roll().unwrap();
+        append(&log, 6..=9);
+        machine.disk.put_file(stray, b"");
+        // Beside the writer up to where its frames say that they are durable, which the last one cannot say of itself.
+        let beside = read(&mut machine.open(true).iter(0).unwrap());
+        assert_eq!(beside, ((1..=8).collect(), Err((Code::Corrupt, 0))), "{stray}");
+        // Killed: what nobody testifies for counts too.
+        machine.disk.kill();
+        drop(log);
+        machine.disk.restart();
+        let reader = machine.open(true);
+        for way in ways(0) {
+            let mut iter = reader.iter_with(way.clone()).unwrap();
+            assert_eq!(read(&mut iter), ((1..=9).collect(), Err((Code::Corrupt, 0))), "{stray} {way:?}");
+            assert!(iter.next_record().unwrap_err().to_string().contains(stray));
+        }
+        let mut some = reader.iter_with(IterOptions { until_seq: 7, ..IterOptions::default() }).unwrap();
+        assert_eq!(read(&mut some), ((1..=7).collect(), Ok(true)));
+        let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+        assert_eq!([1, 9, 10].map(found), [Ok(1), Ok(9), Err(Code::Corrupt)]);
+        assert_eq!(read_skipping(&reader), (((1..=9).collect(), Ok(false)), (1, 0)));
+        // Nothing can be read of what a repair left halfway.
+        machine.disk.put_file("twal-repair-unfinished", b"");
+        assert_eq!(read(&mut machine.open(true).iter(0).unwrap()).0, []);
+        machine.disk.remove_file("twal-repair-unfinished");
+        machine.damage(7);
+        assert_eq!(read(&mut machine.open(true).iter(0).unwrap()), ((1..=6).collect(), Err((Code::Corrupt, 7))));
     }
 }

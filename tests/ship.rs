@@ -7,10 +7,13 @@
 
 use machine::*;
 use twal::disk::sim::{CallKind, Keep, Stop};
-use twal::{Code, Error, Log, Position, Sink, Source};
+use twal::{Code, Error, FindingKind, Log, Position, Sink, Source};
 
 #[path = "ship/machine.rs"]
 mod machine;
+
+#[path = "ship/checked.rs"]
+mod checked;
 
 #[path = "ship/hostile.rs"]
 mod hostile;
@@ -185,6 +188,9 @@ fn play(sink: &mut Sink, pieces: &[Kept], told: &mut Position) -> Result<(), Err
 
 /// Nothing that was told is lost, nothing is there that was not written, and the rest comes.
 fn goes_on((source, log, all): &Story, copy: &Machine, told: &Position, context: &str) {
+    if copy.disk.names().contains(&"twal-sink".to_owned()) {
+        assert_eq!(copy.verify(), [], "{context}");
+    }
     let mut sink = copy.reopened();
     let found = sink.position();
     assert!(
@@ -201,6 +207,7 @@ fn goes_on((source, log, all): &Story, copy: &Machine, told: &Position, context:
     let spares = copy.disk.names().into_iter().filter(|name| name.contains("spare")).count();
     assert_eq!(spares, 0, "{context}");
     sink.close().unwrap();
+    assert_eq!(copy.verify(), [], "{context}");
     // What was found stays found.
     assert_eq!(copy.reopened().position(), end, "{context}");
 }
@@ -393,6 +400,7 @@ fn damage_in_front_of_the_position_is_refused_and_behind_it_cut() {
         let error = copy.sink().err().unwrap();
         assert_eq!((error.code, error.segment), (Code::Corrupt, told.index), "{offset}: {error}");
         assert!(error.offset <= offset, "{error}");
+        assert_ne!(copy.verify(), [], "{offset}");
         assert!(copy.disk.names().contains(&"twal-sink".to_owned()));
     }
     for offset in (told.offset..SEGMENT).step_by(BLOCK as usize) {
@@ -422,17 +430,22 @@ fn the_position_survives_rot_and_is_never_guessed() {
         let [older, newer] = if torn[0] < torn[1] { torn } else { [torn[1], torn[0]] };
         assert_eq!(newer, place(&sink.position()), "piece {count}");
         assert!((place(&before)..newer).contains(&older), "piece {count}: {older:?}");
+        let mut told = 0;
         for block in 0..4 {
             let copy = copy.crashed(count as u64, Stop::PowerCut, Keep::Nothing);
             copy.disk.flip_bit("twal-sink", block * 4096 + 60, 2);
+            told += copy.verify().len();
             assert_eq!(copy.sink().unwrap().position(), sink.position(), "piece {count}, block {block}");
+            assert_eq!(copy.verify(), [], "it is written anew");
         }
+        assert_eq!(told, 2, "piece {count}: of the newest slot each copy");
     }
     for block in 0..4 {
         copy.disk.flip_bit("twal-sink", block * 4096 + 60, 2);
     }
     drop(sink);
     copy.disk.kill();
+    assert_eq!(copy.verify(), [FindingKind::Position]);
     assert_eq!(code(copy.sink()), Some(Code::Corrupt));
     copy.disk.remove_file("twal-sink");
     assert_eq!(code(copy.sink()), Some(Code::State));
@@ -453,12 +466,14 @@ fn a_segment_that_is_missing_is_missed() {
     for name in &names {
         let copy = copy.crashed(1, Stop::Kill, Keep::Everything);
         copy.disk.remove_file(name);
+        assert_eq!(copy.verify(), [FindingKind::Name], "{name}");
         assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{name}");
     }
     // All that are older than one: also where that one is the only one left.
     for count in 1..names.len() {
         let copy = copy.crashed(1, Stop::Kill, Keep::Everything);
         names[..count].iter().for_each(|name| copy.disk.remove_file(name));
+        assert_eq!(copy.verify(), [FindingKind::Name], "{count} of {}", names.len());
         assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{count} of {}", names.len());
     }
 }
@@ -503,10 +518,12 @@ fn a_stale_position_is_no_reason_to_remove_records() {
         let names = copy.segments();
         if piece.head.offset == 0 {
             // It has a header only, as behind a crash.
+            assert_eq!(copy.verify(), []);
             copy.sink().unwrap();
         } else {
             assert_eq!(code(copy.sink()), Some(Code::Corrupt), "{}/{}", piece.head.index, piece.head.offset);
             assert_eq!(copy.segments(), names);
+            assert!(copy.verify().contains(&FindingKind::Position));
             refused += 1;
         }
     }

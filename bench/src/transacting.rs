@@ -151,6 +151,8 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
         let value = |name: &str| cell.value(name);
         rows.push(vec![
             (*how).to_owned(),
+            grouped(value("records")),
+            grouped(value("log_bytes") / 1e6),
             grouped(value("per_second")),
             fixed(value("seconds"), 2),
             grouped(value("log_bytes_per_second") / 1e6),
@@ -165,8 +167,19 @@ pub fn replay(contest: &mut Contest<'_>) -> Result<(), Failure> {
         fields.extend(cell.fields());
         contest.results.put("txn_replay", fields)?;
     }
-    let heads =
-        ["how", "events/s", "seconds", "log MB/s", "× bare read", "× read", "CPU µs/event", "open ms", "peak MiB"];
+    let heads = [
+        "how",
+        "events",
+        "log MB",
+        "events/s",
+        "seconds",
+        "log MB/s",
+        "× bare read",
+        "× read",
+        "CPU µs/event",
+        "open ms",
+        "peak MiB",
+    ];
     print_table(&heads, 1, &rows);
     Ok(())
 }

@@ -24,12 +24,16 @@ enum { OUT_MAX = 4 << 20, CHANGES_MAX = 64 << 20 };
 struct client {
     int fd;    /* -1: it is gone, and only its changes are under way */
     bool http; /* it came to the other port */
-    struct buffer in, out;
-    uint32_t events; /* what epoll waits for */
-    size_t changes;  /* not durable yet */
-    bool stalled;    /* its next request is to be tried again; it is in that list */
-    bool touched;    /* it is in that list */
-    bool ends;       /* it is dropped when its answers are sent */
+    struct buffer in;
+    struct buffer out;    /* answers that may be sent */
+    struct buffer held;   /* answers behind that of a change which is not durable yet */
+    struct buffer places; /* of each such change: where among all that was ever held its answer belongs, a uint64_t */
+    uint64_t released;    /* bytes that were held and are no more */
+    size_t changes;       /* not durable yet */
+    uint32_t events;      /* what epoll waits for */
+    bool stalled;         /* its next request is to be tried again; it is in that list */
+    bool touched;         /* it is in that list */
+    bool ends;            /* no request is taken any more; it is dropped when all answers are sent */
     struct client *next_stalled, *next_touched;
 };
 
@@ -59,6 +63,8 @@ static void drop(struct client *client)
     clients--;
     buffer_free(&client->in);
     buffer_free(&client->out);
+    buffer_free(&client->held);
+    buffer_free(&client->places);
     touch(client);
 }
 
@@ -86,7 +92,7 @@ static void send_answers(struct client *client)
         }
         buffer_take(out, (size_t)sent);
     }
-    if (client->ends)
+    if (client->ends && client->changes == 0)
         drop(client);
 }
 
@@ -100,7 +106,7 @@ static void wait_for(struct client *client, uint32_t events)
 
 static size_t unsent(const struct client *client)
 {
-    return client->out.end - client->out.begin;
+    return buffer_len(&client->out) + buffer_len(&client->held);
 }
 
 /* The end of a turn for a client. */
@@ -111,10 +117,53 @@ static void settle(struct client *client)
         send_answers(client);
     if (client->fd >= 0) {
         bool reads = !client->stalled && !client->ends && unsent(client) < OUT_MAX;
-        wait_for(client, (reads ? EPOLLIN : 0) | (unsent(client) > 0 ? EPOLLOUT : 0));
+        wait_for(client, (reads ? EPOLLIN : 0) | (buffer_len(&client->out) > 0 ? EPOLLOUT : 0));
     } else if (client->changes == 0 && !client->stalled && !client->touched) {
         free(client);
     }
+}
+
+/* ---- answers: in the order of the requests ---- */
+
+/* Where the next answer is written.  That of a change is known when the change is durable; what is behind it waits with it. */
+static struct buffer *answers(struct client *client)
+{
+    return client->changes > 0 ? &client->held : &client->out;
+}
+
+static void await_change(struct client *client)
+{
+    uint64_t place = client->released + buffer_len(&client->held);
+    buffer_add(&client->places, &place, sizeof place);
+    client->changes++;
+}
+
+/* The first change has its answer: what is behind it, up to the next change, waits no more. */
+static void release_held(struct client *client)
+{
+    struct buffer *held = &client->held;
+    uint64_t until = client->released + buffer_len(held);
+    if (client->changes > 0)
+        memcpy(&until, client->places.data + client->places.begin, sizeof until);
+    size_t len = (size_t)(until - client->released);
+    buffer_add(&client->out, held->data + held->begin, len);
+    buffer_take(held, len);
+    client->released = until;
+}
+
+void client_done(void *owner, uint32_t type, size_t removed)
+{
+    struct client *client = owner;
+    client->changes--;
+    if (client->fd >= 0) {
+        if (type == RECORD_DELETE)
+            resp_integer(&client->out, removed);
+        else
+            resp_line(&client->out, "+OK");
+        buffer_take(&client->places, sizeof(uint64_t));
+        release_held(client);
+    }
+    touch(client);
 }
 
 /* ---- requests ---- */
@@ -129,7 +178,7 @@ static bool is(const struct arg *arg, const char *word)
 
 static enum outcome answer(struct client *client, const char *line)
 {
-    resp_line(&client->out, line);
+    resp_line(answers(client), line);
     return DONE;
 }
 
@@ -150,7 +199,7 @@ static enum outcome change(struct client *client, uint32_t type, const struct ar
     if (made == count)
         code = store_change(&store, type, items, count, client);
     if (code == TWAL_OK) {
-        client->changes++;
+        await_change(client);
         return DONE;
     }
     while (made > 0)
@@ -166,19 +215,6 @@ static enum outcome change(struct client *client, uint32_t type, const struct ar
         fail_twal("append", code);
         return DONE;
     }
-}
-
-void client_done(void *owner, uint32_t type, size_t removed)
-{
-    struct client *client = owner;
-    client->changes--;
-    if (client->fd >= 0) {
-        if (type == RECORD_DELETE)
-            resp_integer(&client->out, removed);
-        else
-            resp_line(&client->out, "+OK");
-    }
-    touch(client);
 }
 
 static enum outcome tell_info(struct client *client)
@@ -197,13 +233,13 @@ static enum outcome tell_info(struct client *client)
                        (unsigned long long)twal_first_seq(store.log), (unsigned long long)twal_last_seq(store.log),
                        (unsigned long long)twal_durable_seq(store.log), (unsigned long long)stats.flushes,
                        (unsigned long long)store.checkpoints, stats.engine, store.count);
-    resp_string(&client->out, text, (size_t)len);
+    resp_string(answers(client), text, (size_t)len);
     return DONE;
 }
 
 static enum outcome read_or_tell(struct client *client, const struct arg *args, int argc)
 {
-    struct buffer *out = &client->out;
+    struct buffer *out = answers(client);
     if (is(args, "get") && argc == 2) {
         const struct item *item = store_find(&store, args[1].data, args[1].len);
         if (item)
@@ -247,8 +283,9 @@ static enum outcome execute(struct client *client, const struct request *request
         return change(client, RECORD_SET, args + 1, (size_t)argc / 2);
     if (is(args, "del") && argc >= 2)
         return change(client, RECORD_DELETE, args + 1, (size_t)argc - 1);
-    /* Its turn comes behind the client's own changes: so are the answers in order, and it reads what it wrote. */
-    return client->changes > 0 ? LATER : read_or_tell(client, args, argc);
+    /* A look at the table waits for the client's own changes, which show when they are durable: it reads what it wrote. */
+    bool looks = is(args, "get") || is(args, "dbsize") || is(args, "info");
+    return looks && client->changes > 0 ? LATER : read_or_tell(client, args, argc);
 }
 
 /* Carries out what the client has sent, as far as that can be done now. */
@@ -259,14 +296,11 @@ static void go_on(struct client *client)
     touch(client);
     while (client->fd >= 0 && !client->ends && !client->stalled && unsent(client) < OUT_MAX) {
         enum outcome outcome = DONE;
-        enum parsed parsed = resp_parse(in->data + in->begin, in->end - in->begin, &request);
+        enum parsed parsed = resp_parse(in->data + in->begin, buffer_len(in), &request);
         if (parsed == PARSED_INCOMPLETE)
             return;
-        /* An error, too, is answered in its turn. */
         if (parsed == PARSED_REQUEST) {
             outcome = execute(client, &request);
-        } else if (client->changes > 0) {
-            outcome = LATER;
         } else {
             answer(client, request.error);
             client->ends = true;
@@ -278,26 +312,36 @@ static void go_on(struct client *client)
             buffer_take(in, request.used);
         }
     }
-    if (client->fd >= 0 && !client->stalled && !client->ends && in->end > in->begin)
+    if (client->fd >= 0 && !client->stalled && !client->ends && buffer_len(in) > 0)
         stall(client); /* it has much to take first */
+}
+
+/* Whether this head's first line asks for the metrics, whatever its query. */
+static bool asks_metrics(const char *head, const char *method)
+{
+    static const char path[] = " /metrics";
+    size_t len = strlen(method);
+    return strncmp(head, method, len) == 0 && strncmp(head + len, path, sizeof path - 1) == 0 &&
+           memchr(" ?", head[len + sizeof path - 1], 2);
 }
 
 /* One request a connection, whose head is not looked at but for its first words. */
 static void go_on_http(struct client *client)
 {
     static char text[64 << 10];
-    static const char asked[] = "GET /metrics ";
     struct buffer *in = &client->in;
+    const char *asked = in->data + in->begin, *status = "404 Not Found";
     char head[160];
     size_t len = 0;
-    const char *status = "404 Not Found";
-    if (in->end - in->begin > INLINE_MAX) {
+    if (buffer_len(in) > INLINE_MAX) {
         drop(client);
         return;
     }
-    if (client->ends || !memmem(in->data + in->begin, in->end - in->begin, "\r\n\r\n", 4))
+    /* An empty line ends it, also for those who leave out the CR. */
+    if (client->ends || !(memmem(asked, buffer_len(in), "\n\r\n", 3) || memmem(asked, buffer_len(in), "\n\n", 2)))
         return;
-    if (strncmp(in->data + in->begin, asked, sizeof asked - 1) == 0) {
+    bool head_only = asks_metrics(asked, "HEAD");
+    if (head_only || asks_metrics(asked, "GET")) {
         int code = twal_metrics(store.log, text, sizeof text, &len);
         status = code == TWAL_OK ? "200 OK" : "500 Internal Server Error";
         len = code == TWAL_OK ? len : 0;
@@ -307,7 +351,7 @@ static void go_on_http(struct client *client)
                             "Connection: close\r\n\r\n",
                             status, len);
     buffer_add(&client->out, head, (size_t)head_len);
-    buffer_add(&client->out, text, len);
+    buffer_add(&client->out, text, head_only ? 0 : len);
     client->ends = true;
     touch(client);
 }
@@ -322,7 +366,10 @@ static void read_from(struct client *client)
             go_on_http(client);
         else
             go_on(client);
-    } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (got == 0) {
+        /* It sends no more.  Nobody is read from while a whole request is left, so only answers are owed. */
+        client->ends = true;
+    } else if (errno != EAGAIN && errno != EINTR) {
         drop(client);
     }
 }

@@ -14,7 +14,10 @@
  *
  * What a client may rely on:
  *
- *   - SET, DEL and MSET are answered when they are durable, in order.
+ *   - SET, DEL and MSET are answered when they are durable.
+ *   - Answers come in the order of the requests, errors too: one that counts them
+ *     knows what each belongs to.
+ *   - One that sends no more (shutdown) still gets its answers, then the end.
  *   - MSET is one batch: a crash leaves all of it or nothing.
  *   - GET gives the last durable value: none that a crash could take back.  A
  *     client's GET comes after its own SETs, also if it did not wait for them.

@@ -103,11 +103,16 @@ enum parsed resp_parse(const char *data, size_t len, struct request *request)
     return data[0] == '*' ? parse_array(data, len, request) : parse_line(data, len, request);
 }
 
+size_t buffer_len(const struct buffer *buffer)
+{
+    return buffer->end - buffer->begin;
+}
+
 char *buffer_room(struct buffer *buffer, size_t len)
 {
     if (buffer->size - buffer->end >= len)
         return buffer->data + buffer->end;
-    size_t held = buffer->end - buffer->begin;
+    size_t held = buffer_len(buffer);
     if (held > 0)
         memmove(buffer->data, buffer->data + buffer->begin, held);
     buffer->begin = 0;

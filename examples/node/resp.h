@@ -30,6 +30,8 @@ struct buffer {
     size_t begin, end, size;
 };
 
+size_t buffer_len(const struct buffer *buffer);
+
 /* Room for `len` bytes behind the end. */
 char *buffer_room(struct buffer *buffer, size_t len);
 void buffer_add(struct buffer *buffer, const void *data, size_t len);

@@ -55,18 +55,43 @@ pub struct How {
     pub no_wait: bool,
 }
 
+/// What an append may take of the one segment that a log at the limit on its size may have beyond it, for what helps
+/// to give space back: see `limit.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing.
+    No,
+    /// What leaves room there for one record with so many bytes of payload.
+    AllBut(usize),
+    /// All of it.
+    All,
+}
+
 /// One caller's wait for room, over all its attempts.
 pub struct Turn {
     /// When it gives up.
     until_ns: Option<u64>,
     /// Failed attempts to prepare a spare when the wait began.
     failures: Option<u64>,
+    /// Of those who wait for the file beyond the limit on the log's size, the how manieth this is.
+    reserve: Option<u64>,
     counted: bool,
 }
 
 impl Turn {
+    /// Whoever waits for the file beyond the limit is refused by an attempt to make that one, not by others'.
+    fn ask_for_reserve(&mut self, queue: &mut Queue) {
+        let asked = *self.reserve.get_or_insert_with(|| {
+            queue.keeper.reserve_asked += 1;
+            queue.keeper.reserve_asked
+        });
+        if asked > queue.keeper.reserve_tried {
+            self.failures = None;
+        }
+    }
+
     pub(super) fn new(until_ns: Option<u64>) -> Turn {
-        Turn { until_ns, failures: None, counted: false }
+        Turn { until_ns, failures: None, reserve: None, counted: false }
     }
 }
 
@@ -125,6 +150,7 @@ impl Commit {
     pub fn append_or_wait<'a, I>(
         &self,
         entries: I,
+        beyond: Beyond,
         turn: &mut Option<Turn>,
         give_way: impl FnOnce(),
     ) -> Result<Option<u64>>
@@ -132,13 +158,22 @@ impl Commit {
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
         let asked = self.measure(entries.clone(), false)?;
+        let leave = self.leave(asked.need, beyond);
         let mut queue = self.lock();
         self.check_open(&queue).map_err(|error| self.refused(error))?;
-        match queue.place(asked.need, asked.records, &self.config, &self.clock)? {
+        let place = match leave {
+            None => queue.place(asked.need, asked.records, &self.config, &self.clock)?,
+            Some(leave) => queue.place_beyond(asked.need, asked.records, leave, &self.config, &self.clock)?,
+        };
+        match place {
             Place::Here => {}
             full => {
                 give_way();
-                self.wait_for_room(queue, full, turn.get_or_insert_with(|| self.turn(self.config.append_timeout_ns)))?;
+                let turn = turn.get_or_insert_with(|| self.turn(self.config.append_timeout_ns));
+                if leave.is_some() && full == Place::NoSpare {
+                    turn.ask_for_reserve(&mut queue);
+                }
+                self.wait_for_room(queue, full, turn)?;
                 return Ok(None);
             }
         }

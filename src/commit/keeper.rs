@@ -91,20 +91,21 @@ impl Commit {
                 Ok(())
             }
             Chore::Spare => {
-                let size = self.config.segment_size;
-                // The names that a spare will have need room, too.
-                let prepared = if let Err(error) = self.check_limit() {
-                    Err(error)
-                } else if self.directory.keep_room() {
-                    spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.pace())
-                } else {
-                    let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
-                    Err(Error::os("cannot keep room for names", &full))
+                self.come_back_within_limit();
+                let asked = {
+                    let keeper = &self.lock().keeper;
+                    (keeper.reserve_asked > keeper.reserve_tried).then_some(keeper.reserve_asked)
                 };
+                let prepared = self.prepare_spare(asked.is_some());
                 let mut queue = self.lock();
                 queue.keeper.spare_wanted = false;
+                queue.keeper.reserve_tried = asked.unwrap_or(queue.keeper.reserve_tried);
                 match prepared {
-                    Ok(spare) => {
+                    Ok((spare, true)) => {
+                        queue.keeper.reserve = Some(spare);
+                        Ok(())
+                    }
+                    Ok((spare, false)) => {
                         queue.ready.push_back(spare);
                         queue.keeper.spare_failed = None;
                         Ok(())
@@ -124,6 +125,22 @@ impl Commit {
                 }
             }
         }
+    }
+
+    /// A new file, and whether it is the one beyond the limit on the log's size, which only `reserve` asks for.
+    fn prepare_spare(&self, reserve: bool) -> Result<(Spare, bool)> {
+        let beyond = match self.check_limit() {
+            Err(_) if reserve && self.may_go_beyond() => true,
+            within => within.map(|()| false)?,
+        };
+        // The names that a spare will have need room, too.
+        if !self.directory.keep_room() {
+            let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+            return Err(Error::os("cannot keep room for names", &full));
+        }
+        let size = self.config.segment_size;
+        let spare = spare::prepare_beside(&self.directory, size, size, &self.clock, &mut || self.pace())?;
+        Ok((spare, beyond))
     }
 
     /// Between the pieces of a new file: how long the next one may be.
@@ -166,8 +183,8 @@ impl Commit {
             let rolls = std::mem::take(&mut queue.keeper.rolls_since_trim);
             // An old file is ready as it is, a new one has to be zeroed: keep as many as are soon used.
             let wanted = rolls.min(RECYCLED_MAX).max(2 * self.config.spares).saturating_sub(ready);
-            // On a full device some of the room has to be for names.
-            if self.directory.keep_room() {
+            // On a full device some of the room has to be for names; beyond the limit on its size the log shrinks first.
+            if self.directory.keep_room() && !queue.is_beyond() {
                 wanted
             } else {
                 0
@@ -209,6 +226,7 @@ impl Commit {
 
     /// There is room on the device again: an append that was refused may try.
     pub fn has_room_again(&self) {
+        self.come_back_within_limit();
         self.lock().keeper.spare_failed = None;
         self.room.open();
         self.chores.open();
@@ -244,7 +262,7 @@ impl Commit {
     }
 
     /// A name that could not be changed is as it was; a flush that failed leaves nobody to trust.
-    pub(super) fn poison_if_names_are_lost(&self, error: &Error) {
+    pub fn poison_if_names_are_lost(&self, error: &Error) {
         if error.code == Code::Io {
             self.poison_by(error.clone());
         }
@@ -270,7 +288,8 @@ fn next_chore(queue: &Queue, config: &crate::base::options::Config) -> Option<Ch
     // A roll that an append waits for has the disk, and the file system's journal, to itself.
     let rolling = tail.segment == queue.active_segment + 1;
     let ahead = in_use && short && !rolling && keeper.spare_failed.is_none();
-    let wanted = keeper.spare_wanted && queue.ready.is_empty();
+    let asked = keeper.spare_wanted || keeper.reserve_asked > keeper.reserve_tried;
+    let wanted = asked && queue.ready.is_empty();
     (!keeper.stop && (ahead || wanted)).then_some(Chore::Spare)
 }
 

@@ -5,7 +5,13 @@
 //! that is a full disk: whoever needs the spare is refused before a number is
 //! given, what is there already has room for its marks and seals, and a trim or a
 //! compaction that gives files back ends it.  A file that is used again adds
-//! nothing and is never refused.  Before anything is refused, what a hold
+//! nothing and is never refused.
+//!
+//! One segment beyond the limit is kept for what helps to give space back (`Beyond`): a transaction manager's checkpoint, and
+//! events that bring an operation towards its end.  Its file is made when one of these asks for it, at most one at a
+//! time, and nobody else is let into it, until the log is within its limit again: what only needs space would take it.
+//!
+//! Before anything is refused, what a hold
 //! has let go meanwhile is released, and released segments that are only kept by
 //! retention go.  Under the other policy the spare is made, and
 //! whoever asked for hints is told.
@@ -14,11 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::notify::Done;
-use super::Commit;
+use super::{Beyond, Commit};
 use crate::base::bytes::len_u64;
+use crate::base::limits::SEGMENT_OVERHEAD_BLOCKS;
 use crate::base::messages::{Level, Message};
 use crate::base::options::SizePolicy;
 use crate::base::{Code, Error, Result};
+use crate::format::record::record_len;
+use crate::format::FRAME_HEADER_LEN;
 use crate::segment::{HeldDirectory, State};
 
 /// What is told: the bytes that the log's files take with the next one, and the limit.
@@ -70,6 +79,65 @@ impl Commit {
                 Err(Error::new(Code::NoSpc, text))
             }
         }
+    }
+
+    /// Bytes that an append of `need` leaves free in the segment beyond the limit; None: it may not be there, or never is.
+    pub(super) fn leave(&self, need: usize, beyond: Beyond) -> Option<u64> {
+        if self.config.log_size_max.is_none() || self.config.log_size_policy != SizePolicy::Refuse {
+            return None;
+        }
+        let block = u64::from(self.config.block_size);
+        let frame = |len: usize| len_u64(FRAME_HEADER_LEN.saturating_add(len)).next_multiple_of(block);
+        let leave = match beyond {
+            Beyond::No => return None,
+            // In front of that record there may be marks.
+            Beyond::AllBut(payload) => frame(record_len(payload)) + 2 * block,
+            Beyond::All => 0,
+        };
+        // Together they may be more than a segment holds.
+        (frame(need) + leave + SEGMENT_OVERHEAD_BLOCKS * block <= self.config.segment_size).then_some(leave)
+    }
+
+    /// The tail is in the segment beyond the limit.
+    pub fn is_beyond_limit(&self) -> bool {
+        self.lock().beyond
+    }
+
+    /// At the limit: whether one file more may be made now.
+    pub(super) fn may_go_beyond(&self) -> bool {
+        if self.lock().is_beyond() {
+            return false;
+        }
+        // A compaction may be writing its file, too.  A log that was larger when it was opened gets nothing more.
+        let segment = self.config.segment_size;
+        let may = self
+            .beyond_limit()
+            .is_ok_and(|beyond| beyond.is_none_or(|(taken, size_max)| taken <= size_max.saturating_add(segment)));
+        if may {
+            self.say(Level::Warning, || {
+                let text = "the log is as large as it may be: one segment more is made, for what gives space back";
+                Message::new(Level::Warning, "size_limit", text)
+            });
+        }
+        may
+    }
+
+    /// If the log is no larger than it may be, what was kept for a few is everybody's.
+    pub(super) fn come_back_within_limit(&self) {
+        if !self.lock().is_beyond() || !self.is_within_limit() {
+            return;
+        }
+        let mut queue = self.lock();
+        queue.beyond = false;
+        if let Some(spare) = queue.keeper.reserve.take() {
+            queue.ready.push_back(spare);
+        }
+    }
+
+    /// What cannot be measured is taken for too large.
+    fn is_within_limit(&self) -> bool {
+        let Some(size_max) = self.config.log_size_max else { return true };
+        self.directory.size().is_ok_and(|taken| taken <= size_max)
     }
 
     /// The bytes that the files take and the limit, if one more file would be beyond it.

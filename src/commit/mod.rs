@@ -52,7 +52,7 @@ use crate::mem::{AlignedBuf, Gate};
 use crate::read::{Published, Reach};
 use crate::segment::Directory;
 
-pub use append::{Entry, How, Turn};
+pub use append::{Beyond, Entry, How, Turn};
 pub use asked::Asked;
 use composer::Composer;
 use device::Busy;
@@ -544,6 +544,7 @@ impl Commit {
         let mut queue = self.lock();
         queue.ready.clear();
         queue.planned.clear();
+        queue.keeper.reserve = None;
         queue.keeper.zeroing = None;
         drop(queue);
         let composer = self.composer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use super::{Commit, Line, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
-use crate::base::options::Config;
+use crate::base::options::{Config, SizePolicy};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::latch::Latch;
 use crate::disk::File;
@@ -78,6 +78,11 @@ impl Commit {
         queue.keeper.to_seal = from.to_seal;
         queue.keeper.zeroing = (ready_end < size && !from.sealed).then(|| Arc::clone(&from.file));
         queue.ready.extend(adopt(&directory, &from.spares, &config, &clock)?);
+        if is_beyond(&directory, &config)? {
+            // As an earlier opening left it: prepared, or begun.
+            queue.keeper.reserve = queue.ready.pop_back();
+            queue.beyond = queue.keeper.reserve.is_none();
+        }
         let composer = Composer {
             file: from.file,
             header: from.header,
@@ -142,6 +147,15 @@ impl Commit {
         }
         Ok(())
     }
+}
+
+/// Whether there is one file beyond the limit on the log's size.  One that is still larger had another limit.
+fn is_beyond(directory: &Directory, config: &Config) -> Result<bool> {
+    let Some(size_max) = config.log_size_max.filter(|_| config.log_size_policy == SizePolicy::Refuse) else {
+        return Ok(false);
+    };
+    let taken = directory.size()?;
+    Ok(taken > size_max && taken <= size_max.saturating_add(config.segment_size))
 }
 
 /// Takes over spares of earlier openings, up to as many as are wanted; removes the others.  Keeps room for names.

@@ -12,9 +12,9 @@ pub enum twal_iter_flags {
     /// Pass over what is damaged and go on behind it, instead of ending with
     /// TWAL_E_CORRUPT or TWAL_E_IO; twal_iter_skipped() tells what was.
     TWAL_ITER_SKIP_DAMAGED = 1,
-    /// Read and check headers alone: record.data is NULL, record.len is right,
-    /// and twal_iter_payload() reads a payload when asked.  Blocks that hold
-    /// nothing but payload are not read.
+    /// Read and check headers alone: record.len is right, record.data is NULL
+    /// (unless the record is empty), and twal_iter_payload() reads a payload
+    /// when asked.  Blocks that hold nothing but payload are not read.
     TWAL_ITER_HEADERS_ONLY = 2,
     /// Read what is durable now, up to until_seq, and no more; and keep it:
     /// every segment of that is opened now, one file descriptor each, so that

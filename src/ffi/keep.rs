@@ -91,9 +91,10 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 ///   TWAL_E_VERSION    it is a later release's
 ///   TWAL_E_LOCKED     another process was changing it for 2 seconds
 ///   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM
-///                     it could not be written, or the new segment not be
-///                     made; or the hold is set, and a name of what it let go
-///                     could not be changed.  Call again
+///                     it could not be written, or (NOSPC: then it is not set)
+///                     the first hold's segment not be made; or the hold is
+///                     set, and a name of what it let go could not be changed.
+///                     Call again
 ///   TWAL_E_IO         it could not be read; or a write or flush failed, which
 ///                     poisons a writer's log: the hold is set or not
 ///   TWAL_E_PANIC      a bug in twal was caught

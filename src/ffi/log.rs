@@ -174,13 +174,16 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///                     space
 ///   TWAL_E_PERM, TWAL_E_NOMEM
 ///                     the next segment's file could not be made: no right, no
-///                     memory or file descriptor left; append again later
+///                     memory or file descriptor left; append again later.  If
+///                     it was made, and could only not be given its name, the
+///                     log is poisoned as by TWAL_E_IO (twal_stats.poisoned)
 ///   TWAL_E_TIMEOUT    no room within options.append_timeout_us
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
-/// After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC the record's fate is
-/// unknown until the next open: it is there or it is not.  After any other
-/// error nothing was written and no number was used.
+/// After TWAL_E_IO, TWAL_E_POISONED and TWAL_E_PANIC, and whatever else the log
+/// is poisoned by, the record's fate is unknown until the next open: it is there
+/// or it is not.  After any other error nothing was written and no number was
+/// used.
 ///
 /// Blocks:  with TWAL_SYNC until the record is durable; else only while there
 ///          is no room for it.
@@ -448,6 +451,12 @@ pub unsafe extern "C" fn twal_durable_seq(log: *const twal_log) -> u64 {
 /// options.max_retained_segments such segments.  twal_first_seq() tells how
 /// far it went.  What a hold keeps is released when the hold has moved on: see
 /// twal_hold_set().  Without a call like this nothing is ever removed.
+///
+/// A program with transactions calls twal_txn_recover() first, each time that
+/// it has opened the log: only from then on no trim releases what the manager
+/// needs.  A trim before that may release it, operations that are not finished
+/// too; twal_txn_recover() then finds them gone, without an error where nothing
+/// is left of them, and ids and tokens begin anew.
 ///
 ///   log        an open log
 ///   below_seq  the oldest number still needed; up to twal_last_seq() + 1

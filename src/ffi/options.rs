@@ -39,7 +39,10 @@ pub enum twal_io_engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum twal_size_policy {
     /// Appends that need one more segment file are refused with TWAL_E_NOSPC,
-    /// and nothing else is: it goes away when space is given back.  The
+    /// and nothing else is: it goes away when space is given back.  What helps
+    /// to give it back, a checkpoint of transactions and events that bring an
+    /// operation towards its end, may take one segment more than the limit,
+    /// which nothing else gets into until the log is within it again.  The
     /// default.
     TWAL_SIZE_REFUSE = 0,
     /// The log grows on; whoever twal_size_hint() named is told.
@@ -59,8 +62,10 @@ pub enum twal_open_flags {
     TWAL_OPEN_ALLOW_ANY_FS = 4,
     /// Accept a file system without O_DIRECT.  Else TWAL_E_UNSUPPORTED.
     TWAL_OPEN_ALLOW_BUFFERED = 8,
-    /// Validate every byte of the log, in parallel, not only the headers, the
-    /// seals and the last segment.
+    /// Validate every byte of what can be read, in parallel, not only the
+    /// headers, the seals and the last segment.  Of released segments the
+    /// newest one's header and seal alone, as without it: what else is damaged
+    /// there takes nothing from the log.  twal_verify() reads and tells it.
     TWAL_OPEN_VERIFY = 16,
 }
 
@@ -117,7 +122,9 @@ pub struct twal_options {
     /// Bytes that the log's files may take, segments (archived ones too) and
     /// prepared files together; at least three segments.  Looked at where a file
     /// would be made, never by an append.  At the limit fewer archived segments
-    /// are kept than max_retained_segments, down to one.  0: without limit.
+    /// are kept than max_retained_segments, down to one.  Transactions may take
+    /// one segment more to give space back (see twal_size_policy), and a
+    /// compaction one more while it works.  0: without limit.
     pub log_size_max: u64,
     /// One of twal_size_policy.
     pub log_size_policy: u64,

@@ -86,6 +86,11 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 /// append them again afterwards.  Nothing is planned where nothing is damaged:
 /// a torn end is cut off by twal_open() itself.
 ///
+/// A plan with no steps is also what it takes to end a repair that was
+/// interrupted before its very last step: then twal_open() refuses the log
+/// until that plan was applied, which drops nothing.  So apply a plan without
+/// steps, too: where nothing was to be done it changes nothing.
+///
 /// The newest released segment is no such damage: nobody reads it, but a log
 /// needs its header and its seal to open.  They are made again, if the next
 /// segment's header confirms what is made, and nothing goes.
@@ -111,8 +116,9 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 ///                       damaged, but the newest archived segment is, and what
 ///                       is left does not say what its header and seal were; or
 ///                       the names of archived ones are wrong; read the log
-///                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or as
-///                       for twal_open()
+///                       with TWAL_ITER_SKIP_DAMAGED and write it anew.  Or the
+///                       first segment, or its header, is not this log's: put
+///                       its own back.  Or as for twal_open()
 ///   TWAL_E_VERSION      written by a release that this one cannot read
 ///   TWAL_E_PERM         the operating system refuses access
 ///   TWAL_E_IO           the directory could not be read, or an active file not
@@ -159,7 +165,7 @@ pub unsafe extern "C" fn twal_repair_plan(
 ///                    that a release of twal ever had
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_NOTFOUND  the plan has no more steps; none at all: nothing is
-///                    damaged
+///                    damaged, or an interrupted repair is only to be ended
 ///
 /// Blocks:  no.
 /// Threads: one at a time for each plan.
@@ -196,7 +202,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// Afterwards the log opens, and holds exactly what was in front of the damage
 /// (all that it held, if only a released segment was restored).
 /// twal_recovery_get() tells what was cut, as long as the log ends in the same
-/// segment.  The numbers that went are given again.
+/// segment.  The numbers that went are given again.  A hold that is behind the
+/// new end is moved back to it by the next twal_open() for writing.
 ///
 ///   repair      a plan; it can be applied once
 ///   backup_dir  path of a directory for the copies, not the log's and not in

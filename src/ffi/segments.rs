@@ -34,8 +34,8 @@ pub enum twal_held_by {
     /// A transaction manager: operations that are not finished, or its
     /// checkpoint.  Only the writer's own process knows of it.
     TWAL_HELD_BY_TRANSACTIONS = 3,
-    /// A reader has it open: it may leave the log, but its file lives on until
-    /// the reader is done with it.
+    /// Nothing of the above, but a reader has it open: it may leave the log, but
+    /// its file lives on until the reader is done with it.
     TWAL_HELD_BY_READER = 4,
     /// It is one of options.max_retained_segments, or the newest archived one.
     TWAL_HELD_BY_RETENTION = 5,

@@ -77,8 +77,13 @@ unsafe fn run<T>(sink: *mut twal_sink, body: impl FnOnce(&mut Sink) -> Result<T>
 /// The directory holds a copy of a log, byte for byte, and the file twal-sink,
 /// which says how far the copy is durable.  While that file is there, twal_open()
 /// refuses the directory: it is a follower's, and what lies above its position
-/// nobody vouches for.  Everything in front of the position is checked here; what
-/// is behind it is cut off, and has to be shipped again.
+/// nobody vouches for.
+///
+/// Checked here is that no segment in front of the position is missing; the header
+/// and the seal of each from the newest archived one on; and every byte of the
+/// newest.  twal_verify() reads every byte of all of them, also beside the sink: let
+/// it, before twal_sink_promote() at the latest.  What is behind the position is cut
+/// off, and has to be shipped again.
 ///
 /// Only the last component of dir is created (mode 0700; files 0600; less the
 /// umask).
@@ -99,8 +104,9 @@ unsafe fn run<T>(sink: *mut twal_sink, body: impl FnOnce(&mut Sink) -> Result<T>
 ///                       file of holds (twal-holds)
 ///   TWAL_E_NOTFOUND     the parent directory is missing
 ///   TWAL_E_CORRUPT      what the position says is durable is damaged or not
-///                       there, with the place; or the position itself is
-///                       damaged.  Ship everything anew, to an empty directory
+///                       there, as far as it was looked at, with the place; or
+///                       the position itself is damaged.  Ship everything anew,
+///                       to an empty directory
 ///   TWAL_E_VERSION      written by a later release
 ///   TWAL_E_UNSUPPORTED  as for twal_open()
 ///   TWAL_E_PERM, TWAL_E_NOSPC, TWAL_E_NOMEM, TWAL_E_IO
@@ -160,9 +166,10 @@ pub unsafe extern "C" fn twal_sink_open(
 ///                       both), of another file than the segment was begun
 ///                       with, or the follower was promoted
 ///   TWAL_E_EXISTS       the follower has these bytes already
-///   TWAL_E_NOTFOUND     bytes in front of them are missing: the detail's
-///                       segment and offset are the piece's, its text says where
-///                       the follower is
+///   TWAL_E_NOTFOUND     bytes in front of them are missing, also where the
+///                       follower has nothing yet: the detail's segment and
+///                       offset are the piece's, its text says where the follower
+///                       is
 ///   TWAL_E_CORRUPT      the bytes are not what a log has there
 ///   TWAL_E_VERSION      they are a later release's
 ///   TWAL_E_NOSPC        no space for the next segment; write it again later
@@ -266,7 +273,8 @@ pub unsafe extern "C" fn twal_sink_position(sink: *mut twal_sink, position_out: 
 /// it ends, and a new one begun, with a history id of its own: from then on
 /// neither side takes the other's pieces, also if the source lives on.  A new
 /// follower can follow the promoted log from its beginning.  The promotion is one
-/// step: after a crash the directory is a follower's, as it was, or a log's.
+/// step: after a crash the directory is a follower's, as it was, or a log's.  It
+/// reads no sealed segment: whether those are still whole twal_verify() says.
 ///
 /// The sink stays locked and of no more use: close it, then open the log.
 ///

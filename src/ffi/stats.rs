@@ -56,7 +56,9 @@ pub struct twal_stats {
     pub refused_again: u64,
     /// Appends refused with TWAL_E_TIMEOUT.
     pub refused_timeout: u64,
-    /// Appends refused with TWAL_E_NOSPC.
+    /// Appends refused with TWAL_E_NOSPC.  An event of transactions that is
+    /// refused at options.log_size_max, and again behind the checkpoint that
+    /// it then writes, counts twice.
     pub refused_nospace: u64,
     /// Damaged records met by readers.
     pub corrupted_records: u64,

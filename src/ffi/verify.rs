@@ -38,6 +38,9 @@ pub enum twal_finding_kind {
     /// The file of holds is damaged or missing: every record is there, and
     /// nothing is released until twal_hold_reset().
     TWAL_FINDING_HOLDS = 11,
+    /// A follower's position (twal-sink) is damaged, or one copy of it; or what
+    /// is there is not what it speaks of.
+    TWAL_FINDING_POSITION = 12,
 }
 
 /// twal_finding.acknowledged and twal_repair_action.acknowledged: whether it
@@ -135,16 +138,23 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 /// just being written is not told, and what is released meanwhile is passed
 /// over.  Memory is the same few MiB, whatever the files hold.
 ///
-///   dir         path of the log's directory
+/// Of a follower's directory (twal_sink_open()), also beside its sink, it reads
+/// all that is in front of the position, which is what was acknowledged: every
+/// segment before it, and its own up to there.  What is behind it is not the
+/// follower's yet, and no finding whatever it is.  The position is the one that
+/// it had when this began.
+///
+///   dir         path of the log's or the follower's directory
 ///   options     as for twal_open(); only io_engine, and the flags that accept
 ///               file systems, matter here.  NULL: all defaults
 ///   found       what is called with each finding, inside this call and on this
 ///               thread, in the order of the files; another answer than 0 ends
 ///               the reading.  It must not throw or longjmp().  NULL: none
 ///   context     is passed on to found; twal does not look at it
-///   report_out  receives what was read, also with TWAL_E_CORRUPT; its
-///               struct_size must be set, as TWAL_VERIFY_REPORT_INIT does.
-///               NULL if you do not need it.  Untouched on any other failure.
+///   report_out  receives what was read, also with TWAL_E_CORRUPT, and with
+///               TWAL_E_PERM where that is about files; its struct_size must be
+///               set, as TWAL_VERIFY_REPORT_INIT does.  NULL if you do not need
+///               it.  Untouched on any other failure.
 ///
 /// Returns TWAL_OK if nothing of what was read is damaged, or
 ///
@@ -153,10 +163,10 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 ///                       that this one cannot read
 ///   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
 ///                       out of its range, or a struct_size is none
-///   TWAL_E_STATE        the directory is a follower's: twal_sink_open()
-///                       checks it
 ///   TWAL_E_NOTFOUND     there is no log
-///   TWAL_E_PERM         the operating system refuses access
+///   TWAL_E_PERM         the operating system refuses access: to the directory,
+///                       or to files of which each is a finding, and nothing
+///                       else is damaged
 ///   TWAL_E_IO           the directory could not be read, or an active file not
 ///                       be flushed (a file that cannot be read is a finding)
 ///   TWAL_E_NOMEM        no memory or file descriptor left
@@ -213,8 +223,12 @@ pub unsafe extern "C" fn twal_verify(
 }
 
 fn verdict_of(verified: &Verified) -> crate::base::Result<()> {
-    let (damaged, unknown) = (verified.damaged, verified.unknown_version);
+    let (damaged, unknown) = (verified.damaged - verified.forbidden, verified.unknown_version);
     match damaged {
+        0 if verified.forbidden > 0 => {
+            let text = format!("{} files may not be read, nothing else is damaged", verified.forbidden);
+            Err(Error::new(Code::Perm, text).about_seq(verified.last_good_seq + 1))
+        }
         0 => Ok(()),
         _ if damaged == unknown => Err(Error::new(Code::Version, "a part of the log is of a newer release")),
         _ => Err(Error::new(Code::Corrupt, format!("the log is damaged in {damaged} places"))
@@ -261,6 +275,7 @@ fn kind_of(kind: FindingKind) -> u32 {
         FindingKind::Version => c::TWAL_FINDING_VERSION,
         FindingKind::Torn => c::TWAL_FINDING_TORN,
         FindingKind::Holds => c::TWAL_FINDING_HOLDS,
+        FindingKind::Position => c::TWAL_FINDING_POSITION,
     };
     kind as u32
 }
@@ -343,11 +358,13 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_corrupt_and_a_newer_release_is_version() {
-        let of = |damaged, unknown_version| {
-            verdict_of(&Verified { damaged, unknown_version, ..Verified::default() }).map_err(|error| error.code)
+    fn damage_is_corrupt_a_newer_release_is_version_and_no_right_is_perm() {
+        let of = |damaged, unknown_version, forbidden| {
+            let verified = Verified { damaged, unknown_version, forbidden, ..Verified::default() };
+            verdict_of(&verified).map_err(|error| error.code)
         };
-        assert_eq!([of(0, 0), of(2, 2), of(2, 1)], [Ok(()), Err(Code::Version), Err(Code::Corrupt)]);
+        assert_eq!([of(0, 0, 0), of(2, 2, 0), of(2, 1, 0)], [Ok(()), Err(Code::Version), Err(Code::Corrupt)]);
+        assert_eq!([of(2, 0, 2), of(2, 1, 1), of(2, 0, 1)], [Err(Code::Perm), Err(Code::Version), Err(Code::Corrupt)]);
     }
 
     #[test]

@@ -130,6 +130,17 @@ impl SinkSlot {
         }
         Ok(newest)
     }
+
+    /// Offset of a copy of this slot, the newest of such a file, that has rotted, its twin being whole.  One that a torn
+    /// write has not reached is none: it holds what was there before.  (A copy's bytes lie in one sector.)
+    pub fn rotten_copy(&self, file: &[u8], copy_len: usize) -> Option<usize> {
+        let slot = usize_of(self.number) % SINK_SLOTS * SINK_COPIES * copy_len;
+        (slot..).step_by(copy_len).take(SINK_COPIES).find(|&at| {
+            let Some(copy) = file.get(at..at + SINK_LEN) else { return false };
+            let never_written = self.number <= len_u64(SINK_SLOTS) && copy.iter().all(|byte| *byte == 0);
+            !never_written && !matches!(SinkSlot::decode(copy), Ok(Some(_)))
+        })
+    }
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
@@ -192,5 +203,25 @@ mod tests {
         assert_eq!(SinkSlot::newest(&torn, SINK_COPY_LEN), Ok(Some(slot(1))));
         assert_eq!(SinkSlot::newest(&[0; 4 * SINK_COPY_LEN], SINK_COPY_LEN), Ok(None));
         assert_eq!(SinkSlot::newest(&[], SINK_COPY_LEN), Ok(None));
+    }
+
+    #[test]
+    fn a_copy_that_rots_is_told_and_a_torn_write_is_not() {
+        let whole = [copy(4), copy(4), copy(3), copy(3)].concat();
+        assert_eq!(slot(4).rotten_copy(&whole, SINK_COPY_LEN), None);
+        for (at, told) in [(0, Some(0)), (1, Some(SINK_COPY_LEN)), (2, None), (3, None)] {
+            for byte in [0, AT_OFFSET, SINK_LEN - 1] {
+                let mut file = whole.clone();
+                file[at * SINK_COPY_LEN + byte] ^= 1;
+                assert_eq!(slot(4).rotten_copy(&file, SINK_COPY_LEN), told, "copy {at}, byte {byte}");
+            }
+        }
+        let zeros = vec![0; SINK_COPY_LEN];
+        let torn = [copy(4), copy(2), copy(3), copy(3)].concat();
+        assert_eq!(slot(4).rotten_copy(&torn, SINK_COPY_LEN), None);
+        let gone = [copy(4), zeros.clone(), copy(3), copy(3)].concat();
+        assert_eq!(slot(4).rotten_copy(&gone, SINK_COPY_LEN), Some(SINK_COPY_LEN));
+        let first = [zeros.clone(), zeros.clone(), copy(1), zeros].concat();
+        assert_eq!(slot(1).rotten_copy(&first, SINK_COPY_LEN), None);
     }
 }

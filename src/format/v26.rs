@@ -4,6 +4,8 @@
 //! A record's header has no checksum of its own, so a length may be a lie: whoever
 //! reads holds it against [`PAYLOAD_MAX`] and the file's end.
 
+use std::cmp::Ordering;
+
 use crate::base::bytes::*;
 use crate::base::crc::crc32;
 
@@ -15,6 +17,8 @@ pub const RECORD_HEADER_LEN: usize = 29;
 pub const PAYLOAD_MAX: u32 = 64 << 10;
 /// Bytes of the longest record of the layout.
 pub const RECORD_LEN_MAX: usize = RECORD_HEADER_LEN + 72;
+/// Bytes that a device writes as one, at multiples of it: the smallest.
+const SECTOR_LEN: u64 = 512;
 /// Version of the layout.
 pub const VERSION: u32 = 26;
 
@@ -180,9 +184,14 @@ impl RecordHeader {
 }
 
 /// Whether the end of a file may be what a write that was interrupted left of one record of the layout: its first
-/// bytes, then nothing or zeros.  `head` are the first [`RECORD_HEADER_LEN`] of these bytes (fewer if there are no more),
-/// `filled` how many there are up to the last that is not zero.
-pub fn may_be_torn(head: &[u8], filled: u64) -> bool {
+/// bytes, then nothing or zeros.  It begins at offset `at` and has `left` bytes; `head` are the first
+/// [`RECORD_HEADER_LEN`] of them (fewer if there are no more), `filled` how many there are up to the last that is not zero.
+///
+/// Asked of what is no whole record.  One that has all its bytes was cut where its zeros begin, or is damaged:
+/// * zeros are behind it: the file was longer before, and a write may have ended at any byte;
+/// * nothing is behind it: the write made the file longer, and lost bytes only as a device does, from a sector's
+///   beginning to the end.
+pub fn may_be_torn(head: &[u8], filled: u64, at: u64, left: u64) -> bool {
     let filled_head = usize_of(filled.min(len_u64(head.len())));
     let magic = filled_head.min(AT_KIND);
     if head[..magic] != RECORD_MAGIC[..magic] {
@@ -192,9 +201,16 @@ pub fn may_be_torn(head: &[u8], filled: u64) -> bool {
         return true;
     }
     let Some(len) = payload_len(head[AT_KIND]) else { return false };
-    // Up to the end of the length field it may be half there; once something is behind, it is a number to hold to.
-    let whole_len = filled_head < AT_CRC || get_u32(head, AT_LEN) == len;
-    whole_len && filled <= len_u64(RECORD_HEADER_LEN) + u64::from(len)
+    let record_len = len_u64(RECORD_HEADER_LEN) + u64::from(len);
+    if head.len() < AT_CRC || get_u32(head, AT_LEN) != len {
+        // Up to the end of the length field it may be half there; once something is behind, it is a number to hold to.
+        return filled < len_u64(AT_CRC);
+    }
+    match left.cmp(&record_len) {
+        Ordering::Less => true,
+        Ordering::Equal => (at + filled).next_multiple_of(SECTOR_LEN) < at + record_len,
+        Ordering::Greater => filled < record_len,
+    }
 }
 
 /// The same of a file's header: `filled` are the file's bytes up to the last that is not zero.
@@ -238,17 +254,20 @@ mod tests {
         assert_eq!(RecordHeader::decode(&RECORD[1..]), Err(BadRecord::Magic));
     }
 
+    fn torn_at(at: u64, bytes: &[u8]) -> bool {
+        let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        may_be_torn(&bytes[..bytes.len().min(RECORD_HEADER_LEN)], len_u64(filled), at, len_u64(bytes.len()))
+    }
+
     /// Cut anywhere, and filled up with any number of zeros, it may be torn; with anything behind it, it may not.
     #[test]
     fn torn_is_a_prefix_and_zeros() {
-        let torn = |bytes: &[u8]| {
-            let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-            may_be_torn(&bytes[..bytes.len().min(RECORD_HEADER_LEN)], len_u64(filled))
-        };
-        for cut in 0..=RECORD.len() {
-            for zeros in [0, 1, 40, 5000] {
+        let torn = |bytes: &[u8]| torn_at(44, bytes);
+        for cut in 0..RECORD.len() {
+            for zeros in [0, 1, 40, 5000].into_iter().filter(|zeros| cut + zeros != RECORD.len()) {
                 let mut bytes = RECORD[..cut].to_vec();
                 bytes.resize(cut + zeros, 0);
+                // The payload ends in zeros: without them it has all its bytes.
                 assert!(torn(&bytes), "cut at {cut}, {zeros} zeros");
                 bytes.resize(RECORD.len().max(cut + zeros), 0);
                 bytes.push(1);
@@ -256,12 +275,34 @@ mod tests {
             }
         }
         let with = |at: usize, byte: u8| {
-            let mut bytes = RECORD;
+            let mut bytes = [RECORD.as_slice(), &[0]].concat();
             bytes[at] = byte;
             torn(&bytes)
         };
         assert!(!with(0, b'w') && !with(3, 0) && !with(AT_KIND, 0x0C) && !with(AT_LEN, 13) && !with(AT_LEN + 3, 255));
-        assert!(with(AT_SEQ, 9) && with(RECORD.len() - 1, 0));
+        assert!(with(AT_SEQ, 9), "its last bytes are zeros");
+    }
+
+    /// A record that has all its bytes, at every place of a sector, with the bytes from `cut` on lost.
+    #[test]
+    fn a_whole_record_is_torn_only_where_its_end_is_lost() {
+        let whole = [&RECORD[..RECORD.len() - 1], &[7]].concat();
+        let lost_from = |cut: usize, zeros: usize| {
+            let mut bytes = whole[..cut].to_vec();
+            bytes.resize(whole.len() + zeros, 0);
+            bytes
+        };
+        let header = AT_LEN + 1; // its other bytes are zeros
+        for at in 500..1100 {
+            assert!(!torn_at(at, &whole) && !torn_at(at, &lost_from(whole.len(), 9)), "at {at}: nothing is lost");
+            for cut in header..whole.len() {
+                let filled = whole[..cut].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+                let is_sector = |lost: &usize| (at + len_u64(*lost)).is_multiple_of(512);
+                let at_sector = (filled..whole.len()).any(|lost| is_sector(&lost));
+                assert_eq!(torn_at(at, &lost_from(cut, 0)), at_sector, "at {at}, cut at {cut}, nothing behind");
+                assert!(torn_at(at, &lost_from(cut, 1)), "at {at}, cut at {cut}, a zero behind");
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! bytes that one interrupted write can leave*        torn       damage
 //! the same, but the header counts more records      damage      damage
 //! anything else                                     damage      damage
-//! * the first bytes of one record of the layout, then nothing or zeros
+//! * the first bytes of one record of the layout, then nothing or zeros; a record that has all its bytes must end in
+//!   zeros that were left out: see `may_be_torn` in `format/v26.rs`
 //! ```
 
 use std::path::Path;
@@ -392,11 +393,12 @@ impl Current {
     }
 
     fn looks_torn(&mut self) -> Result<bool> {
-        if !self.is_last || self.window.size - self.offset > TORN_MAX {
+        let left = self.window.size - self.offset;
+        if !self.is_last || left > TORN_MAX {
             return Ok(false);
         }
         let filled = self.window.filled(self.offset, len_u64(v26::RECORD_LEN_MAX))?;
-        Ok(v26::may_be_torn(self.window.at(self.offset, RECORD_HEADER_LEN)?, filled))
+        Ok(v26::may_be_torn(self.window.at(self.offset, RECORD_HEADER_LEN)?, filled, self.offset, left))
     }
 
     /// The header's count is that of the records, or 0 in the last file: it is filled in at the end.

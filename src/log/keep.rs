@@ -254,24 +254,23 @@ impl Log {
     /// None: it has gone meanwhile.
     fn segment_at(&self, names: &[SegmentName], at: usize, holds: Option<&Holds>) -> Result<Option<Segment>> {
         let (inner, name) = (&self.inner, names[at]);
-        let (name_now, file) = match inner.directory.open_segment(name.index, Access::Read) {
+        // By its index: it may have another name since, and be told of as it was.
+        let file = match inner.directory.open_segment(name.index, Access::Read) {
             Err(error) if error.code == Code::NotFound => return Ok(None),
-            opened => opened?,
+            opened => opened?.1,
         };
-        let failed = |error| Error::os(format_args!("cannot look at {name_now}"), &error).in_segment(name.index);
+        let failed = |error| Error::os(format_args!("cannot look at {name}"), &error).in_segment(name.index);
         let retained = inner.config.max_retained_segments;
         let all = holds.map_or(&[][..], |holds| &holds.all);
         let held_by = match retain::held_by(names, at, retained, inner.kept.asked.hold_seq(), all) {
-            HeldBy::Nobody if name.state == State::Archived && file.is_locked(LockByte::Reader).map_err(failed)? => {
-                HeldBy::Reader
-            }
             HeldBy::Nobody if name.state == State::Sealed && holds.is_none() => HeldBy::Unreadable,
+            HeldBy::Nobody if file.is_locked(LockByte::Reader).map_err(failed)? => HeldBy::Reader,
             held_by => held_by,
         };
         let header = peek(&inner.directory, name.index).ok();
         Ok(Some(Segment {
             index: name.index,
-            state: name_now.state,
+            state: name.state,
             first_seq: name.first_seq,
             last_seq: names
                 .get(at + 1)
@@ -281,7 +280,7 @@ impl Log {
             created_ns: header.map_or(0, |header| header.created_ns),
             generation: header.map_or(0, |header| header.generation),
             held_by,
-            file: name_now.to_string(),
+            file: name.to_string(),
         }))
     }
 
@@ -330,7 +329,8 @@ impl Log {
             return Err(Error::new(Code::State, "the log keeps no holds yet: its writer sets the first one"));
         }
         let changed = change(held.holds(), &segments)?;
-        let same = changed.all == held.holds().all && held.is_there();
+        let is_first = !held.is_there();
+        let same = changed.all == held.holds().all && !is_first;
         let Some(commit) = commit else {
             return if same { Ok(()) } else { held.rewrite(changed) };
         };
@@ -339,12 +339,30 @@ impl Log {
             // An earlier call may have come no further than to write them, or not released what they let go.
             commit.remember_holds()?;
         } else {
-            commit.rewrite_holds(held, changed)?;
+            let written = commit.rewrite_holds(held, changed.clone());
+            if let (Err(error), true) = (&written, is_first) {
+                self.take_back(commit, error, &changed)?;
+            }
+            written?;
         }
         match inner.kept.asked.asked_seq() {
             0 => Ok(()),
             asked_seq => self.release(commit, asked_seq),
         }
+    }
+
+    /// A log's first hold is written, and there is no room for the new segment whose header says so.  Who is told that
+    /// counts on no hold, and gives back what makes room.
+    fn take_back(&self, commit: &Commit, error: &Error, written: &Holds) -> Result<()> {
+        if error.code != Code::NoSpc {
+            return Ok(());
+        }
+        let mut held = self.inner.directory.hold_still(&self.inner.clock)?;
+        if held.holds().all != written.all {
+            return Ok(());
+        }
+        let number = held.holds().number + 1;
+        held.rewrite(Holds { number, all: Vec::new() }).inspect_err(|error| commit.poison_if_names_are_lost(error))
     }
 
     fn unpoisoned_writer(&self) -> Result<&Arc<Commit>> {
@@ -360,7 +378,7 @@ impl Log {
     }
 
     /// The segments' names, as they are now.
-    fn segment_names(&self) -> Result<Vec<SegmentName>> {
+    pub(super) fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
             Side::Reader(_) => self.inner.directory.scan_whole(),

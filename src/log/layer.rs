@@ -2,20 +2,28 @@
 //! that layer; a hold that no trim passes; places to begin reading at; and that there is one manager at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::Log;
+use super::{Log, Side};
 use crate::base::clock::Clock;
 use crate::base::counters::{Counter, Counters};
 use crate::base::{Code, Error, Result};
-use crate::commit::{Asked, Entry, Turn};
-use crate::segment::retain;
+use crate::commit::{Asked, Beyond, Entry, Turn};
+use crate::format::Id;
+use crate::read::segment::open_to_read;
+use crate::segment::{retain, SegmentName};
+
+/// Called once by who closes the log, with no lock held.
+pub(crate) type Closing = Arc<dyn Fn() + Send + Sync>;
 
 /// What the layer above has asked of this log.
 #[derive(Default)]
 pub(super) struct Kept {
     /// A manager is there.
     managed: AtomicBool,
+    /// What it wants done when the log is closed.
+    closing: Mutex<Option<Closing>>,
     recoveries: Counter,
     /// What is to be released, and what not; a writer's keeper knows it too.
     pub(super) asked: Arc<Asked>,
@@ -24,6 +32,19 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn of_writer(asked: Arc<Asked>) -> Kept {
         Kept { asked, ..Kept::default() }
+    }
+
+    /// The log is closed for whoever asks, and nothing else of that is done.
+    pub(super) fn close(&self) {
+        let closing = self.closing().take();
+        if let Some(closing) = closing {
+            closing();
+        }
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Option<Closing>> {
+        // Nothing that could panic runs under it.
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,6 +64,13 @@ impl Log {
         }
     }
 
+    /// Its manager has `closing` called when the log is closed; Closed: that has begun.
+    pub(crate) fn when_closing(&self, closing: Closing) -> Result<()> {
+        *self.inner.kept.closing() = Some(closing);
+        // Behind that: a close sets this first, and calls after.
+        self.writer().map(drop)
+    }
+
     /// Its manager knows what was in it.
     pub(crate) fn recovered(&self) {
         self.inner.kept.recoveries.one();
@@ -60,6 +88,10 @@ impl Log {
 
     /// It has none any more.  What was held stays held.
     pub(crate) fn unclaim(&self) {
+        // Held by who closes, who takes it out; or, in a forked child, for ever.
+        if let Ok(mut closing) = self.inner.kept.closing.try_lock() {
+            *closing = None;
+        }
         self.inner.kept.managed.store(false, Ordering::Release);
     }
 
@@ -77,13 +109,25 @@ impl Log {
     pub(crate) fn append_or_wait<'a, I>(
         &self,
         entries: I,
+        beyond: Beyond,
         turn: &mut Option<Turn>,
         give_way: impl FnOnce(),
     ) -> Result<Option<u64>>
     where
         I: ExactSizeIterator<Item = Entry<'a>> + Clone,
     {
-        self.writer()?.append_or_wait(entries, turn, give_way)
+        self.writer()?.append_or_wait(entries, beyond, turn, give_way)
+    }
+
+    /// It is larger than it may be, by the segment that is kept for what gives space back.
+    pub(crate) fn is_beyond_limit(&self) -> bool {
+        self.writer().is_ok_and(|commit| commit.is_beyond_limit())
+    }
+
+    /// Appends may be refused because it is as large as it may be.
+    pub(crate) fn has_limit(&self) -> bool {
+        let config = &self.inner.config;
+        config.log_size_max.is_some() && config.log_size_policy == crate::base::options::SizePolicy::Refuse
     }
 
     /// Why nothing can be appended any more, if that is so.
@@ -93,8 +137,8 @@ impl Log {
     }
 
     /// The clock that the log goes by.
-    pub(crate) fn clock(&self) -> Result<&Clock> {
-        Ok(self.writer()?.clock())
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// The log waits for durability unless it is told otherwise.
@@ -111,5 +155,55 @@ impl Log {
     pub(crate) fn segment_starts(&self) -> Vec<(u64, u64)> {
         let segments = self.inner.directory.segments();
         segments[retain::first_live(&segments)..].iter().map(|name| (name.index, name.first_seq)).collect()
+    }
+
+    /// The files that can be read; None: they change just now.
+    pub(crate) fn files(&self) -> Result<Option<Files>> {
+        let changes = |error: &Error| matches!(error.code, Code::Busy | Code::Trimmed);
+        let names = match self.segment_names() {
+            Err(error) if changes(&error) => return Ok(None),
+            names => names?,
+        };
+        let (directory, log_id) = (&self.inner.directory, &self.inner.log_id);
+        let live = names[retain::first_live(&names)..].iter();
+        let file = |name: &SegmentName| {
+            let header = open_to_read(directory, name.index, log_id)?.header;
+            Ok((header.index, header.salt, header.generation))
+        };
+        match live.map(file).collect::<Result<_>>() {
+            Err(error) if changes(&error) => Ok(None),
+            files => Ok(Some(Files(files?))),
+        }
+    }
+
+    /// Goes on until everything can be read that is durable now; false: not before `until_ns` could that be told.
+    ///
+    /// In the writer's own process that is always so.  In others a record can be read when a later frame says that it is durable;
+    /// but it is durable only if its frame is whole.
+    pub(crate) fn look_to_end(&self, until_ns: u64) -> Result<bool> {
+        let (Side::Reader(reader), clock) = (&self.inner.side, &self.inner.clock) else { return Ok(true) };
+        let mut end_seq = None;
+        loop {
+            let (bound, stopped) = reader.look_on(clock);
+            stopped.map_or(Ok(()), Err)?;
+            if bound >= *end_seq.get_or_insert_with(|| reader.seen_seq()) {
+                return Ok(true);
+            }
+            if clock.now_ns() >= until_ns {
+                return Ok(false);
+            }
+            clock.pass(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The files of the segments that could be read at one time, oldest first.
+pub(crate) struct Files(Vec<(u64, Id, u64)>);
+
+impl Files {
+    /// Whether all that were there `before` are, and none that came since was compacted: no record went in between.
+    pub(crate) fn continue_from(&self, before: &Files) -> bool {
+        let came = self.0.strip_prefix(before.0.as_slice());
+        came.is_some_and(|came| came.iter().all(|(_, _, generation)| *generation == 0))
     }
 }

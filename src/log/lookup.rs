@@ -6,7 +6,7 @@ use super::{closed, Log, Record};
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::{Chain, SegmentHeader};
-use crate::read::{seek, segment, Cursor, Way};
+use crate::read::{seek, segment, vouched, Cursor, Way};
 
 impl Log {
     /// Reads record `seq` and gives it to `with`.
@@ -40,18 +40,30 @@ impl Log {
         let way = Way { one: true, ..Way::default() };
         let mut cursor = Cursor::new(inner.directory.clone(), inner.log_id, seq, way)?;
         // What is not found in this way, or not right, is found by going all the way; or that says what is wrong.
-        if let Ok(Some((header, offset, chain))) = self.place_of(seq, bound) {
-            cursor.go_to(&header, offset, chain);
+        let placed = match self.place_of(seq, bound) {
+            Ok(Some((header, offset, chain))) => cursor.go_to(&header, offset, chain),
+            _ => false,
+        };
+        if !placed {
+            let at = cursor.began();
+            vouched::check(&inner.directory, &segment::open_to_read(&inner.directory, at, &inner.log_id)?, None)?;
         }
         cursor.end_at(seq);
         if !cursor.advance(bound)? {
-            return Err(no_such(format!("record {seq} was taken out by a compaction")));
+            if cursor.is_ended() && cursor.is_compacted() {
+                return Err(no_such(format!("record {seq} was taken out by a compaction")));
+            }
+            // It was acknowledged, and nothing took it out.
+            return Err(inner.look_on().1.unwrap_or_else(|| {
+                let text = format!("record {seq} is not where the segments' names say");
+                Error::new(Code::Corrupt, text).in_segment(cursor.began()).about_seq(seq)
+            }));
         }
         let (header, data) = cursor.record();
         Ok(with(&Record::of(&header, data)))
     }
 
-    /// Where the frame with `seq` begins, in which file, and what it continues.
+    /// Where the frame with `seq` begins, in which file, which is the right one, and what it continues.
     fn place_of(&self, seq: u64, bound: u64) -> Result<Option<(SegmentHeader, u64, Chain)>> {
         let directory = &self.inner.directory;
         let names = directory.segments();
@@ -60,6 +72,7 @@ impl Log {
         let (end, next_seq) = match names.get(at + 1) {
             Some(next) if next.index == names[at].index + 1 => {
                 let next = segment::open(directory, next.index, Access::Read)?.header;
+                vouched::check(directory, &opened, Some(&next))?;
                 (seek::end_before(&opened, &next)?, next.first_seq)
             }
             Some(_) => return Ok(None),

@@ -1,6 +1,7 @@
 //! A log that is open for reading only: where it ends is what its own frames
 //! say (`read/scout.rs`), and damage is a value: what lies before it is read.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::read::scout::Scout;
 use crate::read::segment::open_to_read as open_segment_to_read;
 use crate::read::{Published, Reach};
 use crate::recover::examine::{self, Asked, Damage, Examined};
-use crate::segment::directory::Listing;
+use crate::segment::directory::{Listing, UNFINISHED_REPAIR};
 use crate::segment::{Directory, SegmentName, State};
 
 const NO_LOG: &str = "there is no log in the directory";
@@ -90,6 +91,12 @@ impl Reader {
     pub(super) fn damage(&self) -> Option<Error> {
         let is_damaged = self.is_damaged();
         is_damaged.then(|| self.lock().damage.as_ref().map(|damage| damage.error.clone())).flatten()
+    }
+
+    /// Up to where the last look saw whole frames; what lies behind the bound may not be durable.
+    pub(super) fn seen_seq(&self) -> u64 {
+        let bound = self.bound.load(Ordering::Acquire);
+        self.lock().scout.as_ref().map_or(bound, |scout| scout.seen_seq().max(bound))
     }
 
     /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
@@ -171,7 +178,7 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 end_offset: damage.error.offset,
                 ..RecoveryReport::default()
             };
-            let log_id = any_log_id(&directory);
+            let log_id = most_said_log_id(&directory);
             let scouting = Scouting { scout: None, damage: Some(damage) };
             (report, log_id, config, Reader::new(bound, Reach { segment: 0, end: 0 }, scouting))
         }
@@ -288,7 +295,29 @@ fn examine_to_read(
 }
 
 /// One look; None: it was whole, and has changed since.
+///
+/// A file that is named as nothing of a log's is hides nothing that is in the others: it is the damage behind all that
+/// can be read.  But what an unfinished repair left is no log yet.
 fn look_to_read(
+    directory: &Directory,
+    listing: &Listing,
+    asked: Asked,
+    alone: bool,
+) -> Result<Result<Examined, Option<Unsettled>>> {
+    let stray = listing.unknown.first().filter(|_| !listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR));
+    let Some(stray) = stray else { return look_at_segments(directory, listing, asked, alone) };
+    let segments_only = Listing { unknown: Vec::new(), ..listing.clone() };
+    Ok(match look_at_segments(directory, &segments_only, asked, alone)? {
+        Ok(found) => {
+            let error = Error::new(Code::Corrupt, examine::unknown_name(stray));
+            let last_seq = if alone { found.end.last_seq } else { found.witnessed.seq };
+            Err(Some(Unsettled::new(error, Some(last_seq), listing)))
+        }
+        unsettled => unsettled,
+    })
+}
+
+fn look_at_segments(
     directory: &Directory,
     listing: &Listing,
     asked: Asked,
@@ -327,8 +356,16 @@ fn look_to_read(
     }
 }
 
-/// Of a damaged log: whatever segment still says it.
-fn any_log_id(directory: &Directory) -> Id {
+/// Of a damaged log: what most of its headers say; of as many, what the newer one does.  A single file of another log is
+/// not to pass for this one.
+fn most_said_log_id(directory: &Directory) -> Id {
     let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
-    directory.segments().iter().find_map(|name| header(name.index).ok()).map_or([0; 16], |header| header.log_id)
+    let mut said: BTreeMap<Id, (u64, usize)> = BTreeMap::new();
+    for (at, name) in directory.segments().iter().enumerate() {
+        if let Ok(header) = header(name.index) {
+            let (count, newest) = said.entry(header.log_id).or_default();
+            (*count, *newest) = (*count + 1, at);
+        }
+    }
+    said.into_iter().max_by_key(|(_, often)| *often).map_or([0; 16], |(log_id, _)| log_id)
 }

@@ -98,7 +98,8 @@ impl Repair {
         Ok(())
     }
 
-    /// What would be done, in order; nothing, if nothing is damaged.
+    /// What would be done, in order; nothing, if nothing is damaged, or if an earlier repair was interrupted before its
+    /// last step: then there is damage, and applying the plan ends that repair.
     pub fn steps(&self) -> &[Step] {
         &self.plan.steps
     }
@@ -106,6 +107,14 @@ impl Repair {
     /// What is damaged first.
     pub fn damage(&self) -> Option<&Error> {
         self.plan.damage.as_ref()
+    }
+
+    /// What is damaged in released segments, which nobody reads and no plan changes.  Reads all of them.
+    ///
+    /// # Errors
+    /// What keeps it from reading them, and is no damage.
+    pub fn released_damage(&self) -> Result<Option<Error>> {
+        plan::released_damage(&self.directory)
     }
 
     /// Carries the plan out, after a copy of every file that is changed or goes was made durable in `backup`.

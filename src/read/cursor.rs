@@ -10,11 +10,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::filter::{Filter, UnknownKind};
-use super::records::{bad_record, check_records};
+use super::records::{bad_record, check_counts, check_number, check_records};
 use super::segment::{open_to_read, OpenSegment};
 use super::skip::{self, Onward, Skipped};
 use super::walk::READ_AHEAD;
-use super::{heads, Look, Published, Walker};
+use super::{heads, vouched, Look, Published, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
@@ -68,7 +68,8 @@ pub struct Way {
     pub heads_only: bool,
     /// Segments that are complete are mapped.
     pub mapped: bool,
-    /// One record is wanted: no more memory than for some blocks.
+    /// One record is wanted: no more memory than for some blocks; that its segment is the right one is seen to by
+    /// whoever wants it.
     pub one: bool,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Present {
     pub(super) next: usize,
     /// The present record's header.
     pub(super) record: RecordHeader,
-    /// Of a frame that is read without its body: records gone to so far.
+    /// Records gone to so far.
     pub(super) count: u32,
 }
 
@@ -112,7 +113,13 @@ impl Cursor {
         let mut skipped = way.skip.then(Skipped::default);
         let mut lost = None;
         // Held from now on: what is asked for is not recycled under the cursor.
-        let (walker, chain, failed) = match open_to_read(&directory, index, &log_id) {
+        let opened = open_to_read(&directory, index, &log_id).and_then(|opened| {
+            if !way.one {
+                vouched::check(&directory, &opened, None)?;
+            }
+            Ok(opened)
+        });
+        let (walker, chain, failed) = match opened {
             Ok(opened) => {
                 let mut walker = walker_of(&opened, way)?;
                 if directory.facts().read_ahead && !way.heads_only && !way.one {
@@ -172,6 +179,11 @@ impl Cursor {
         self.ended
     }
 
+    /// Whether records may be gone from the segment that it has come to.
+    pub fn is_compacted(&self) -> bool {
+        self.walker.as_ref().is_some_and(Walker::is_compacted)
+    }
+
     /// Opens every segment up to the one with `seq`: from now on they stay as long as the cursor does.
     pub fn pin(&mut self, seq: u64) -> Result<()> {
         let Some(walker) = &self.walker else { return Ok(()) };
@@ -186,12 +198,17 @@ impl Cursor {
     }
 
     /// The frame at `offset` of the file with this header is the next one, and `chain` is what it continues.  Nothing
-    /// happens if the cursor has another one: the segment may have been compacted between two opens.
-    pub fn go_to(&mut self, header: &SegmentHeader, offset: u64, chain: Chain) {
-        if let Some(walker) = self.walker.as_mut().filter(|walker| walker.reads(header)) {
-            walker.go_to(offset);
-            self.chain = chain;
-        }
+    /// happens, and false, if the cursor has another one: the segment may have been compacted between two opens.
+    pub fn go_to(&mut self, header: &SegmentHeader, offset: u64, chain: Chain) -> bool {
+        let Some(walker) = self.walker.as_mut().filter(|walker| walker.reads(header)) else { return false };
+        walker.go_to(offset);
+        self.chain = chain;
+        true
+    }
+
+    /// Index of the segment where it began.
+    pub fn began(&self) -> u64 {
+        self.began
     }
 
     /// The number that the next record has at least: everything below was delivered, left out, or is missing.
@@ -253,14 +270,16 @@ impl Cursor {
 
     /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
     /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
-    /// the one before it; an older one that of the one behind it.
+    /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
+    /// else did.
     pub fn end_in_front_of(&mut self, damage: &Error) {
         let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return };
         let is_gap = damage.offset == 0 && damage.segment == skipped.segment + 1;
         let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
         let is_counted = is_behind || (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
         let counted = skipped.spots > 0 && is_counted;
-        if self.lost.is_none() && !counted && damage.segment >= self.began {
+        let is_in_reach = damage.segment == 0 || damage.segment >= self.began;
+        if self.lost.is_none() && !counted && is_in_reach {
             self.lose(damage);
         }
     }
@@ -345,11 +364,13 @@ impl Cursor {
             if frame.last_seq() > bound {
                 return Ok(false);
             }
-            if self.skipped.is_some() {
+            let (at, is_compacted) = (self.at(), self.at().is_compacted());
+            let checked = match self.skipped {
                 // A batch with a damaged record is passed over whole, not delivered up to there.
-                let (index, offset) = (self.at().index(), self.at().offset());
-                check_records(&frame, self.at().body(&frame)).map_err(|error| error.at(index, offset))?;
-            }
+                Some(_) => check_records(&frame, is_compacted, at.body(&frame)),
+                None => check_counts(&frame, is_compacted),
+            };
+            checked.map_err(|error| error.at(at.index(), at.offset()))?;
             let is_data = frame.has(FLAG_DATA);
             let records_end = if is_data { body_len(&frame) } else { 0 };
             self.frame = Some(Present {
@@ -402,15 +423,14 @@ impl Cursor {
                 true => heads::next(walker, frame)?,
                 false => {
                     let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
-                    decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?.0
+                    let (record, payload) =
+                        decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?;
+                    let is_last = at + record_len(payload.len()) >= frame.records_end;
+                    check_number(&frame.header, (frame.count, frame.record.seq), record.seq, is_last)
+                        .map_err(|error| error.at(walker.index(), walker.offset()))?;
+                    record
                 }
             };
-            if record.seq < frame.header.first_seq || record.seq > frame.header.last_seq() {
-                let text = "a record's number is not one of its frame's";
-                return Err(Error::new(Code::Corrupt, text)
-                    .at(walker.index(), walker.offset())
-                    .about_seq(self.chain.last_seq + 1));
-            }
             if record.seq > self.until_seq {
                 self.ended = true;
                 return Ok(false);
@@ -423,6 +443,7 @@ impl Cursor {
             }
             frame.payload = at + RECORD_HEADER_LEN;
             frame.next = at + record_len(crate::base::bytes::usize_of(u64::from(record.len)));
+            frame.count = frame.count.saturating_add(1);
             let passed = std::mem::replace(&mut frame.record, record);
             if record.seq < self.from_seq {
                 continue;
@@ -501,6 +522,8 @@ impl Cursor {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));
         }
+        // What is pinned may have no successor any more but the one that is pinned with it.
+        vouched::check(&self.directory, &opened, self.pinned.get(1).map(|next| &next.header))?;
         let mut walker = walker_of(&opened, self.way)?;
         // Not before: what there was no memory for is tried again.
         self.pinned.pop_front();

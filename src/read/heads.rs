@@ -6,7 +6,7 @@
 //! headers have to end where the body ends, as many as the frame says.
 
 use super::cursor::Present;
-use super::records::bad_record;
+use super::records::{bad_record, check_number};
 use super::Walker;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
@@ -27,33 +27,22 @@ pub fn at(walker: &mut Walker, frame: &Present, at: usize) -> Result<RecordHeade
 
 /// The header of the frame's next record.
 pub fn next(walker: &mut Walker, frame: &mut Present) -> Result<RecordHeader> {
-    let record = match the_next(walker, frame) {
+    match the_next(walker, frame) {
         // Read once more before it is called damage.
         Err(error) if error.code == Code::Corrupt => {
             walker.forget();
             the_next(walker, frame)
         }
         read => read,
-    }?;
-    frame.count = frame.count.saturating_add(1);
-    Ok(record)
+    }
 }
 
 /// What lies where the next record is, if it is that.
 fn the_next(walker: &mut Walker, frame: &Present) -> Result<RecordHeader> {
     let record = at(walker, frame, frame.next)?;
-    let header = &frame.header;
-    let is_whole = u64::from(header.record_count) == header.seq_span;
-    let fits = match is_whole {
-        true => record.seq == header.first_seq + u64::from(frame.count),
-        false => record.seq > frame.record.seq,
-    };
-    let count = frame.count.saturating_add(1);
     let is_last = frame.next + record_len(usize_of(u64::from(record.len))) == frame.records_end;
-    if !fits || is_last != (count == header.record_count) {
-        let text = "a record's header is not the one that its frame holds there";
-        return Err(Error::new(Code::Corrupt, text).at(walker.index(), walker.offset()).about_seq(record.seq));
-    }
+    check_number(&frame.header, (frame.count, frame.record.seq), record.seq, is_last)
+        .map_err(|error| error.at(walker.index(), walker.offset()))?;
     Ok(record)
 }
 

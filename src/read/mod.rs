@@ -16,6 +16,7 @@ pub mod seek;
 pub mod segment;
 pub mod skip;
 pub mod stream;
+pub mod vouched;
 pub mod walk;
 pub mod witness;
 

@@ -180,6 +180,11 @@ impl Scout {
             .about_seq(last.last_seq + 1))
     }
 
+    /// Up to where the last look saw whole frames.
+    pub fn seen_seq(&self) -> u64 {
+        self.chain.last_seq
+    }
+
     /// Up to where the files are durable, as the last look found.
     pub fn reach(&self) -> Reach {
         self.reach

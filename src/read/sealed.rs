@@ -52,7 +52,8 @@ pub fn walk(
             _ => return Err(stopped(rot(header.index, offset, &end), end, offset)),
         };
         let body = walker.body(&frame);
-        check_records(&frame, body).map_err(|error| stopped(error.at(header.index, offset), end, offset))?;
+        check_records(&frame, header.is_compacted(), body)
+            .map_err(|error| stopped(error.at(header.index, offset), end, offset))?;
         let seal = if frame.has(FLAG_SEAL) { Some(Seal::decode(body)) } else { None };
         if seal.is_some_and(|seal| !agrees(seal.as_ref(), header, records)) {
             let error = Error::new(Code::Corrupt, "the segment's seal contradicts what it ends");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::segment::{open_to_read, OpenSegment};
 use super::stream::{Glimpse, Stream};
-use super::{followers, sealed, Walker};
+use super::{followers, sealed, vouched, Walker};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, Id};
@@ -82,7 +82,8 @@ pub fn onward(
         }
     }
     for name in directory.segments().iter().filter(|name| name.index > index) {
-        match open_to_read(directory, name.index, log_id) {
+        let opened = open_to_read(directory, name.index, log_id);
+        match opened.and_then(|opened| vouched::check(directory, &opened, None).map(|()| opened)) {
             Ok(opened) if opened.header.before.last_seq >= chain.last_seq => {
                 return Ok(Onward::There(Box::new(opened)));
             }

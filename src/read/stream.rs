@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::records::check_counts;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
@@ -68,6 +69,7 @@ pub struct Stream {
     place: Place,
     block_size: u64,
     segment_size: u64,
+    is_compacted: bool,
     buf: AlignedBuf,
     /// File offset of the buffer's first byte, and how many there are.
     start: u64,
@@ -86,6 +88,7 @@ impl Stream {
             place: header.place(),
             block_size: u64::from(header.block_size),
             segment_size: header.segment_size,
+            is_compacted: header.is_compacted(),
             buf: AlignedBuf::zeroed(usize_of(len))?,
             start: 0,
             len: 0,
@@ -179,7 +182,7 @@ impl Stream {
             at += len_u64(bytes.len());
         }
         if let Some(records) = records {
-            records.finish(header, &mut found);
+            records.finish(header, self.is_compacted, &mut found);
         }
         Ok(found)
     }
@@ -279,9 +282,10 @@ impl Records {
     }
 
     /// Behind the last byte: nothing may be left over, nothing may be missing.
-    fn finish(mut self, frame: &FrameHeader, found: &mut Body) {
+    fn finish(mut self, frame: &FrameHeader, is_compacted: bool, found: &mut Body) {
         let counted = found.records + len_u64(found.bad.len());
-        let short = !self.lost && (self.record != self.end || counted != u64::from(frame.record_count));
+        let is_wrong = counted != u64::from(frame.record_count) || check_counts(frame, is_compacted).is_err();
+        let short = !self.lost && (self.record != self.end || is_wrong);
         if short && found.bad.len() < BAD_MAX {
             self.header = None;
             self.bad(BadRecord::Length, found);

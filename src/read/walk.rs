@@ -32,6 +32,7 @@ pub struct Walker {
     place: Place,
     block_size: u64,
     segment_size: u64,
+    is_compacted: bool,
     buf: AlignedBuf,
     /// Index of the second half.
     half: usize,
@@ -97,6 +98,7 @@ impl Walker {
             place: header.place(),
             block_size,
             segment_size: header.segment_size,
+            is_compacted: header.is_compacted(),
             buf: AlignedBuf::zeroed(2 * half)?,
             half,
             view: 0..0,
@@ -156,6 +158,11 @@ impl Walker {
     /// Index of the segment.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Whether records of the segment may be gone, and their numbers holes.
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted
     }
 
     /// Where the walker is.

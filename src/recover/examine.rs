@@ -1,20 +1,23 @@
 //! From the files of a log to where it ends and what is wrong with it.  Reads only.
 //!
 //! Looks at every header, at every seal through the header that names it, and at
-//! every byte of the newest segment; with `verify` at every byte of all.
+//! every byte of the newest segment; with `verify` at every byte of all that are
+//! not released.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
-use crate::format::{Chain, Id, SegmentHeader};
+use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
+use crate::format::{Chain, Id};
 use crate::read::followers::{self, Followers};
 use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
+pub use crate::read::vouched::check_seal;
 use crate::read::walk::READ_AHEAD;
 use crate::read::{Look, Walker, Witnessed};
+use crate::recover::beginning::{self, Beginning};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
 use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
@@ -69,7 +72,7 @@ impl From<Stopped> for Damage {
 pub struct Asked {
     /// Open the newest segment for writing, and refuse what may only be read.
     pub access: Access,
-    /// Look at every byte.
+    /// Look at every byte that is not released.
     pub verify: bool,
 }
 
@@ -118,6 +121,10 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     }
 }
 
+/// What to say where there are holds and nothing else.
+pub const LOST_LOG: &str =
+    "there is no segment, but twal-holds: a log was here, and was lost; without that file a new one can be made";
+
 /// What to say of a file that is named as nothing of a log's is.
 pub fn unknown_name(name: &str) -> String {
     match name {
@@ -149,7 +156,7 @@ pub fn open_next(
         None => Ok((opened, 0)),
         Some(before) => {
             if opened.header.log_id != before.header.log_id {
-                return wrong("the segment is of another log");
+                return Err(of_another_log(name.index));
             }
             let seal = check_seal(before, &opened.header)?;
             let purged = opened.header.first_seq - before.header.first_seq - seal.record_count;
@@ -158,41 +165,16 @@ pub fn open_next(
     }
 }
 
-/// The segment before ends in the very seal that `header` names, or in one that stands for it.
-pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> {
-    let index = before.header.index;
-    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
-    let block = crate::base::bytes::usize_of(u64::from(before.header.block_size));
-    let mut walker = Walker::new(before.file.clone(), &before.header, u64::from(before.header.block_size), block)?;
-    let offset = sealed::seal_offset(&before.header, header, |at| {
-        walker.go_to(at);
-        walker.look_at_header().ok().flatten()
-    });
-    if offset >= before.header.segment_size {
-        return wrong("the next segment names a seal behind the end of this one");
-    }
-    walker.go_to(offset);
-    match walker.look() {
-        Look::Whole(frame, identity) if frame.has(FLAG_SEAL) => {
-            let Some(seal) = Seal::decode(walker.body(&frame)) else { return wrong("the segment's seal says nothing") };
-            if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
-                return wrong("the segment does not end in the seal that the next one names");
-            }
-            let numbers = header.first_seq - before.header.first_seq;
-            let counted = seal.record_count == numbers || (before.header.is_compacted() && seal.record_count < numbers);
-            if seal.first_seq != before.header.first_seq || !counted {
-                return wrong("the segment's seal contradicts its header");
-            }
-            Ok(seal)
-        }
-        Look::Unreadable(error) => Err(error),
-        _ => wrong("the segment does not end in the seal that the next one names"),
-    }
+/// Not this log's.
+pub fn of_another_log(index: u64) -> Error {
+    Error::new(Code::Corrupt, "the segment is of another log").in_segment(index)
 }
 
-/// Every byte of every segment but the newest, in parallel.
+/// Every byte of every segment that can be read but the newest, in parallel.
 fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
-    let older = &segments[..segments.len() - 1];
+    // The archived one in front of them is asked for its end alone: nobody reads it.
+    let archived = segments.iter().take_while(|segment| segment.name.state == State::Archived).count();
+    let older = &segments[archived.min(segments.len() - 1)..segments.len() - 1];
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(older.len());
     let (next, damages) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     // In order: everything in front of the first damage is taken before it is found.
@@ -264,7 +246,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
             }
         }
         let damaged = |error| Stopped { error, end: found.end, offset: found.end_offset };
-        let spot = spot_of(&look, &found.end);
+        let mut spot = spot_of(&look, &found.end);
         let followers = match &look {
             Look::Unreadable(error) => {
                 assert_eq!(verdict(spot, false, false), Verdict::Refuse, "whatever follows");
@@ -276,6 +258,12 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 followers::find(&mut walker, &found.end, spot_offset, block, header.segment_size).map_err(damaged)?
             }
         };
+        if spot == Spot::NoHeader && header.index == 1 && found.end_offset == block {
+            let looked = beginning::look(found.newest.file.as_ref(), &header).map_err(damaged)?;
+            if looked != Beginning::Unwritten {
+                spot = Spot::NoFirst;
+            }
+        }
         walker.go_to(found.end_offset);
         match verdict(spot, followers.any, followers.says_durable) {
             Verdict::Rot => {
@@ -284,7 +272,11 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 if matches!(walker.look(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
                     continue;
                 }
-                return Err(damaged(rot(header.index, found.end_offset, &found.end)));
+                let error = rot(header.index, found.end_offset, &found.end);
+                return Err(damaged(match spot {
+                    Spot::NoFirst => Error { text: beginning::SPOILT.into(), ..error },
+                    _ => error,
+                }));
             }
             Verdict::Torn => {
                 found.torn = true;

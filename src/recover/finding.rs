@@ -29,6 +29,8 @@ pub enum Kind {
     Torn,
     /// The holds: what they keep is not known, so nothing is released.
     Holds,
+    /// A follower's position: a copy of it is damaged, or what is there is not what it speaks of.
+    Position,
 }
 
 /// Whether what is damaged was acknowledged as durable.

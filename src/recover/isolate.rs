@@ -19,7 +19,7 @@ use super::finding::Acknowledged;
 use super::plan::{Lost, Step, StepKind};
 use crate::base::Result;
 use crate::disk::Access;
-use crate::format::SegmentHeader;
+use crate::format::{Id, SegmentHeader};
 use crate::read::segment;
 use crate::segment::directory::{not_a_file, Listing};
 use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW};
@@ -61,7 +61,8 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
     Ok(odd)
 }
 
-fn unknown(name: &str) -> Step {
+/// It goes, whatever it is.
+pub(super) fn unknown(name: &str) -> Step {
     Step {
         kind: StepKind::Isolate,
         file: name.to_owned(),
@@ -79,10 +80,24 @@ pub fn newest_header(directory: &Directory, names: &[SegmentName]) -> Option<Seg
     names.iter().rev().find_map(|name| header(name).ok())
 }
 
+/// Which log this is: what most headers say that can be read, and of as many what the newest one does.
+pub fn log_of(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+    let mut said: Vec<(Id, usize)> = Vec::new();
+    for name in names.iter().rev() {
+        let Ok(opened) = segment::open(directory, name.index, Access::Read) else { continue };
+        match said.iter_mut().find(|(log_id, _)| *log_id == opened.header.log_id) {
+            Some((_, count)) => *count += 1,
+            None => said.push((opened.header.log_id, 1)),
+        }
+    }
+    let most = said.iter().map(|(_, count)| *count).max()?;
+    said.into_iter().find(|(_, count)| *count == most).map(|(log_id, _)| log_id)
+}
+
 /// A segment of this log under another name, by its header; None: that cannot be told.
 fn of_this_log(directory: &Directory, name: &str, names: &[SegmentName]) -> Option<Step> {
     let opened = segment::open_by_name(directory, name).ok()?;
-    newest_header(directory, names).filter(|newest| opened.header.log_id == newest.log_id)?;
+    log_of(directory, names).filter(|log_id| opened.header.log_id == *log_id)?;
     let header = opened.header;
     let mut held = Lost::default();
     // What cannot be read says nothing.

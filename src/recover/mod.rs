@@ -1,6 +1,7 @@
 //! Layer 5: from a directory to the state to continue from.
 #![forbid(unsafe_code)]
 
+pub mod beginning;
 pub mod create;
 pub mod examine;
 pub mod finding;

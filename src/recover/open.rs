@@ -65,6 +65,9 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
             let text = format!("there is no log, but {unknown}: {}", examine::unknown_name(unknown));
             return Err(Error::new(Code::Corrupt, text));
         }
+        if listing.holds {
+            return Err(Error::new(Code::Corrupt, examine::LOST_LOG));
+        }
         return create_log(directory, config, clock, listing.spares);
     }
     if let Err((name, text)) = retain::check(&listing.segments) {

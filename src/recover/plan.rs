@@ -7,7 +7,9 @@
 //!    where the first damage is             what is planned
 //! A  a frame of segment i                  cut i there; drop every later segment
 //! B  segment i as a whole: its header,     drop i and every later segment; begin
-//!    its place, or it is missing           a new segment i behind the one before
+//!    its place, or it is missing; it is    a new segment i behind the one before
+//!    another log's (then it is isolated),
+//!    or does not end as i + 1 says
 //! C  nothing is damaged, but the newest    begin a new segment behind it
 //!    segment is not active: a newer
 //!    one was lost
@@ -20,9 +22,14 @@
 //!
 //! E comes beside A to C, which are then meant of what is behind it.
 //!
+//! Another log's segment is never kept, nor one that does not end as the next
+//! one says: that one's header was written when the end was durable.  If such a
+//! segment is the first, there is no plan: nothing would be left of the log.
+//!
 //! A cut and a new segment both get a cut mark: a frame of a new epoch that says
 //! what was cut.  It makes leftovers of everything behind it.
 
+use super::beginning::{self, Beginning};
 use super::examine::{self, Examined};
 use super::finding::Acknowledged;
 use super::isolate;
@@ -33,7 +40,7 @@ use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_SEAL};
-use crate::format::{Chain, SegmentHeader};
+use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::sealed::{self, SealedEnd, Stopped};
 use crate::read::segment::OpenSegment;
 use crate::read::skip::is_damage;
@@ -93,6 +100,10 @@ pub enum Newest {
     Begun(SegmentHeader),
 }
 
+const OTHERS_HEADER: &str =
+    "the segment holds frames that another header was written with: its first 512 bytes are to \
+                             blame, and no repair knows what they were: put them back from a backup";
+
 /// How the log will end.
 pub struct End {
     /// The newest segment.
@@ -107,7 +118,7 @@ pub struct End {
 
 /// A plan.
 pub struct Plan {
-    /// For people and programs.
+    /// For people and programs.  None, although something is wrong: an earlier repair is only to be ended.
     pub steps: Vec<Step>,
     /// What was wrong first.
     pub damage: Option<Error>,
@@ -150,16 +161,20 @@ pub fn plan(directory: &Directory, mut listing: Listing, config: &Config) -> Res
     if names.is_empty() && !unfinished {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
-    let (restored, found) = first_damage(directory, names)?;
+    let log_id = isolate::log_of(directory, names);
+    let (restored, found) = first_damage(directory, names, log_id)?;
     let error = restored.as_ref().map(|restored| &restored.error).or(found.as_ref().map(|found| &found.error)).cloned();
     if let Some(restored) = restored {
         plan.steps.push(restored.step());
         plan.restored = Some(restored);
     }
     if let Some(found) = found {
-        plan_end(directory, names, found, config, &mut plan)?;
+        plan_end(directory, names, found, (log_id, config), &mut plan)?;
     }
     plan.damage = error.or(plan.damage);
+    if unfinished {
+        plan.damage.get_or_insert(Error::new(Code::Corrupt, examine::unknown_name(UNFINISHED_REPAIR)));
+    }
     // An archived segment that becomes the newest one no longer says that its elders were given back.
     if let Err((name, text)) = retain::check(&names_behind(names, &plan)) {
         let text = format!("what a repair could leave is no log, because {text}: read the log and write it anew");
@@ -189,7 +204,11 @@ fn names_behind(names: &[SegmentName], plan: &Plan) -> Vec<SegmentName> {
 
 /// Walks the log until something is not as it should be; the newest archived segment is passed over if it can be
 /// restored.
-fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<Restored>, Option<Found>)> {
+fn first_damage(
+    directory: &Directory,
+    names: &[SegmentName],
+    log_id: Option<Id>,
+) -> Result<(Option<Restored>, Option<Found>)> {
     let live = retain::first_live(names);
     let mut wrong = retain::complaints(names);
     if names.last().is_some_and(examine::is_lost_newer) {
@@ -221,13 +240,18 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
         offset: 0,
     };
     let mut chain = Chain::default();
+    // In front of `before`.
+    let mut elder = (None, chain);
     for (at, name) in names.iter().enumerate().skip(from) {
         let newest = at + 1 == names.len();
         let said = wrong.iter().find(|(bad, _)| bad == name);
         let opened = match said {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
             // What may only be read by this release is not repaired by it either.
-            None => examine::open_next(directory, name, None, Access::Write).map(|(opened, _)| opened),
+            None => examine::open_next(directory, name, None, Access::Write).and_then(|(opened, _)| {
+                let is_ours = log_id.is_none_or(|log_id| log_id == opened.header.log_id);
+                is_ours.then_some(opened).ok_or_else(|| examine::of_another_log(name.index))
+            }),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -238,19 +262,27 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
             }
             // It was whole when it spoke for the one before.
             Err(error) if at == live && restored.is_some() => return Err(beyond_repair(&error)),
+            Err(error) if before.is_none() && said.is_none() && is_others(directory, name, log_id) => {
+                return Err(nothing_left(&error));
+            }
             Err(error) => return Ok((restored, Some(found(error, at, before, chain)))),
         };
         let header = opened.header;
-        let follows = before.as_ref().is_none_or(|before| {
-            before.header.log_id == header.log_id && before.header.block_size == header.block_size
-        });
+        let follows = before.as_ref().is_none_or(|before| before.header.block_size == header.block_size);
         if before.is_some() && (!follows || header.before != chain) {
+            if at > live && follows && !is_contradicted(directory, names.get(at + 1), &opened) {
+                let error = Error::new(Code::Corrupt, "the segment does not end in the seal that the next one names");
+                let error = error.in_segment(names[at - 1].index);
+                let (Some(before), chain) = elder else { return Err(nothing_left(&error)) };
+                return Ok((restored, Some(found(error, at - 1, Some(before), chain))));
+            }
             let error = Error::new(Code::Corrupt, "the segment does not continue the one before it");
             return Ok((restored, Some(found(error.in_segment(name.index), at, before, chain))));
         }
         if let Some(Err(error)) = before.as_ref().map(|before| examine::check_seal(before, &header)) {
             return if is_damage(&error) { Ok((restored, Some(found(error, at, before, chain)))) } else { Err(error) };
         }
+        let chain_before = chain;
         let walked = match newest && !examine::is_lost_newer(name) {
             true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
             false if at < live => archived_end(directory, names, at, &opened),
@@ -264,11 +296,14 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
                 continue;
             }
             Err(Stopped { error, end, offset }) => {
+                if names.len() == 1 && has_others_header(&opened, offset)? {
+                    return Err(Error { code: Code::Unsupported, text: OTHERS_HEADER.into(), ..error });
+                }
                 let found = Found { error, at, before, here: Some(opened), chain: end, offset };
                 return Ok((restored, Some(found)));
             }
         }
-        before = Some(opened);
+        elder = (before.replace(opened), chain_before);
     }
     let found = match names.last() {
         // Only after a repair that was interrupted.
@@ -283,6 +318,26 @@ fn first_damage(directory: &Directory, names: &[SegmentName]) -> Result<(Option<
         Some(_) => None,
     };
     Ok((restored, found))
+}
+
+/// No frame of the log's only segment was written with the header that it has now.
+fn has_others_header(opened: &OpenSegment, offset: u64) -> Result<bool> {
+    let header = &opened.header;
+    let nothing_read = header.index == 1 && offset == u64::from(header.block_size);
+    Ok(nothing_read && beginning::look(opened.file.as_ref(), header)? == Beginning::OfOther)
+}
+
+/// The first damage in an archived segment.
+pub fn released_damage(directory: &Directory) -> Result<Option<Error>> {
+    for name in directory.segments().iter().filter(|name| name.state == State::Archived) {
+        let read = segment::open(directory, name.index, Access::Read)
+            .and_then(|opened| walk_to_seal(&opened).map(drop).map_err(|stopped| stopped.error));
+        match read {
+            Err(error) if is_damage(&error) => return Ok(Some(error)),
+            read => read?,
+        }
+    }
+    Ok(None)
 }
 
 /// A newest segment that is not active may end without a seal: then it is cut there.
@@ -323,6 +378,29 @@ fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
     Ok((chain, offset))
 }
 
+/// The segment behind `opened` says that this one ends otherwise than it does: what it says of the one in front of it
+/// counts for nothing.
+fn is_contradicted(directory: &Directory, next: Option<&SegmentName>, opened: &OpenSegment) -> bool {
+    let next = next.and_then(|next| segment::open(directory, next.index, Access::Read).ok());
+    next.filter(|next| next.header.log_id == opened.header.log_id)
+        .is_some_and(|next| walk_to_seal(opened).is_ok_and(|(end, _)| end != next.header.before))
+}
+
+/// The segment's header can be read, and says that it is another log's.
+fn is_others(directory: &Directory, name: &SegmentName, log_id: Option<Id>) -> bool {
+    let opened = segment::open(directory, name.index, Access::Read);
+    opened.is_ok_and(|opened| log_id.is_some_and(|log_id| log_id != opened.header.log_id))
+}
+
+fn nothing_left(error: &Error) -> Error {
+    let text = format!(
+        "{}, and nothing is in front of it: a repair would leave nothing of the log; put the segment's own file back, or \
+         read what is behind it and write it anew",
+        error.text
+    );
+    Error { code: Code::Unsupported, text: text.into(), ..error.clone() }
+}
+
 fn beyond_repair(error: &Error) -> Error {
     let text = format!(
         "nothing that can be read is damaged, but the newest archived segment is, and without it the log does not open: \
@@ -337,7 +415,7 @@ fn plan_end(
     directory: &Directory,
     names: &[SegmentName],
     found: Found,
-    config: &Config,
+    (log_id, config): (Option<Id>, &Config),
     plan: &mut Plan,
 ) -> Result<()> {
     let Found { error, at, before, here, mut chain, mut offset } = found;
@@ -370,6 +448,12 @@ fn plan_end(
     for (at, name) in names.iter().enumerate().skip(behind) {
         let next_first = names.get(at + 1).map_or(0, |next| next.first_seq);
         let before = lost.last_seq;
+        if is_others(directory, name, log_id) {
+            // Its numbers are another log's.
+            plan.steps.push(isolate::unknown(&name.to_string()));
+            lost.last_seq = lost.last_seq.max(next_first.saturating_sub(1));
+            continue;
+        }
         // What cannot be opened says nothing.
         if let Ok((opened, _)) = examine::open_next(directory, name, None, Access::Read) {
             lost.look(&opened, &chain, u64::from(opened.header.block_size))?;
@@ -389,7 +473,7 @@ fn plan_end(
     let newest = match here {
         Some(here) => Newest::Kept { name: here.name, header: here.header, offset },
         None => {
-            let header = begun(directory, names, before.as_ref(), chain, config)?;
+            let header = begun(directory, names, before.as_ref(), chain, (log_id, config))?;
             plan.steps.push(Step {
                 kind: StepKind::Begin,
                 file: SegmentName { index: header.index, first_seq, state: State::Active }.to_string(),
@@ -439,10 +523,11 @@ fn begun(
     names: &[SegmentName],
     before: Option<&OpenSegment>,
     chain: Chain,
-    config: &Config,
+    (log_id, config): (Option<Id>, &Config),
 ) -> Result<SegmentHeader> {
     let salt = crate::base::random::id()?;
-    let known = || names.iter().filter_map(|name| segment::peek(directory, name.index).ok());
+    let of_log = |header: &SegmentHeader| log_id.is_none_or(|log_id| log_id == header.log_id);
+    let known = || names.iter().filter_map(|name| segment::peek(directory, name.index).ok()).filter(of_log);
     // Also of those that go: the holds may be lost, and nobody would miss them.  A header that nobody can read said it
     // perhaps, and the holds were lost with it: the file itself is left.
     let keeps_holds = known().any(|header| header.keeps_holds);

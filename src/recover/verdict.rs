@@ -17,12 +17,17 @@
 //!   E  our header: bad body,         no           -                   torn
 //!      or not chained
 //!   F  no header of ours             no           -                   end
+//!   G  no header of ours where the   any          any                 rot
+//!      log's first frame belongs,
+//!      and the file not all zeros
 //! ```
 //!
 //! "Ours" means that the header's checksum holds, which is seeded with log, salt
 //! and offset, and that its epoch is not below the last taken frame's: recycled
 //! files are full of whole frames that are not ours, and a tail that was cut
 //! leaves frames of an older epoch.  That is why F is not damage.
+//! The first segment's file never is a recycled one, and its first frame is
+//! durable before anything else is written: that is why G is (`beginning.rs`).
 //!
 //!   take    deliver it and go on
 //!   refuse  nobody knows what is there; only repair may cut
@@ -57,6 +62,8 @@ pub enum Spot {
     OurHeader,
     /// No header of ours.
     NoHeader,
+    /// The same, where the log's first frame belongs; and something was written to the file.
+    NoFirst,
 }
 
 /// What it means.
@@ -90,6 +97,7 @@ pub fn reached() -> impl Iterator<Item = (&'static str, u64)> {
         "row D: torn, no header and a follower",
         "row E: torn, our header",
         "row F: end",
+        "row G: rot, no first frame",
     ];
     NAMES.into_iter().zip(REACHED.get())
 }
@@ -97,8 +105,8 @@ pub fn reached() -> impl Iterator<Item = (&'static str, u64)> {
 /// The spot, whether there is a follower, whether one says durable (None: any), and what that means.
 type Row = (Option<Spot>, Option<bool>, Option<bool>, Verdict);
 
-/// The rows A–F; C, D and E–F stand once for each of their spots.
-const TABLE: [Row; 8] = [
+/// The rows A–G; C, D and E–F stand once for each of their spots.
+const TABLE: [Row; 9] = [
     (Some(Spot::Next), None, None, Verdict::Take),
     (Some(Spot::Unreadable), None, None, Verdict::Refuse),
     (Some(Spot::OurHeader), Some(true), Some(true), Verdict::Rot),
@@ -107,6 +115,7 @@ const TABLE: [Row; 8] = [
     (Some(Spot::NoHeader), Some(true), Some(false), Verdict::Torn),
     (Some(Spot::OurHeader), Some(false), None, Verdict::Torn),
     (Some(Spot::NoHeader), Some(false), None, Verdict::End),
+    (Some(Spot::NoFirst), None, None, Verdict::Rot),
 ];
 
 /// The verdict on a spot of the newest segment.
@@ -127,7 +136,7 @@ pub fn verdict(spot: Spot, follower: bool, says_durable: bool) -> Verdict {
 mod tests {
     use super::*;
 
-    const SPOTS: [Spot; 4] = [Spot::Next, Spot::Unreadable, Spot::OurHeader, Spot::NoHeader];
+    const SPOTS: [Spot; 5] = [Spot::Next, Spot::Unreadable, Spot::OurHeader, Spot::NoHeader, Spot::NoFirst];
 
     #[test]
     fn every_combination_meets_exactly_one_row() {
@@ -155,6 +164,7 @@ mod tests {
                     let expected = match spot {
                         Spot::Next => Verdict::Take,
                         Spot::Unreadable => Verdict::Refuse,
+                        Spot::NoFirst => Verdict::Rot,
                         _ if follower && says_durable => Verdict::Rot,
                         _ if follower => Verdict::Torn,
                         Spot::OurHeader => Verdict::Torn,

@@ -14,21 +14,26 @@
 //! that it was durable, and it is still bad when everything that nothing
 //! witnesses was read again after that was seen (`read/scout.rs` has the
 //! stories).  What the writer releases meanwhile is passed over.
+//!
+//! Of a follower's copy everything in front of its position is read like a
+//! sealed segment: all of it was acknowledged (`verify/follower.rs`).
 
+mod follower;
 mod segment;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver};
 
-use super::examine::unknown_name;
+use super::examine::{unknown_name, LOST_LOG};
 use super::finding::{Acknowledged, Finding, Kind};
 use super::isolate;
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, SegmentHeader};
 use crate::segment::directory::{not_a_file, Listing};
-use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW};
+use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW, SINK};
 use crate::segment::{retain, Directory, SegmentName, State};
+use follower::Copy;
 use segment::{Counted, Enough, Reading, Said};
 
 /// Findings of a segment that wait until those before it are told, at most.
@@ -60,6 +65,8 @@ pub struct Verified {
     pub damaged: u64,
     /// Of these, how many only a newer release can judge.
     pub unknown_version: u64,
+    /// And how many are files that this process must not read.
+    pub forbidden: u64,
     /// First number that is not released.
     pub first_seq: u64,
     /// Everything from `first_seq` up to here is whole.
@@ -80,15 +87,17 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     if alone {
         directory.unlock()?;
     }
-    let listing = settled(directory, alone)?;
-    listing.check_no_follower()?;
-    if listing.segments.is_empty() && listing.unknown.is_empty() {
+    let (listing, copy) = settled(directory, alone)?;
+    let names = copy.as_ref().map_or(&listing.segments, |copy| &copy.names.names);
+    if copy.is_none() && names.is_empty() && listing.unknown.is_empty() && !listing.holds {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }
-    let first_live = retain::first_live(&listing.segments);
-    let newest = isolate::newest_header(directory, &listing.segments);
-    let log_id = newest.map(|header| header.log_id);
-    let first_seq = listing.segments.get(first_live).map_or(1, |name| name.first_seq);
+    let first_live = retain::first_live(names);
+    // A follower has no holds.
+    let newest = if copy.is_none() { isolate::newest_header(directory, names) } else { None };
+    let position = copy.as_ref().and_then(|copy| copy.slot);
+    let log_id = position.map(|slot| slot.log_id).or_else(|| isolate::log_of(directory, names));
+    let first_seq = names.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
         found,
@@ -103,27 +112,42 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     if let Some(header) = newest {
         directory.belongs_to(header.log_id, false, header.keeps_holds);
     }
-    let reading = Reading { directory, alone, log_id, done: effort.done, enough: AtomicBool::new(false) };
+    let reading = Reading { directory, alone, log_id, position, done: effort.done, enough: AtomicBool::new(false) };
     // Enough is no failure: what was said so far stands.
     let _ = verifier
         .names(&listing)
-        .and_then(|()| verifier.holds())
-        .and_then(|()| verifier.segments(&listing.segments, &reading, effort.threads));
+        .and_then(|()| match &copy {
+            Some(copy) => verifier.follower(copy),
+            None => verifier.complaints(&listing.segments).and_then(|()| verifier.holds()),
+        })
+        .and_then(|()| verifier.segments(names, &reading, effort.threads));
     Ok(verifier.said)
 }
 
-/// The names, when they no longer change in ways that look like damage.
-fn settled(directory: &Directory, alone: bool) -> Result<Listing> {
+/// The names, when they no longer change in ways that look like damage; and what they are to a follower, if the directory
+/// is one's.
+fn settled(directory: &Directory, alone: bool) -> Result<(Listing, Option<Copy>)> {
     let mut tries = if alone { 2 } else { 20 };
     loop {
         tries -= 1;
-        let listing = directory.scan()?;
-        let whole = !listing.segments.is_empty() && retain::check(&listing.segments).is_ok();
+        let mut listing = directory.scan()?;
+        let mut copy = None;
+        if listing.sink {
+            let position = follower::position(directory, alone);
+            listing = directory.scan()?;
+            // It may have been promoted meanwhile.
+            let position = position.filter(|_| listing.sink);
+            copy = position.map(|position| Copy::of(directory, &listing, position, alone));
+        }
+        let whole = match &copy {
+            Some(copy) => copy.is_settled(),
+            None => !listing.segments.is_empty() && retain::check(&listing.segments).is_ok(),
+        };
         if tries == 0 || whole {
             if alone {
                 flush(directory, &listing)?;
             }
-            return Ok(listing);
+            return Ok((listing, copy));
         }
     }
 }
@@ -136,6 +160,11 @@ fn flush(directory: &Directory, listing: &Listing) -> Result<()> {
         file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
     }
     directory.sync()
+}
+
+fn of_name(name: &SegmentName, text: String) -> Finding {
+    let seq = name.first_seq;
+    Finding { segment: name.index, seq, last_seq: seq - 1, ..Finding::new(Kind::Name, name.to_string(), text) }
 }
 
 struct Verifier<'a, 'f> {
@@ -162,6 +191,8 @@ impl Verifier<'_, '_> {
         if finding.is_damage() {
             self.said.damaged += 1;
             self.said.unknown_version += u64::from(finding.kind == Kind::Version);
+            let is_forbidden = matches!(finding.os_errno, libc::EACCES | libc::EPERM);
+            self.said.forbidden += u64::from(finding.kind == Kind::Unreadable && is_forbidden);
         }
         if (self.found)(finding) {
             return Ok(());
@@ -176,6 +207,10 @@ impl Verifier<'_, '_> {
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, unknown, text) })?;
             self.good = false;
         }
+        if listing.segments.is_empty() && listing.holds {
+            self.tell(&Finding::new(Kind::Name, HOLDS, LOST_LOG))?;
+            self.good = false;
+        }
         // Opening takes spares over, and new holds are written where the last ones were.  What goes meanwhile is none.
         let no_files = listing
             .spares
@@ -187,21 +222,43 @@ impl Verifier<'_, '_> {
             let text = not_a_file(&spare);
             self.tell(&Finding { acknowledged: Acknowledged::Unknown, ..Finding::new(Kind::Name, spare, text) })?;
         }
-        let newest = listing.segments.last();
-        for (name, text) in retain::complaints(&listing.segments) {
-            // The one fault that leaves every file in its place is that a newer one is missing.
-            if newest != Some(&name) || name.state == State::Active {
-                self.bad_from = self.bad_from.min(name.index);
+        Ok(())
+    }
+
+    /// What is wrong with the names of a follower's segments, and with its position.
+    fn follower(&mut self, copy: &Copy) -> Result<(), Enough> {
+        for finding in &copy.findings {
+            self.tell(finding)?;
+        }
+        for (name, text) in &copy.names.wrong {
+            match name {
+                Some(name) => self.wrong_name(name, text.clone())?,
+                None => {
+                    let segment = copy.slot.map_or(0, |slot| slot.index);
+                    self.tell(&Finding { segment, ..Finding::new(Kind::Name, SINK, text.clone()) })?;
+                }
             }
-            let seq = name.first_seq;
-            self.tell(&Finding {
-                segment: name.index,
-                seq,
-                last_seq: seq - 1,
-                ..Finding::new(Kind::Name, name.to_string(), text)
-            })?;
         }
         Ok(())
+    }
+
+    fn complaints(&mut self, segments: &[SegmentName]) -> Result<(), Enough> {
+        let newest = segments.last();
+        for (name, text) in retain::complaints(segments) {
+            // The one fault that leaves every file in its place is that a newer one is missing.
+            if newest != Some(&name) || name.state == State::Active {
+                self.wrong_name(&name, text)?;
+            } else {
+                self.tell(&of_name(&name, text))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From this segment on nothing is in its place.
+    fn wrong_name(&mut self, name: &SegmentName, text: String) -> Result<(), Enough> {
+        self.bad_from = self.bad_from.min(name.index);
+        self.tell(&of_name(name, text))
     }
 
     /// Nothing that can be read is worse for it: what is damaged is why nothing is released.

@@ -19,6 +19,7 @@ use crate::base::limits::LOCK_WAIT_MS;
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
 use crate::format::Hold;
+pub use follower::FollowerPosition;
 pub use holds::HeldDirectory;
 use holds::Holding;
 
@@ -52,7 +53,7 @@ pub struct TakenOut {
 pub const UNFINISHED_REPAIR: &str = "twal-repair-unfinished";
 
 /// What a directory holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Listing {
     /// In order of index.
     pub segments: Vec<SegmentName>,
@@ -67,7 +68,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A follower's copy is not written, repaired or read as a log: what lies above its position nobody vouches for.
+    /// A follower's copy is not written, repaired or opened as a log: what lies above its position nobody vouches for.
     pub fn check_no_follower(&self) -> Result<()> {
         if !self.sink {
             return Ok(());
@@ -76,6 +77,14 @@ impl Listing {
             "the directory is a follower's ({}): promote it first, with twal_sink_promote()",
             super::name::SINK
         );
+        Err(Error::new(Code::State, text))
+    }
+
+    /// Where a follower is to begin there is no log.
+    pub fn check_no_log(&self) -> Result<()> {
+        let Some(name) = self.segments.first() else { return Ok(()) };
+        let text =
+            format!("the directory holds a log ({name}) that is no follower's: {} is not there", super::name::SINK);
         Err(Error::new(Code::State, text))
     }
 }

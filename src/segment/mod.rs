@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod directory;
+pub mod followed;
 pub mod name;
 pub mod retain;
 pub mod spare;

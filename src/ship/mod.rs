@@ -9,6 +9,7 @@
 //! (`format/sink.rs`), and a program acknowledges what [`Sink::position`] says.
 #![forbid(unsafe_code)]
 
+mod look;
 mod promote;
 mod reopen;
 mod sink;

@@ -13,7 +13,7 @@
 //! The new history keeps the two apart for ever: a sink takes no piece of
 //! another history than its own, whichever side has moved on.
 
-use super::sink::{finish, Segment, Sink};
+use super::sink::{finish, new_file, Segment, Sink};
 use super::track::Track;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c;
@@ -23,7 +23,7 @@ use crate::disk::{Durable, File};
 use crate::format::frame::{Seal, FLAG_SEAL, SEAL_LEN};
 use crate::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
-use crate::segment::{spare, SegmentName, State};
+use crate::segment::{SegmentName, State};
 
 impl Sink {
     /// Makes the copy a log that can be opened for writing, with a history of its own.  The sink is at its end then.
@@ -39,7 +39,7 @@ impl Sink {
         // What a compaction leaves is no size to go on with.
         let segment_size = if old.is_compacted() { SEGMENT_SIZE_DEFAULT } else { old.segment_size };
         let (history_id, salt, epoch_id) = (random::id()?, random::id()?, random::id()?);
-        let spare = spare::prepare(&self.directory, segment_size, 0, &self.clock)?;
+        let spare = new_file(&self.directory, &self.clock, &self.latch, segment_size)?;
         let (directory, clock) = (&self.directory, &self.clock);
         let promoted = self.latch.run(|| {
             let (before, before_offset) = match track.seal_offset {

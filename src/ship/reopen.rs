@@ -29,8 +29,9 @@ use crate::mem::AlignedBuf;
 use crate::read::segment::{self, OpenSegment};
 use crate::recover::examine;
 use crate::segment::directory::{lock_for_writing, Listing};
+use crate::segment::followed::Followed;
 use crate::segment::name::{HOLDS, SINK};
-use crate::segment::{retain, Directory, SegmentName, State};
+use crate::segment::{Directory, SegmentName, State};
 
 /// What a sink begins with.
 pub(super) struct Found {
@@ -53,16 +54,17 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
     if !listing.sink {
         return begin(directory, &listing, clock);
     }
-    let file = directory.follower_position()?;
+    let file = directory.follower_position(Access::Write)?;
     let failed = |error| Error::os(format_args!("cannot flush {SINK}"), &error);
     // A write of a killed process may be on its way.
     lock_for_writing(file.as_ref(), &SINK, clock)?;
     file.sync().map_err(failed)?;
-    let (mut slots, newest) = SlotFile::read(file)?;
-    let Some(slot) = newest else {
-        return Err(Error::new(Code::Corrupt, format!("{SINK} is damaged: how far the copy is durable is not known")));
-    };
-    let names = Names::of(&listing, &slot)?;
+    let (mut slots, slot) = SlotFile::read(file)?;
+    let names = Followed::of(&listing.segments, &slot);
+    if let Some((name, text)) = names.wrong.first() {
+        let index = name.map_or(slot.index, |name| name.index);
+        return Err(Error::new(Code::Corrupt, text.clone()).in_segment(index));
+    }
     let segment = match names.own {
         Some(own) => Some(open_segment(directory, &names, own, &slot, clock)?),
         None => None,
@@ -82,68 +84,19 @@ pub(super) fn reopen(directory: &Directory, clock: &Clock) -> Result<Found> {
 
 /// A directory in which nothing is followed yet.
 fn begin(directory: &Directory, listing: &Listing, clock: &Clock) -> Result<Found> {
-    if let Some(name) = listing.segments.first() {
-        let text = format!("the directory holds a log ({name}) that is no follower's: {SINK} is not there");
-        return Err(Error::new(Code::State, text));
-    }
+    listing.check_no_log()?;
     remove_spares(directory, listing)?;
     let slot = SinkSlot { number: 1, ..SinkSlot::default() };
     let file = directory.begin_following(&SlotFile::first(directory, &slot)?)?;
     lock_for_writing(file.as_ref(), &SINK, clock)?;
-    Ok(Found { slots: SlotFile::read(file)?.0, slot, segment: None })
-}
-
-/// The segments, as the position sees them.
-struct Names {
-    /// In front of the position's, as they will be named.
-    elders: Vec<SegmentName>,
-    /// The position's.
-    own: Option<SegmentName>,
-    /// Behind it.
-    above: Option<SegmentName>,
-    /// The one before the position's is still named active.
-    unfinished: Option<u64>,
-}
-
-impl Names {
-    fn of(listing: &Listing, slot: &SinkSlot) -> Result<Names> {
-        let wrong = |text: String| Err(Error::new(Code::Corrupt, text).in_segment(slot.index));
-        let mut names = listing.segments.clone();
-        let above = names.pop_if(|newest| newest.index > slot.index);
-        if above.is_some_and(|name| slot.index != 0 && name.index != slot.index + 1) {
-            return wrong(format!("segment {} is missing, and a newer one is there", slot.index + 1));
-        }
-        if slot.index == 0 {
-            return match names.first() {
-                Some(name) => wrong(format!("the follower has nothing by its position, but {name} is there")),
-                None => Ok(Names { elders: names, own: None, above, unfinished: None }),
-            };
-        }
-        let Some(own) = names.pop_if(|newest| newest.index == slot.index) else {
-            return wrong(format!("segment {}, in which the follower's position is, is missing", slot.index));
-        };
-        let unfinished = names.last().filter(|before| before.state == State::Active).map(|before| before.index);
-        if let (Some(index), 1) = (unfinished, names.len()) {
-            // As `finish` will name it.
-            names[0].state = if index == 1 { State::Sealed } else { State::Archived };
-        } else if let Some(before) = names.last_mut().filter(|_| unfinished.is_some()) {
-            before.state = State::Sealed;
-        }
-        let mut whole = names.clone();
-        whole.push(own.with(State::Active));
-        // A copy that has just begun in the middle of a log has no elders yet that tell.  Any other one has lost them.
-        let begun = whole.len() == 1 && own.index == slot.first_index;
-        match retain::check(&whole) {
-            Err((name, text)) if !begun => Err(Error::new(Code::Corrupt, text).in_segment(name.index)),
-            _ => Ok(Names { elders: names, own: Some(own), above, unfinished }),
-        }
-    }
+    let (slots, slot) = SlotFile::read(file)?;
+    Ok(Found { slots, slot, segment: None })
 }
 
 /// Verifies what is in front of the position: every header, the seals that they name, every byte of the newest segment.
 fn open_segment(
     directory: &Directory,
-    names: &Names,
+    names: &Followed,
     own: SegmentName,
     slot: &SinkSlot,
     clock: &Clock,
@@ -154,9 +107,10 @@ fn open_segment(
     // Before it is read: what a killed process left in the kernel reads well now and could be gone after a power cut.
     file.sync().map_err(failed)?;
     directory.sync()?;
-    let from = names.elders.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
+    let elders = &names.names[..names.names.len() - 1];
+    let from = elders.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
     let mut before: Option<OpenSegment> = None;
-    for name in &names.elders[from..] {
+    for name in &elders[from..] {
         before = Some(examine::open_next(directory, name, before.as_ref(), Access::Read)?.0);
     }
     let (opened, _) = examine::open_next(directory, &own, before.as_ref(), Access::Write)?;
@@ -172,13 +126,17 @@ fn open_segment(
 /// Every byte up to the position.
 fn walk(file: &Arc<dyn File>, header: SegmentHeader, slot: &SinkSlot) -> Result<Track> {
     let mut track = Track::begin(header);
+    let there = u64::from(header.block_size)..=header.segment_size;
+    if !there.contains(&slot.offset) || !slot.offset.is_multiple_of(u64::from(header.block_size)) {
+        return Err(track.damaged("the follower's position is no place in its segment"));
+    }
     let mut window = Window::new()?;
     while track.offset < slot.offset && !track.read(file, &mut window, slot.offset)?.is_empty() {}
     if track.is_sealed() {
         // Nothing vouches for what is behind a seal, and nobody reads it.
         track.offset = track.offset.max(slot.offset);
     }
-    if track.offset != slot.offset || track.chain != slot.chain || track.offset > header.segment_size {
+    if track.offset != slot.offset || track.chain != slot.chain {
         return Err(track.damaged("what is durable by the follower's position is not there"));
     }
     Ok(track)
@@ -205,7 +163,7 @@ fn check_only_begun(directory: &Directory, above: &SegmentName) -> Result<()> {
 }
 
 /// What a crash left half done is finished or taken back; durable.
-fn set_right(directory: &Directory, listing: &Listing, names: &Names) -> Result<()> {
+fn set_right(directory: &Directory, listing: &Listing, names: &Followed) -> Result<()> {
     if let Some(own) = names.own {
         // First: in between, a promoted log's names would look like those of one that lost its newest segment.
         directory.set_state(own, State::Active)?;

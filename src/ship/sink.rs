@@ -23,7 +23,6 @@ use super::track::Track;
 use super::{reopen, Piece, Position};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
-use crate::base::limits::BLOCK_SIZE_MAX;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::disk::latch::Latch;
@@ -32,7 +31,8 @@ use crate::disk::{Disk, Durable, File, LockKind};
 use crate::format::sink::{SINK_COPIES, SINK_COPY_LEN, SINK_SLOTS};
 use crate::format::{Chain, Id, SegmentHeader, SinkSlot};
 use crate::mem::AlignedBuf;
-use crate::segment::{spare, Directory, SegmentName, State};
+use crate::segment::directory::FollowerPosition;
+use crate::segment::{spare, Directory, SegmentName, Spare, State};
 
 /// Names have 16 digits for an index, and a promotion wants one more.
 const INDEX_MAX: u64 = 9_999_999_999_999_999;
@@ -91,21 +91,9 @@ impl SlotFile {
     }
 
     /// The file as it is, and the newest slot in it.
-    pub fn read(file: Arc<dyn File>) -> Result<(SlotFile, Option<SinkSlot>)> {
-        let failed = |error| Error { code: Code::Io, ..Error::os("cannot read the follower's position", &error) };
-        let len = usize_of(file.size().map_err(failed)?);
-        let (copies, least) = (SINK_SLOTS * SINK_COPIES, SINK_COPY_LEN);
-        let sound =
-            len.is_multiple_of(copies * least) && (copies * least..=copies * BLOCK_SIZE_MAX as usize).contains(&len);
-        if !sound {
-            return Err(Error::new(Code::Corrupt, format!("the follower's position has {len} bytes")));
-        }
-        let mut bytes = AlignedBuf::zeroed(len)?;
-        if file.read_at(&mut bytes, 0).map_err(failed)? != len {
-            return Err(Error::new(Code::Corrupt, "the follower's position has become shorter"));
-        }
-        let newest = SinkSlot::newest(&bytes, len / copies)?;
-        Ok((SlotFile { file, block: AlignedBuf::zeroed(len / SINK_SLOTS)? }, newest))
+    pub fn read(file: Arc<dyn File>) -> Result<(SlotFile, SinkSlot)> {
+        let position = FollowerPosition::read(file.as_ref())?;
+        Ok((SlotFile { file, block: AlignedBuf::zeroed(position.slot_len)? }, position.known()?))
     }
 
     /// Both copies of a slot.
@@ -201,22 +189,7 @@ impl Sink {
 
     /// Where to go on: everything in front of it is durable here, also for [`Sink::promote`].
     pub fn position(&self) -> Position {
-        let slot = &self.durable;
-        let Some(track) = &self.durable_track else {
-            return Position { log_id: slot.log_id, history_id: slot.history_id, ..Position::default() };
-        };
-        Position {
-            log_id: slot.log_id,
-            history_id: slot.history_id,
-            salt: slot.salt,
-            index: slot.index,
-            generation: slot.generation,
-            offset: slot.offset,
-            identity: slot.chain.identity,
-            last_seq: slot.chain.last_seq,
-            hold_seq: track.hold_seq(),
-            complete: track.is_complete(),
-        }
+        Position::of_slot(&self.durable, self.durable_track.as_ref().map(|track| &track.header))
     }
 
     /// Writes a piece, if it is the next one and whole.  After an error other than Io and Poisoned nothing has changed.
@@ -324,7 +297,7 @@ impl Sink {
         let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Active };
         // Until it has its name, what goes wrong with a new file is none of the copy's; memory first, so that none is left.
         let block = aligned(&self.directory, &mut self.buf, piece.data)?;
-        let spare = spare::prepare(&self.directory, header.segment_size, 0, &self.clock)?;
+        let spare = new_file(&self.directory, &self.clock, &self.latch, header.segment_size)?;
         let directory = &self.directory;
         self.latch.run(|| {
             spare
@@ -358,7 +331,9 @@ impl Sink {
             return wrong("the first segment names one before it");
         }
         if first && header.index != 1 && piece.archived < header.index {
-            return wrong("a copy begins with a log's first segment, or with one that was released");
+            let text = "the follower has nothing yet: a copy begins with a log's first segment, or with one that was \
+                        released";
+            return Err(Error::new(Code::NotFound, text).in_segment(piece.index));
         }
         if piece.last_seq != header.before.last_seq {
             return wrong("the piece's last number is not its last record's");
@@ -446,6 +421,15 @@ impl Sink {
     pub fn abandon_in_child(&self) {
         self.directory.abandon();
     }
+}
+
+/// What is to become a segment.  Where it is the device that fails, that ends the sink as any other failure does.
+pub(super) fn new_file(directory: &Directory, clock: &Clock, latch: &Latch, size: u64) -> Result<Spare> {
+    spare::prepare(directory, size, 0, clock).inspect_err(|error| {
+        if error.code == Code::Io {
+            latch.trip(error.clone());
+        }
+    })
 }
 
 /// The segment is complete and its successor has a name: it is sealed; or released, if it is the oldest of a log that

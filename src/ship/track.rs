@@ -57,15 +57,6 @@ impl Track {
         self.is_sealed() && self.offset == self.header.segment_size
     }
 
-    /// A hold at this number keeps all that is still needed from here on: of a segment that is not complete, all.
-    pub fn hold_seq(&self) -> u64 {
-        if self.is_complete() {
-            self.chain.last_seq + 1
-        } else {
-            self.header.first_seq
-        }
-    }
-
     /// Whether `header` is the next segment's.
     pub fn continues_in(&self, header: &SegmentHeader) -> bool {
         self.is_complete()

@@ -289,6 +289,12 @@ impl Event {
         matches!(self.kind(), 0x09 | 0x0A | 0x0B | 0x15 | 0x17 | 0x19)
     }
 
+    /// An operation that is there comes nearer to its end, with nothing that it would have to do or to remember in addition.
+    pub fn leads_to_end(&self) -> bool {
+        // Neither begins nor starts anything, and a failed compensation may be told without end.
+        matches!(self.kind(), 0x04..=0x07 | 0x09..=0x0B | 0x13..=0x19)
+    }
+
     /// The record: its type and its payload, in the place of what `out` held.
     pub fn encode(&self, out: &mut Vec<u8>) -> u16 {
         out.clear();

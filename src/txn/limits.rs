@@ -14,7 +14,8 @@ pub const STEP_PAYLOAD_MAX: usize = 64 << 10;
 pub const PARTICIPANTS_MAX: usize = 64;
 /// Times that a rollback is begun.
 pub const ROLLBACK_TRIES_MAX: u8 = 3;
-/// Ids above it are taken only one by one: one that leaps there would leave no room for those that come after it.
+/// The highest id that is brought: told by the program, or in a file of the v2.6 layout.  Those above it are the table's own
+/// next ones: one that leaps there would leave no room for those that come after it.
 pub const ID_LEAP_MAX: u64 = 1 << 63;
 /// Bytes of a tombstone's name.
 pub const STREAM_NAME_MAX: usize = 255;

@@ -263,8 +263,9 @@ impl Rebuild {
                 self.table.imported = None;
                 // Only where every record was seen can the two be compared.
                 let whole = self.table.through_seq() > 0 && self.isolated.is_empty();
-                // The one that wrote it may have had to forget some commits.
+                // The one that wrote it may have had to forget some commits, and knows the ids of what an import left out.
                 self.table.remember_at_most(restored.remembered());
+                self.table.raise_to(&restored);
                 let differs = whole && restored != self.table;
                 self.isolated.clear();
                 self.table = restored;

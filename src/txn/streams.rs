@@ -206,6 +206,16 @@ impl Streams {
         self.len() == 0
     }
 
+    /// How many tombstones, purges and applied markers stand here that `other` does not have.
+    pub(super) fn count_not_in(&self, other: &Streams) -> usize {
+        let tombstones = self.tombstones().filter(|(stream, stands)| other.tombstone(*stream) != Some(*stands));
+        let has =
+            |stream: u64, seq: u64| other.purges.get(&stream).is_some_and(|all| all.iter().any(|one| one.0 == seq));
+        let purges = self.purges().filter(|(stream, seq, _)| !has(*stream, *seq));
+        let applied = self.applied.iter().filter(|(stream, last)| other.applied.get(stream) != Some(*last));
+        tombstones.count() + purges.count() + applied.count()
+    }
+
     /// The filter that leaves out what is dropped.
     pub fn hidden(&self) -> Hidden {
         let mut hidden = Hidden::new();

@@ -131,9 +131,10 @@ impl Table {
     }
 
     /// An id was seen though its operation is not known.  One that no operation can have says nothing of the others.
-    pub(super) fn raise_highest(&mut self, family: Family, id: u64) {
-        if self.check_id(family, id) == Err(Reason::Leap) {
-            return;
+    /// Returns whether it is above those so far.
+    pub(super) fn raise_highest(&mut self, family: Family, id: u64) -> bool {
+        if id > ID_LEAP_MAX || id <= self.highest(family) {
+            return false;
         }
         if let Some(imported) = &mut self.imported {
             return imported.raise_highest(family, id);
@@ -142,7 +143,14 @@ impl Table {
             Family::Saga => &mut self.saga_highest,
             Family::Transaction => &mut self.transaction_highest,
         };
-        *highest = id.max(*highest);
+        *highest = id;
+        true
+    }
+
+    /// The ids up to another table's are used.
+    pub(super) fn raise_to(&mut self, other: &Table) {
+        self.saga_highest = self.saga_highest.max(other.saga_highest);
+        self.transaction_highest = self.transaction_highest.max(other.transaction_highest);
     }
 
     /// Number of the last event applied.
@@ -257,8 +265,8 @@ impl Table {
 
     fn check_one(&self, event: &Event, rules: Rules) -> Result<(), Refusal> {
         let checked = match event {
-            Event::Saga(id, SagaEvent::Created { .. }) => self.check_id(Family::Saga, *id),
-            Event::Transaction(id, TransactionEvent::Created { .. }) => self.check_id(Family::Transaction, *id),
+            Event::Saga(id, SagaEvent::Created { .. }) => self.check_id(Family::Saga, *id, rules),
+            Event::Transaction(id, TransactionEvent::Created { .. }) => self.check_id(Family::Transaction, *id, rules),
             Event::Saga(id, happened) => match self.sagas.get(id) {
                 Some(saga) => saga.check(happened, rules),
                 None => Err(self.absent(Family::Saga, *id)),
@@ -342,10 +350,11 @@ impl Table {
         }
     }
 
-    fn check_id(&self, family: Family, id: u64) -> Result<(), Reason> {
+    fn check_id(&self, family: Family, id: u64, rules: Rules) -> Result<(), Reason> {
         match id.checked_sub(self.highest(family)) {
             None | Some(0) => Err(Reason::NotAbove),
-            Some(2..) if id > ID_LEAP_MAX => Err(Reason::Leap),
+            Some(1) if rules == Rules::Strict => Ok(()),
+            Some(_) if id > ID_LEAP_MAX => Err(Reason::Leap),
             Some(_) => Ok(()),
         }
     }

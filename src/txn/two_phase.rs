@@ -11,6 +11,8 @@
 //!                                               (finished) ◀─rollback_complete─ rolling back
 //! ```
 //!
+//! A rollback can be begun again while it runs; in all [`ROLLBACK_TRIES_MAX`] times.
+//!
 //! The votes are the decision's grounds, `commit_start` is the decision.  It is
 //! refused unless every participant voted commit, and participants are fixed by
 //! `prepare_start`.  Committed is finished, but can be rolled back while the table

@@ -127,8 +127,15 @@ fn end_of(line: &str) -> usize {
     offset + 29 + payload_of(line).trim_end_matches("\"}").len() / 2
 }
 
+/// Whether the file ends with a record that has all its bytes, from `start` on, and lost no end that a device would lose.
+fn is_rot(bytes: &[u8], start: usize) -> bool {
+    let Some(record) = bytes.get(start..).filter(|record| record.len() > 29 && record[21] > 0) else { return false };
+    let filled = start + record.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    record.len() == 29 + usize::from(record[21]) && !(filled..bytes.len()).any(|cut| cut % 512 == 0)
+}
+
 /// The last file, cut at each byte, filled up with zeros or not: every record that is whole, and no more.  It is
-/// torn, not damaged, unless its header is there and counts more.
+/// torn, not damaged, unless its header is there and counts more, or zeros fill up a record just to its end.
 #[test]
 fn the_last_file_may_be_torn_anywhere() {
     let all = expected("clean");
@@ -136,6 +143,7 @@ fn the_last_file_may_be_torn_anywhere() {
     let last = whole.len() - 1;
     let begin = all.iter().position(|line| line.starts_with(r#"{"file": 6,"#)).unwrap();
     let header_filled = 37; // its last bytes are zeros
+    let mut rots = 0;
     for (filled_in, cut, zeros) in [false, true].into_iter().flat_map(|filled_in| {
         (0..whole[last].1.len()).flat_map(move |cut| [0, 3, 44, 700].map(|zeros| (filled_in, cut, zeros)))
     }) {
@@ -146,6 +154,7 @@ fn the_last_file_may_be_torn_anywhere() {
         files[last].1.truncate(cut);
         files[last].1.resize(cut + zeros, 0);
         let (lines, error, _, torn) = read(&files, ReadOptions::default());
+        let rotten = is_rot(&files[last].1, lines.get(begin..).and_then(<[_]>::last).map_or(44, |line| end_of(line)));
         let what = format!("{cut} bytes and {zeros} zeros, count filled in: {filled_in}: {error:?}");
         let count = all[begin..].iter().filter(|line| end_of(line) <= cut).count();
         // The payload's last bytes may be zeros: then zeros make it whole.
@@ -155,11 +164,15 @@ fn the_last_file_may_be_torn_anywhere() {
         if header_is_there && filled_in && lines.len() < all.len() {
             let error = error.expect("the header counts more records");
             assert_eq!((error.code, error.segment), (Code::Corrupt, 6), "{what}");
+        } else if rotten {
+            rots += 1;
+            assert_eq!(error.map(|error| (error.code, error.segment)), Some((Code::Corrupt, 6)), "{what}");
         } else {
             let end = if header_is_there { lines[begin..].last().map_or(44, |line| end_of(line)) } else { 0 };
             assert_eq!((error, torn), (None, cut + zeros > end || !header_is_there), "{what}");
         }
     }
+    assert!(rots > 0, "zeros that end with a record");
     // The same in any other file is damage, wherever it is cut, and whatever its header counts.
     for (filled_in, cut) in [false, true].into_iter().flat_map(|one| (0..whole[3].1.len()).map(move |cut| (one, cut))) {
         let mut files = whole.clone();
@@ -173,6 +186,41 @@ fn the_last_file_may_be_torn_anywhere() {
         let empty = cut == 44 && !filled_in;
         assert_eq!((error, torn), ((!empty).then_some((Code::Corrupt, 4)), false), "cut {cut}");
     }
+}
+
+/// A bit of the last record, which has all its bytes, in a file whose count is not filled in: never an interrupted write,
+/// whatever the record ends in.
+#[test]
+fn a_damaged_last_record_is_damage() {
+    let whole = clean();
+    let last = whole.len() - 1;
+    let (mut at, mut tried) = (44, [0, 0]);
+    while at < whole[last].1.len() {
+        let end = at + 29 + usize::from(whole[last].1[at + 21]);
+        let mut files = whole.clone();
+        files[last].1[28..36].fill(0);
+        files[last].1.truncate(end);
+        assert_eq!(read(&files, ReadOptions::default()).1, None);
+        let ends_in_zero = files[last].1[end - 1] == 0;
+        let crosses = at / 512 != (end - 1) / 512; // its end may be lost
+        for bit in (at + 25) * 8..end * 8 {
+            let mut one = files.clone();
+            one[last].1[bit / 8] ^= 1 << (bit % 8);
+            let (_, error, _, torn) = read(&one, ReadOptions::default());
+            if crosses && ends_in_zero {
+                assert!(torn || error.is_some(), "bit {bit} of the record at {at}");
+                continue;
+            }
+            let error = error.map(|error| (error.code, error.segment, error.offset));
+            let place = (Code::Corrupt, 6, u64::try_from(at).unwrap());
+            assert_eq!((error, torn), (Some(place), false), "bit {bit} of the record at {at}");
+            tried[usize::from(ends_in_zero)] += 1;
+            let (_, error, damaged, torn) = read(&one, SKIP);
+            assert_eq!((error, damaged, torn), (None, 1, false), "bit {bit} of the record at {at}");
+        }
+        at = end;
+    }
+    assert!(tried.iter().all(|count| *count > 0), "{tried:?}");
 }
 
 /// What the layout's types became later is not taken from such a file: a checkpoint with a state would stand in the
@@ -313,7 +361,7 @@ fn lengths_of_the_layout() {
     assert!((0..=255).filter_map(payload_len).all(|len| (8..=72).contains(&len)), "each begins with an id");
 }
 
-/// The highest id there is, in one operation of a file: that one is left out, and those behind it are taken.
+/// Ids that a file may not have, in two operations: those are left out, and what is behind them is taken.
 #[test]
 fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let mut files = clean();
@@ -321,7 +369,7 @@ fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let mut bytes = vec![0; 44];
     FileHeader { segment: 1, ..FileHeader::default() }.encode(&mut bytes);
     let mut payload = Vec::new();
-    for (seq, id) in [(1, 4), (2, u64::MAX), (3, 5)] {
+    for (seq, id) in [(1, 4), (2, u64::MAX), (3, 5), (4, 1 << 63), (5, (1 << 63) + 1)] {
         Event::Saga(id, SagaEvent::Created { coordinator: [1; 32] }).encode_short(&mut payload);
         bytes.extend([RecordHeader::of(1, seq, 0, &payload).encode().as_slice(), &payload].concat());
     }
@@ -329,9 +377,9 @@ fn an_id_that_leaves_no_room_isolates_its_operation_alone() {
     let disk = disk_with(&files);
     let mut reader = Reader::open_on(disk.as_ref(), Path::new("v26"), ReadOptions::default()).unwrap();
     let found = replay(&mut reader, STATE_BYTES_DEFAULT).unwrap();
-    assert_eq!(found.isolated, [(Family::Saga, u64::MAX)]);
-    assert_eq!((found.wrong_count, found.wrong[0].seq), (1, 2));
-    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(found.isolated, [(Family::Saga, (1 << 63) + 1), (Family::Saga, u64::MAX)]);
+    assert_eq!(found.wrong.iter().map(|wrong| wrong.seq).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!(found.plan.iter().map(|one| one.id).collect::<Vec<_>>(), [4, 5, 1 << 63]);
 }
 
 /// The abort was decided and is damaged: without it, all votes commit.  Nothing is presumed of what is not finished, in

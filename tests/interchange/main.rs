@@ -98,11 +98,12 @@ struct LogSink {
     log: Log,
     table: Table,
     batches: u64,
+    reserved: Vec<(Family, u64)>,
 }
 
 impl LogSink {
     fn new(log: Log) -> LogSink {
-        LogSink { log, table: Table::new(), batches: 0 }
+        LogSink { log, table: Table::new(), batches: 0, reserved: Vec::new() }
     }
 }
 
@@ -138,6 +139,11 @@ impl Sink for LogSink {
         }
         self.batches += 1;
         Ok(first)
+    }
+
+    fn reserve(&mut self, family: Family, id: u64) -> Result<(), Error> {
+        self.reserved.push((family, id));
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), Error> {

@@ -60,11 +60,7 @@ pub fn repair(
     };
     if repair.steps().is_empty() {
         drop(repair);
-        // VERIFY refuses damage to what is released, too; that takes nothing from what can be read.
-        let unverified = twal::Options { verify: false, ..fork.options.clone() };
-        let log = fork
-            .open_with(&unverified)
-            .map_err(|error| format!("nothing to repair, but open says {:?} {error}", error.code))?;
+        let log = fork.open().map_err(|error| format!("nothing to repair, but open says {:?} {error}", error.code))?;
         let seen = read_log(past, &log)?;
         require!(seen.error.is_none(), "nothing to repair, but reading says {:?}", seen.error);
         nothing_silent(past, &seen, may_shorten)?;

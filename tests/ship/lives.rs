@@ -162,6 +162,7 @@ impl Life {
     fn crash_follower(&mut self) {
         let (stop, keep) = self.rng.pick(&ENDS);
         self.copy = self.copy.crashed(self.rng.next(), stop, keep);
+        assert_eq!(self.copy.verify(), []);
         self.sink = self.copy.reopened();
         let found = self.sink.position();
         let (told, here) = ((self.told.index, self.told.offset), (found.index, found.offset));

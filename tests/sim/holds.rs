@@ -26,6 +26,11 @@ impl Holds {
         places.first().copied().filter(|_| places.len() == 1)
     }
 
+    /// There may be no hold at all.
+    fn may_be_none(&self) -> bool {
+        self.0.values().all(|places| places.contains(&0))
+    }
+
     fn asked(&mut self, name: &str, seq: u64) {
         let places = self.places(name);
         self.0.insert(name.to_owned(), places.into_iter().chain([seq]).collect());
@@ -144,8 +149,8 @@ impl Run<'_> {
                 require!(self.model.holds.places(name).contains(&0), "hold {name} is gone: {:?}", self.model.holds);
                 Ok(Flow::On)
             }
-            // Before the first hold a reader is told so.
-            Err(error) if error.code == Code::State && before == Some(0) => Ok(Flow::On),
+            // Before the first hold a reader is told so; also if its writer may or may not have set one.
+            Err(error) if error.code == Code::State && self.model.holds.may_be_none() => Ok(Flow::On),
             Err(error) => {
                 self.model.holds.asked(name, 0);
                 self.not_changed("hold_drop", &error)

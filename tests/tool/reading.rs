@@ -194,6 +194,8 @@ fn colour_is_for_terminals_alone() {
     let dir = crate::damage::damaged("colour");
     let bytes = run(&args_on(&dir, "verify LOG")).ends(1).stdout;
     assert!(!bytes.contains('\x1b'));
+    let help = command(&["--help".to_owned()]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(help.status.success() && !help.stdout.contains(&0x1b));
     let script = Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
     if !script.is_ok_and(|output| output.status.success()) {
         return println!("skipped: script(1) gives no terminal here");

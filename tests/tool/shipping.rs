@@ -150,7 +150,8 @@ fn what_has_come_is_durable_before_more_comes() {
     };
     let position = || run(&["receive", path, "--position", any, buffered]).ends(0).stdout;
     let (mut child, mut stdin) = begin();
-    stdin.write_all(&shipped).unwrap();
+    // Its end is on its way.
+    stdin.write_all(shipped.strip_suffix(b"TWALdone").expect("all was sent")).unwrap();
     // The position's file is there from the beginning, and written anew once all is durable.
     let last_seq = 300u64.to_le_bytes();
     let begun = Instant::now();
@@ -170,7 +171,8 @@ fn what_has_come_is_durable_before_more_comes() {
     more.close().unwrap();
     let shipped = command(&args_on(&dir, &format!("ship LOG --from {}", position().trim()))).output().unwrap().stdout;
     let (child, mut stdin) = begin();
-    stdin.write_all(&[shipped.as_slice(), &[0; 20]].concat()).unwrap();
+    let shipped = shipped.strip_suffix(b"TWALdone").expect("all was sent");
+    stdin.write_all(&[shipped, b"TWALpart", &[0; 20]].concat()).unwrap();
     drop(stdin);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(4));
     assert!(position().contains(":305:"), "{}", position());
@@ -180,4 +182,86 @@ fn what_has_come_is_durable_before_more_comes() {
     run(&["receive", path, "--no-input", any, buffered]).ends(2);
     run(&["receive", path, "--promote", "--no-input", any, buffered]).ends(0);
     assert_eq!(dumped(&to), dumped(&dir));
+}
+
+/// A source that breaks off in the middle makes no log of the half, whatever the pipe says of it.
+#[test]
+fn a_part_is_not_promoted() {
+    let (dir, log) = a_log("ship-part");
+    for n in 0..100u32 {
+        append(&log, &n.to_le_bytes());
+    }
+    log.close().unwrap();
+    let [any, buffered] = ANY_DISK;
+    let to = scratch("tool-ship-part-to").join("follower");
+    let path = to.to_str().unwrap();
+    let receive = |bytes: &[u8], more: &[&str]| {
+        let mut child = command(&[&["receive", path, any, buffered], more].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(bytes);
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    // Nothing at all makes nothing, and asking makes nothing either.
+    assert_eq!(receive(b"", &["--promote"]).0, 4);
+    let beginning = run(&["receive", path, "--position"]).ends(0).stdout;
+    assert!(!to.exists());
+    on(&dir, &format!("ship LOG --from {}2", beginning.trim().strip_suffix('0').unwrap())).ends(2);
+
+    let mut sealed: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    sealed.retain(|path| path.extension().is_some_and(|state| state == "sealed"));
+    sealed.sort();
+    let whole = std::fs::read(&sealed[2]).unwrap();
+    let mut damaged = whole.clone();
+    // The body of its second frame.
+    damaged[2 * 4096 + 96] ^= 1;
+    std::fs::write(&sealed[2], damaged).unwrap();
+    let ship = |more: &str| command(&args_on(&dir, &format!("ship LOG {more}"))).output().unwrap();
+    let part = ship("");
+    assert_eq!(part.status.code(), Some(1), "{}", String::from_utf8_lossy(&part.stderr));
+    assert!(part.stdout.len() > 2 * 4096 && !part.stdout.ends_with(b"TWALdone"));
+    let (exit, said) = receive(&part.stdout, &["--promote"]);
+    assert_eq!(exit, 4, "{said}");
+    assert!(said.contains("before all was sent"), "{said}");
+    // What came is there, whole, and a follower's; also while somebody else has its lock.
+    on(&to, "info LOG").ends(3);
+    let position = run(&["receive", path, "--position"]).ends(0).stdout;
+    let sink =
+        twal::Sink::open(&to, &twal::SinkOptions { allow_any_fs: true, allow_buffered: true, ..Default::default() });
+    let sink = sink.unwrap();
+    assert_eq!(run(&["receive", path, "--position"]).ends(0).stdout, position);
+    on(&to, "verify LOG").ends(0);
+    sink.close().unwrap();
+
+    std::fs::write(&sealed[2], whole).unwrap();
+    let rest = ship(&format!("--from {}", position.trim()));
+    assert_eq!(rest.status.code(), Some(0));
+    assert_eq!(receive(&rest.stdout, &["--promote"]).0, 0);
+    assert_eq!(dumped(&to), dumped(&dir));
+}
+
+/// One byte of a sealed segment: opening a follower does not read it, verifying does.
+#[test]
+fn rot_in_a_follower_is_found_before_it_is_promoted() {
+    let (dir, log) = a_log("ship-rot");
+    for n in 0..100u32 {
+        append(&log, &n.to_le_bytes());
+    }
+    let to = scratch("tool-ship-rot-to").join("follower");
+    write_on(&dir, &format!("copy LOG {} --follower", to.display())).ends(0);
+    log.close().unwrap();
+    on(&to, "verify LOG").ends(0);
+    let first = std::fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().path());
+    let first = first.filter(|path| path.extension().is_some_and(|state| state == "sealed")).min().unwrap();
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[2 * 4096 + 96] ^= 1;
+    std::fs::write(&first, bytes).unwrap();
+    let found = on(&to, "verify LOG").ends(1).stdout;
+    let name = first.file_name().unwrap().to_str().unwrap();
+    assert!(found.contains(name) && found.contains("  acknowledged"), "{found}");
+    write_on(&to, "repair LOG").ends(3);
 }

@@ -7,12 +7,13 @@ use std::path::Path;
 use twal::base::clock::Clock;
 use twal::disk::sim::SimDisk;
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
-use twal::txn::interchange::{export, replay, Exported, LeftOut, Replayed};
+use twal::txn::interchange::{export, export_log, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
-use twal::txn::CompactionOptions;
+use twal::txn::{Applied, CompactionOptions, Purge};
 use twal::{Code, Durability, Entry, Error, How, IterOptions, Log};
 
 use super::compaction::SEAL;
+use super::inspect::{at_open, idle, reader};
 use super::machine::Machine;
 use super::{saga, transaction};
 
@@ -70,4 +71,68 @@ fn what_is_illegal_is_not_exported() {
     }
     let refused = exported(&log, true).unwrap_err();
     assert_eq!((refused.code, refused.seq), (Code::Corrupt, 5), "{refused}");
+}
+
+/// Each once, however many checkpoints hold it; also where only a checkpoint does.
+#[test]
+fn what_is_said_of_streams_is_counted_once() {
+    let mut machine = Machine::new(3, Durability::Sync);
+    machine.managed.keep_records = true;
+    let (log, manager, _) = machine.recover();
+    let said = |before: i64| {
+        manager.tombstone(5, 2, b"n", None).unwrap();
+        manager.purge(5, Purge { before, tag: 1, purged: 0 }, None).unwrap();
+        manager.applied(6, Applied { epoch: 1, position: 1 }, None).unwrap();
+    };
+    let counted = |log: &Log| exported(log, true).unwrap().0.left_out;
+    said(9);
+    for _ in 0..3 {
+        manager.checkpoint().unwrap();
+        assert_eq!(counted(&log), LeftOut { streams: 3, ..LeftOut::default() });
+    }
+    said(8); // the purge stands beside the one of a later time
+    assert_eq!(counted(&log).streams, 6);
+    log.roll().unwrap();
+    manager.checkpoint().unwrap();
+    log.trim(log.last_seq()).unwrap();
+    assert_eq!(exported(&log, false).unwrap_err().code, Code::Unsupported);
+    assert_eq!(counted(&log).streams, 4, "a tombstone, two purges and a marker stand in the checkpoint");
+    manager.applied(6, Applied { epoch: 1, position: 2 }, None).unwrap();
+    manager.checkpoint().unwrap();
+    assert_eq!(counted(&log).streams, 5);
+}
+
+/// The oldest is asked for, and goes while it is read: what is the oldest then is exported.
+#[test]
+fn what_is_released_while_it_is_exported_is_not_missed() {
+    let lives = [false, true].into_iter().flat_map(|read_only| (0..2).map(move |left| (read_only, left)));
+    for (read_only, left) in lives {
+        let mut machine = Machine::new(3, Durability::Sync);
+        machine.options.max_retained_segments = 1;
+        let (log, manager, _) = machine.recover();
+        for id in 1..=4 {
+            manager.append(&saga(id, "N E D"), None).unwrap();
+            log.roll().unwrap();
+        }
+        manager.append(&saga(5, "N E"), None).unwrap();
+        idle(&machine, &log);
+        let exported_log = if read_only { reader(&machine) } else { log.clone() };
+        let until_seq = exported_log.durable_seq();
+        let beside = log.clone();
+        let release = move || {
+            manager.checkpoint().unwrap();
+            beside.tick();
+        };
+        at_open(&machine.disk, left, Box::new(release));
+        let (files, dir) = (SimDisk::new(1), Path::new("v26"));
+        let writer = || Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated());
+        let all = |from_seq| export_log(&exported_log, (from_seq, until_seq), &writer, true);
+        let done = all(0).unwrap();
+        assert!(log.first_seq() > 1, "released");
+        assert!((1..until_seq).contains(&done.written.records), "read_only {read_only}, open {left}: {done:?}");
+        // Nothing but what the last of its begins has written.
+        let mut files_read = Reader::open_on(files.as_ref(), dir, ReadOptions::default()).unwrap();
+        assert_eq!(replay(&mut files_read, STATE_BYTES_DEFAULT).unwrap().summary.last_seq, until_seq);
+        assert_eq!(all(1).unwrap_err().code, Code::Trimmed, "asked for by number");
+    }
 }

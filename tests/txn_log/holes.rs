@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
+use twal::txn::manager::inspect;
 use twal::txn::{CompactionOptions, Manager};
 use twal::{Code, Durability, Entry, Error, How, Log, Repair};
 
 use super::compaction::SEAL;
+use super::inspect::reader;
 use super::machine::Machine;
 use super::saga;
 
@@ -39,7 +41,15 @@ fn lose_the_last_checkpoint(machine: &Machine, log: Log, manager: Manager) -> (E
     drop(repair);
     let log = machine.try_open().unwrap();
     assert_eq!(log.last_seq(), checkpoint_seq - 1);
-    (Manager::recover(&log, &machine.managed).err().expect("records are missing"), log.last_seq())
+    let refused = Manager::recover(&log, &machine.managed).err().expect("records are missing");
+    // Who only reads is told the same, beside the writer and without it.
+    let reader = reader(machine);
+    assert_eq!(inspect(&reader).err().as_ref(), Some(&refused));
+    let last_seq = log.last_seq();
+    log.close().unwrap();
+    assert_eq!(inspect(&reader).err().as_ref(), Some(&refused));
+    assert_eq!(inspect(&self::reader(machine)).err().as_ref(), Some(&refused));
+    (refused, last_seq)
 }
 
 /// Nothing of the operations is there any more: their ids would be given a second time.

@@ -12,7 +12,9 @@ use twal::base::clock::Clock;
 use twal::disk::sim::{CallKind, SimDisk, Stop};
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::Import;
-use twal::txn::{plan, Direction, Event, Manager, Outcome, ResumeOptions, Rules, SagaSpec, Table};
+use twal::txn::{
+    plan, Direction, Event, Family, Manager, Outcome, Rebuild, ResumeOptions, Rules, SagaSpec, Status, Table,
+};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::compaction_failures::{check_failure, FAILING};
@@ -394,4 +396,62 @@ fn a_batch_ends_where_its_growth_would_not_fit() {
     let (_log, manager, _) = machine.recover();
     let done = import(&manager, &files).unwrap();
     assert_eq!((done.imported, manager.active().unwrap().len()), (30 * 2 + 200 * 3, 30));
+}
+
+/// Operations that contradict themselves are left out, and their ids are used: what is begun next, after any crash, never
+/// has one of them.
+#[test]
+fn ids_of_what_is_left_out_are_used() {
+    let events = [saga(3, "N E D"), transaction(7, "N +1 P v1 C v1"), saga(5, "N D")].concat();
+    let files = SimDisk::new(1);
+    let options = WriteOptions::default();
+    let mut writer = Writer::create_on(files.as_ref(), Path::new("v26"), options, Clock::simulated()).unwrap();
+    let mut payload = Vec::new();
+    for (seq, event) in (1..).zip(&events) {
+        let kind = event.encode_short(&mut payload);
+        writer.append(u8::try_from(kind).unwrap(), seq, 0, &payload).unwrap();
+    }
+    writer.finish().unwrap();
+    let next = |manager: &Manager| {
+        let spec = SagaSpec::default();
+        (manager.saga_create(&spec).unwrap().id, manager.transaction_create(None, [0; 32], &[]).unwrap().id)
+    };
+    let mut done = 0;
+    for step in 0.. {
+        let mut machine = Machine::new(step, Durability::Sync);
+        machine.managed.checkpoint_interval = u64::MAX;
+        let (log, manager, _) = machine.recover();
+        machine.disk.stop_at(machine.disk.steps() + step, Stop::PowerCut);
+        let imported = import(&manager, &files);
+        if let Ok(import) = &imported {
+            let isolated = [(Family::Saga, 5), (Family::Transaction, 7)];
+            assert_eq!((import.replayed.isolated.as_slice(), import.left_out), (isolated.as_slice(), 8));
+            assert_eq!(manager.transaction_status(7).unwrap(), Status::Finished, "used, and nothing is known of it");
+        }
+        drop((log, manager));
+        let struck = machine.disk.restart();
+        let (_log, manager, found) = machine.recover();
+        assert_eq!(found.unfinished, []);
+        if imported.is_ok() {
+            assert_eq!(next(&manager), (6, 8), "step {step}");
+            done += 1;
+        }
+        if !struck {
+            break;
+        }
+    }
+    assert!(done > 0);
+
+    // And without a crash.
+    let machine = Machine::new(1, Durability::Sync);
+    let (log, manager, _) = machine.recover();
+    import(&manager, &files).unwrap();
+    assert_eq!(next(&manager), (6, 8));
+    // Whoever reads it all, and not from that checkpoint on, finds no contradiction.
+    let mut whole = Rebuild::new(Rules::Strict);
+    let mut iter = log.iter(0).unwrap();
+    while let Some(record) = iter.next_record().unwrap() {
+        whole.record(record.seq, record.kind, record.data).unwrap();
+    }
+    assert_eq!(whole.plan(), manager.active().unwrap());
 }

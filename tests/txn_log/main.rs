@@ -13,6 +13,8 @@ mod failures;
 mod holes;
 mod import;
 mod import_beside;
+mod inspect;
+mod limit;
 mod live;
 mod machine;
 mod resumes;

@@ -2,10 +2,10 @@
 //! Method: managers of logs with small records, filled up.
 
 use twal::txn::{Applied, Manager, SagaSpec, TransactionState};
-use twal::{Code, Durability, Error};
+use twal::{Code, Durability, Entry, Error, How};
 
 use super::machine::Machine;
-use super::{name, transaction};
+use super::{name, saga, transaction};
 
 fn machine() -> Machine {
     let mut machine = Machine::new(1, Durability::Sync);
@@ -62,7 +62,7 @@ fn streams_leave_room_for_operations() {
     assert_eq!(manager.tombstone(said, 1, b"", None).unwrap_err().code, Code::TooBig);
 }
 
-/// The highest id would be the last one: a leap there is refused, a step there is not.
+/// The highest id would be the last one: what the program names ends at 2^63, what it is given does not.
 #[test]
 fn an_id_leaves_room_for_others() {
     let machine = machine();
@@ -73,8 +73,23 @@ fn an_id_leaves_room_for_others() {
         assert_eq!(refused.code, Code::Inval, "{refused}");
     }
     assert_eq!(begin_saga(&manager, Some(1 << 63)), Ok(1 << 63));
+    let next_named = begin_saga(&manager, Some((1 << 63) + 1)).unwrap_err();
+    assert_eq!(next_named.code, Code::Inval, "not even the next one: {next_named}");
+    assert_eq!(manager.transaction_create(Some(1 << 63), [0; 32], &[]).unwrap().id, 1 << 63);
+    let next_named = manager.transaction_create(Some((1 << 63) + 1), [0; 32], &[]).unwrap_err();
+    assert_eq!(next_named.code, Code::Inval, "{next_named}");
     assert_eq!(begin_saga(&manager, None), Ok((1 << 63) + 1));
     assert_eq!(begin_saga(&manager, Some((1 << 63) + 3)).unwrap_err().code, Code::Inval);
-    let (_log, manager, found) = machine.power_cut();
-    assert_eq!((found.unfinished.len(), begin_saga(&manager, None)), (2, Ok((1 << 63) + 2)));
+    let (log, manager, found) = machine.power_cut();
+    assert_eq!((found.unfinished.len(), begin_saga(&manager, None)), (3, Ok((1 << 63) + 2)));
+
+    // A record that no manager writes: the log is damaged.
+    let mut payload = Vec::new();
+    let kind = saga((1 << 63) + 5, "N")[0].encode(&mut payload);
+    let entry = Entry { data: &payload, stream: 0, timestamp: None, kind, required: true };
+    let seq = log.append(&entry, How::default()).unwrap();
+    drop((log, manager));
+    machine.disk.kill();
+    let refused = Manager::recover(&machine.try_open().unwrap(), &machine.managed).err().expect("it is refused");
+    assert_eq!((refused.code, refused.seq), (Code::Corrupt, seq), "{refused}");
 }

@@ -185,7 +185,8 @@ pub struct StatsArgs {
 /// Reads every byte and tells every spot that is damaged.
 ///
 /// Of each: the file, the offset, the numbers, the stream, what should be there and what is, and whether it was
-/// acknowledged as durable.  A half-written end that nobody was promised is told, and is no damage.
+/// acknowledged as durable.  A half-written end that nobody was promised is told, and is no damage.  Of a follower's copy
+/// it reads what is in front of its position, beside receive too.
 #[derive(Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
@@ -301,7 +302,9 @@ pub struct CopyArgs {
 
 /// Writes a log's durable bytes to standard output, for receive.
 ///
-/// Works beside the log's writer.  A hold keeps what a follower has not taken yet: see hold.
+/// Works beside the log's writer.  A hold keeps what a follower has not taken yet: see hold.  Behind the last piece comes a
+/// mark that this is all: where it was not sent, because ship has failed, receive fails, too, and promotes nothing.  With
+/// --follow a signal ends it, and the mark is sent then.
 #[derive(Args)]
 pub struct ShipArgs {
     #[command(flatten)]
@@ -317,13 +320,19 @@ pub struct ShipArgs {
 /// Takes what ship writes from standard input into a follower's directory.
 ///
 /// Checks every byte; takes nothing of another log, and nothing that leaves a gap.  What has come is durable when no more
-/// is there to be read.  Prints the position that it has come to when the input ends.
+/// is there to be read.  Prints the position that it has come to at ship's mark that this is all.  An input that ends in
+/// front of the mark is a failure, exit status 4: what has come stays, and is durable, and nothing is promoted.
+///
+/// A position is one word of ten parts with colons between: the ids of the log, of its history and of the segment's file;
+/// the segment's index; how often it was compacted; the offset in it; the last frame's identity; the last record's
+/// number; the number for hold set, which keeps all that is still needed; and 1 if the segment is complete, else 0.
 #[derive(Args)]
 pub struct ReceiveArgs {
     /// Directory of the follower's copy; made if it is missing.
     #[arg(value_hint = ValueHint::DirPath)]
     pub to: PathBuf,
-    /// Only print where to go on, for ship --from.
+    /// Only print where to go on, for ship --from; the beginning, if nothing is there yet.  Changes nothing, and works
+    /// beside a receive.
     #[arg(long, conflicts_with = "promote")]
     pub position: bool,
     /// Make the copy a log of its own at the end.
@@ -373,7 +382,7 @@ pub enum FamilyArg {
 
 /// Appends the transactions in files of the v2.6 layout.
 ///
-/// If the files are refused, the log is as it was.  Nobody else may have the log open for writing.
+/// If the files are refused, the log is as it was, or is not made.  Nobody else may have the log open for writing.
 #[derive(Args)]
 pub struct ImportArgs {
     #[command(flatten)]
@@ -404,7 +413,7 @@ pub struct ImportArgs {
 pub struct ExportArgs {
     #[command(flatten)]
     pub log: LogArg,
-    /// Directory of the files; made if it is missing.
+    /// Directory of the files, not a log's; made if it is missing.
     #[arg(value_hint = ValueHint::DirPath)]
     pub files: PathBuf,
     /// Number of the first record.

@@ -42,10 +42,14 @@ fn list(log: &Log, json: bool, out: &mut Out) -> Result<Exit, Failure> {
 
 /// As a reader, so that it works beside a writer; the first hold of a log is its writer's to set, so then as that.
 fn set(dir: &Path, name: &str, seq: u64, args: &FileSystemArgs) -> Result<(), Failure> {
-    match open::to_read(dir)?.hold_set(name, seq) {
+    let reader = open::to_read(dir)?;
+    match reader.hold_set(name, seq) {
+        // It is further already.
+        Err(error) if error.code == Code::State && !reader.holds()?.is_empty() => return Err(Failure::usage(error)),
         Err(error) if error.code == Code::State => {}
         set => return Ok(set?),
     }
+    reader.close()?;
     let options = open::writing(dir, args)?;
     let log = Log::open(dir, &options).map_err(|error| match error.code {
         Code::Locked => {

@@ -27,17 +27,17 @@ mod txn;
 mod v26;
 mod verify;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use cli::{Cli, Command};
 use exit::{Exit, Failure};
 use output::{shown, Out};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads any more is no failure.
@@ -61,6 +61,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit)
         }
     }
+}
+
+/// The command line.  Whatever the environment says, nothing is coloured that does not go to a terminal.
+fn parsed() -> Result<Cli, clap::Error> {
+    let seen = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let colour = if seen { ColorChoice::Auto } else { ColorChoice::Never };
+    Cli::from_arg_matches(&Cli::command().color(colour).try_get_matches()?)
 }
 
 fn run(command: &Command, out: &mut Out) -> Result<Exit, Failure> {

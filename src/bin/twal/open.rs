@@ -5,7 +5,7 @@ use std::path::Path;
 use twal::disk::real::RealDisk;
 use twal::disk::LockKind;
 use twal::segment::Directory;
-use twal::{Error, IoEngine, Log, Options, SegmentState, Tail};
+use twal::{Code, Error, IoEngine, Log, Options, SegmentState, Tail};
 
 use crate::cli::FileSystemArgs;
 use crate::exit::Failure;
@@ -72,10 +72,24 @@ pub fn to_write(dir: &Path, options: &Options) -> Result<Log, Failure> {
     Log::open(dir, options).map_err(|error| Failure::opening(&error))
 }
 
+/// Whether the directory, if there is one, is a log's or a follower's.
+pub fn holds_log(dir: &Path) -> Result<bool, Failure> {
+    let look = || directory(dir)?.scan();
+    match look() {
+        Ok(listing) => Ok(listing.sink || listing.holds || !listing.segments.is_empty() || !listing.spares.is_empty()),
+        Err(error) if error.code == Code::NotFound => Ok(false),
+        Err(error) => Err(Failure::opening(&error)),
+    }
+}
+
+fn directory(dir: &Path) -> twal::base::Result<Directory> {
+    Directory::open(&RealDisk::new(IoEngine::Blocking, true, true), dir, false)
+}
+
 /// Whether somebody has the log open for writing.
 pub fn has_writer(dir: &Path) -> Result<bool, Failure> {
     let open = || -> twal::base::Result<bool> {
-        let directory = Directory::open(&RealDisk::new(IoEngine::Blocking, true, true), dir, false)?;
+        let directory = directory(dir)?;
         // Given back at once: while it is held no writer can open the log.
         let alone = directory.try_lock(LockKind::Shared)?;
         if alone {

@@ -1,6 +1,6 @@
 //! How far a long command is, on a terminal.
 //!
-//! Goes to standard error, and nowhere where that is no terminal.
+//! Goes to standard error, and nowhere where that is no terminal, or a dumb one.
 
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{channel, RecvTimeoutError};
@@ -15,7 +15,7 @@ const WIDTH: u64 = 24;
 
 /// Does `work`, and shows how far it is meanwhile: `look` says how many bytes of how many.
 pub fn showing<T>(look: &(dyn Fn() -> (u64, u64) + Sync), work: impl FnOnce() -> T) -> T {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
         return work();
     }
     std::thread::scope(|scope| {

@@ -18,12 +18,21 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let mut repair = Repair::plan(&args.log.log, &options).map_err(|error| Failure::opening(&error))?;
-    if repair.steps().is_empty() {
-        writeln!(out, "nothing is damaged: there is nothing to repair")?;
+    if repair.steps().is_empty() && repair.damage().is_none() {
+        match repair.released_damage()? {
+            None => writeln!(out, "nothing is damaged: there is nothing to repair")?,
+            Some(damage) => {
+                writeln!(out, "only released segments are damaged, which nobody reads: there is nothing to repair")?;
+                writeln!(out, "damage: {}", shown(&damage))?;
+            }
+        }
         return Ok(Exit::Clean);
     }
     if let Some(damage) = repair.damage() {
         writeln!(out, "damage: {}", shown(damage))?;
+    }
+    if repair.steps().is_empty() {
+        writeln!(out, "nothing else is damaged: that repair is only to be ended")?;
     }
     for (number, step) in (1..).zip(repair.steps()) {
         writeln!(out, "{number:>4}. {}", shown(step_text(step)))?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use twal::Log;
+use twal::{HeldBy, Log, Segment};
 
 use crate::cli::SegmentsArgs;
 use crate::exit::{Exit, Failure};
@@ -27,7 +27,7 @@ pub fn run(args: &SegmentsArgs, out: &mut Out) -> Result<Exit, Failure> {
                 .text("file", &segment.file);
             writeln!(out, "{}", json.end())?;
         }
-        return whole(&log);
+        return whole(&log, &segments);
     }
     let (index, numbers) = ("index", "numbers");
     writeln!(
@@ -50,12 +50,13 @@ pub fn run(args: &SegmentsArgs, out: &mut Out) -> Result<Exit, Failure> {
             segment.file,
         )?;
     }
-    whole(&log)
+    whole(&log, &segments)
 }
 
 /// That there is no more to a log that opening found damaged is not said.
-fn whole(log: &Log) -> Result<Exit, Failure> {
+fn whole(log: &Log, segments: &[Segment]) -> Result<Exit, Failure> {
     match open::damage_of(log)? {
+        None if segments.iter().any(|segment| segment.held_by == HeldBy::Unreadable) => Ok(Exit::Found),
         None => Ok(Exit::Clean),
         Some(damage) => Err(damage.into()),
     }

@@ -1,9 +1,10 @@
 //! `twal copy`, `twal ship`, `twal receive`: a log's bytes, elsewhere.
 //!
 //! What travels between `ship` and `receive`: eight bytes that say what it is, then
-//! piece after piece, each with its numbers, its length and its bytes.  The sink
-//! checks all of it, so nothing is checked here but that it ends where a piece
-//! does.
+//! piece after piece, each behind a word of its own with its numbers, its length and
+//! its bytes; at last the word that all was sent.  The sink checks the pieces, so
+//! nothing is checked here but that there is this end: a stream that breaks off in
+//! front of it is a part of what there was, and is never promoted.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, IsTerminal, Read, Write};
@@ -20,7 +21,11 @@ use crate::open;
 use crate::output::{hex, size, Out};
 use crate::signals::Signals;
 
-const MAGIC: &[u8; 8] = b"TWALship";
+const MAGIC: &[u8; 8] = b"TWALshp2";
+/// In front of a piece.
+const PIECE: &[u8; 8] = b"TWALpart";
+/// Behind the last one, when there is no more to be sent.
+const END: &[u8; 8] = b"TWALdone";
 /// Bytes of a piece in front of its data.
 const HEAD: usize = 3 * 16 + 7 * 8 + 4 + 8;
 /// Most bytes that a piece has: the largest frame, in whole blocks.  A peer that announces more sends rubbish, and is not
@@ -59,8 +64,13 @@ pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
             }
         }
         out.flush()?;
-        let Some((signals, event)) = signals.as_ref().zip(event.as_ref()) else { return Ok(Exit::Clean) };
-        if !signals.wait(event.as_fd(), io::stdout().as_fd())? {
+        // Whoever follows has said that a signal is the end.
+        let goes_on = match signals.as_ref().zip(event.as_ref()) {
+            Some((signals, event)) => signals.wait(event.as_fd(), io::stdout().as_fd())?,
+            None => false,
+        };
+        if !goes_on {
+            out.write_all(END)?;
             return Ok(Exit::Clean);
         }
     }
@@ -70,14 +80,14 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
     if args.no_input && !args.to.is_dir() {
         return Err(Failure::unopened(format!("{} is no directory", args.to.display())));
     }
-    let mut sink = sink(&args.to, &args.file_system)?;
     if args.position {
-        writeln!(out, "{}", position_text(&sink.position()))?;
+        let position = Position::of_follower(&args.to).map_err(|error| Failure::opening(&error))?;
+        writeln!(out, "{}", position_text(&position))?;
         return Ok(Exit::Clean);
     }
     let mut taken = Taken::default();
     if args.no_input {
-        return end(sink, !args.promote, &taken, out);
+        return end(sink(&args.to, &args.file_system)?, !args.promote, &taken, out);
     }
     let stdin = io::stdin();
     let broken = |error: io::Error| Failure::io("cannot read what is shipped", &error);
@@ -87,6 +97,8 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
     if magic != *MAGIC {
         return Err(Failure::usage("the input is not what `twal ship` writes"));
     }
+    // Not before: of an input that is none nothing is made, and a `ship --from` beside it has read the position by now.
+    let mut sink = sink(&args.to, &args.file_system)?;
     let mut data = Vec::new();
     loop {
         // Whoever waits for more has made durable what there was.
@@ -98,7 +110,9 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
             Ok(None) => return end(sink, !args.promote, &taken, out),
             Err(error) => {
                 taken.sync(&mut sink)?;
-                return Err(broken(error));
+                let durable = sink.position().last_seq;
+                let doing = format_args!("cannot read what is shipped, of which all up to record {durable} is durable");
+                return Err(Failure::io(doing, &error));
             }
         };
         if let Err(failure) = taken.take(&mut sink, &piece) {
@@ -178,6 +192,7 @@ fn end(mut sink: Sink, stays_follower: bool, taken: &Taken, out: &mut Out) -> Re
 }
 
 fn send(out: &mut impl Write, piece: &Piece<'_>) -> io::Result<()> {
+    out.write_all(PIECE)?;
     for id in [&piece.log_id, &piece.history_id, &piece.salt] {
         out.write_all(id)?;
     }
@@ -190,14 +205,20 @@ fn send(out: &mut impl Write, piece: &Piece<'_>) -> io::Result<()> {
     out.write_all(piece.data)
 }
 
-/// None: the input ends, where it may.
+/// None: all was sent.
 fn next_piece<'d>(input: &mut impl Read, data: &'d mut Vec<u8>) -> io::Result<Option<Piece<'d>>> {
-    let mut head = [0; HEAD];
-    // Byte by byte at first, so that an end in front of a piece is none within one.
-    if input.read(&mut head[..1])? == 0 {
-        return Ok(None);
+    let broken_off = |error: io::Error| match error.kind() {
+        ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it ends before all was sent"),
+        _ => error,
+    };
+    let (mut word, mut head) = ([0; PIECE.len()], [0; HEAD]);
+    input.read_exact(&mut word).map_err(broken_off)?;
+    match &word {
+        END => return Ok(None),
+        PIECE => {}
+        _ => return Err(io::Error::new(ErrorKind::InvalidData, "where a piece should begin there is none")),
     }
-    input.read_exact(&mut head[1..])?;
+    input.read_exact(&mut head).map_err(broken_off)?;
     let id = |at: usize| -> [u8; 16] { head[16 * at..16 * at + 16].try_into().expect("16 bytes") };
     let number = |at: usize| u64::from_le_bytes(head[48 + at..56 + at].try_into().expect("8 bytes"));
     let crc = u32::from_le_bytes(head[104..108].try_into().expect("4 bytes"));
@@ -208,7 +229,7 @@ fn next_piece<'d>(input: &mut impl Read, data: &'d mut Vec<u8>) -> io::Result<Op
     data.clear();
     // Room as it comes: a length is only believed as far as there are bytes.
     if u64::try_from(input.take(len).read_to_end(data)?).expect("in memory") < len {
-        return Err(ErrorKind::UnexpectedEof.into());
+        return Err(broken_off(ErrorKind::UnexpectedEof.into()));
     }
     Ok(Some(Piece {
         log_id: id(0),
@@ -257,7 +278,11 @@ fn position_of(text: &str) -> Option<Position> {
         identity: number(16)?,
         last_seq: number(10)?,
         hold_seq: number(10)?,
-        complete: number(10)? == 1,
+        complete: match number(10)? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        },
     };
     words.next().is_none().then_some(position)
 }
@@ -286,6 +311,9 @@ mod tests {
         {
             assert_eq!(position_of(wrong), None, "{wrong}");
         }
+        let text = text.strip_suffix('1').unwrap();
+        assert_eq!(position_of(&format!("{text}0")), Some(Position { complete: false, ..position }));
+        assert_eq!(position_of(&format!("{text}2")), None);
     }
 
     #[test]
@@ -307,29 +335,33 @@ mod tests {
         };
         let mut sent = Vec::new();
         send(&mut sent, &piece).unwrap();
-        assert_eq!(sent.len(), HEAD + bytes.len());
+        let head_end = PIECE.len() + HEAD;
+        assert_eq!(sent.len(), head_end + bytes.len());
         let mut data = Vec::new();
-        let mut input = [sent.as_slice(), &sent].concat();
+        let mut input = [sent.as_slice(), &sent, END].concat();
         let mut rest = input.as_slice();
         for _ in 0..2 {
             let came = next_piece(&mut rest, &mut data).unwrap().unwrap();
             assert_eq!(format!("{came:?}"), format!("{piece:?}"));
         }
         assert!(next_piece(&mut rest, &mut data).unwrap().is_none());
-        // Cut anywhere else it is no end.
-        for len in 1..sent.len() {
+        // Cut anywhere it is no end, in front of a piece neither.
+        for len in 0..sent.len() {
             assert!(next_piece(&mut &sent[..len], &mut data).is_err(), "{len}");
         }
         // A length is not believed: nothing is taken for what does not come.
-        input.truncate(HEAD);
-        input[HEAD - 8..].copy_from_slice(&DATA_MAX.to_le_bytes());
+        input.truncate(head_end);
+        input[head_end - 8..].copy_from_slice(&DATA_MAX.to_le_bytes());
         assert!(next_piece(&mut input.as_slice(), &mut data).is_err());
         assert!(data.capacity() < 1 << 20);
         // Nor is what is more than any piece, however much comes.
-        input[HEAD - 8..].fill(0x7f);
+        input[head_end - 8..].fill(0x7f);
         data.clear();
-        input.resize(HEAD + (1 << 20), 0x7f);
+        input.resize(head_end + (1 << 20), 0x7f);
         assert_eq!(next_piece(&mut input.as_slice(), &mut data).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(data.len(), 0);
+        // Nor what begins as no piece does.
+        input[0] ^= 1;
+        assert_eq!(next_piece(&mut input.as_slice(), &mut data).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }

@@ -6,15 +6,11 @@ use std::path::Path;
 use twal::txn::manager::inspect;
 use twal::txn::plan::plan;
 use twal::txn::{Family, Saga, State, StepStatus, Table, Transaction, Unfinished};
-use twal::Code;
 
 use crate::cli::{FamilyArg, TxnCommand};
 use crate::exit::{Exit, Failure};
 use crate::open;
 use crate::output::{hex, list as json_list, name, visible, Json, Out};
-
-/// How often a log is read anew whose writer releases what is just being read.
-const TRIES: u32 = 20;
 
 pub fn run(command: &TxnCommand, out: &mut Out) -> Result<Exit, Failure> {
     match command {
@@ -24,16 +20,7 @@ pub fn run(command: &TxnCommand, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 fn table_of(dir: &Path) -> Result<Table, Failure> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        match inspect(&open::to_read_whole(dir)?) {
-            Ok(found) => return Ok(found.table),
-            // Its oldest record may even be behind what was the last.
-            Err(error) if matches!(error.code, Code::Trimmed | Code::NotFound) && tries > 0 => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    Ok(inspect(&open::to_read_whole(dir)?)?.table)
 }
 
 fn list(table: &Table, json: bool, out: &mut Out) -> Result<Exit, Failure> {

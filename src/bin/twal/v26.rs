@@ -1,9 +1,10 @@
 //! `twal import`, `twal export`: files of the v2.6 layout.
 
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
-use twal::txn::interchange::{export as write_files, Exported, Import};
+use twal::txn::interchange::{export_log, replay, Exported, Import};
+use twal::txn::limits::STATE_BYTES_DEFAULT;
 use twal::txn::{Manager, ManagerOptions};
-use twal::{Code, IterOptions, Options};
+use twal::{Code, Options};
 
 use crate::cli::{ExportArgs, ImportArgs};
 use crate::exit::{Exit, Failure};
@@ -12,8 +13,9 @@ use crate::output::{range, size, Out};
 
 pub fn import(args: &ImportArgs, out: &mut Out) -> Result<Exit, Failure> {
     let read = ReadOptions { ignore_checksums: args.ignore_checksums, skip_damaged: args.skip_damaged };
-    // Before the log is made: files that are not there leave nothing behind.
-    Reader::open(&args.files, read).map_err(|error| Failure::opening(&error))?;
+    // Before the log is made, or written by anybody: files that are refused leave nothing behind.
+    let mut reader = Reader::open(&args.files, read).map_err(|error| Failure::opening(&error))?;
+    replay(&mut reader, STATE_BYTES_DEFAULT)?;
     let dir = &args.log.log;
     let options = match open::writing(dir, &args.file_system) {
         Err(failure) if !args.create => return Err(failure),
@@ -57,9 +59,12 @@ pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let from_seq = args.from.unwrap_or(0);
     let until_seq = open::last_seq_of(&log);
-    let which = IterOptions { from_seq, until_seq, ..IterOptions::default() };
-    let writer = Writer::create(&args.files, WriteOptions::default())?;
-    let done = write_files(&log, &which, writer, args.leave_out).map_err(|error| match error.code {
+    if open::holds_log(&args.files)? {
+        let text = format!("{} holds a log: name a directory for the files alone", args.files.display());
+        return Err(Failure::usage(text));
+    }
+    let writer = || Writer::create(&args.files, WriteOptions::default());
+    let done = export_log(&log, (from_seq, until_seq), &writer, args.leave_out).map_err(|error| match error.code {
         Code::Unsupported => Failure::decision(format!("{error}: --leave-out leaves out what it cannot")),
         _ => error.into(),
     })?;

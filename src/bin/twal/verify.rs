@@ -152,6 +152,7 @@ fn kind_name(kind: FindingKind) -> &'static str {
         FindingKind::Version => "version",
         FindingKind::Torn => "torn",
         FindingKind::Holds => "holds",
+        FindingKind::Position => "position",
     }
 }
 

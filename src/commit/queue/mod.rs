@@ -102,6 +102,8 @@ pub struct Queue {
     pub record_bytes: u64,
     pub batches: u64,
     pub closing: bool,
+    /// The tail's segment is the one beyond the limit on the log's size: full, but for what helps to give space back.
+    pub beyond: bool,
     pub open: Option<Open>,
     pub tail: Tail,
     pub block: u64,
@@ -182,6 +184,13 @@ pub struct Chores {
     pub zeroing: Option<Arc<dyn File>>,
     /// An append waits until the tail's file is zeroed up to here.
     pub zero_wanted: u64,
+    /// The file that may be made beyond the limit on the log's size, ready for use.
+    pub reserve: Option<Spare>,
+    /// How often somebody began to wait for it, and how many of them the keeper has tried to make one for.
+    pub reserve_asked: u64,
+    pub reserve_tried: u64,
+    /// While a place is looked for that may be beyond the limit: bytes that are to stay free there.
+    leave: Option<u64>,
     /// Segments begun since the last trim: what the next one recycles will be used as fast.
     pub rolls_since_trim: u64,
     pub stop: bool,
@@ -195,6 +204,7 @@ impl Queue {
             record_bytes: 0,
             batches: 0,
             closing: false,
+            beyond: false,
             open: None,
             tail,
             block,
@@ -225,6 +235,11 @@ impl Queue {
             gather: Gather::default(),
             begin_seq: next_seq,
         })
+    }
+
+    /// The file beyond the limit on the log's size is there.
+    pub fn is_beyond(&self) -> bool {
+        self.beyond || self.keeper.reserve.is_some()
     }
 
     /// Up to where the files are durable.
@@ -262,6 +277,7 @@ impl Queue {
         // A spare is written up to its end; only a log's very first segment is not.
         let (segment, first_seq) = (self.tail.segment + 1, self.next_seq);
         self.tail = Tail { segment, offset: self.block, size, ready_end: size, first_seq };
+        self.beyond = false;
         self.keeper.zeroing = None;
         self.keeper.zero_wanted = 0;
         self.keeper.rolls_since_trim += 1;

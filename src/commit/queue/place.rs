@@ -60,13 +60,38 @@ impl Queue {
         self.place_anew(need, records, config, clock)
     }
 
+    /// The same for what helps to give space back: at the limit on the log's size it may lie in one segment beyond, as
+    /// long as `leave` bytes stay free there.
+    pub fn place_beyond(
+        &mut self,
+        need: usize,
+        records: u64,
+        leave: u64,
+        config: &Config,
+        clock: &Clock,
+    ) -> Result<Place> {
+        self.keeper.leave = Some(leave);
+        let place = self.place_anew(need, records, config, clock);
+        self.keeper.leave = None;
+        place
+    }
+
+    /// Whether the tail's segment has room for `len` bytes, for whoever is asking.
+    fn takes(&self, len: u64) -> bool {
+        let end = self.tail.offset + len;
+        if self.beyond {
+            return self.keeper.leave.is_some_and(|leave| end + leave <= self.data_end());
+        }
+        end <= self.data_end()
+    }
+
     /// The same when it is not plain that the open frame takes it.
     fn place_anew(&mut self, need: usize, records: u64, config: &Config, clock: &Clock) -> Result<Place> {
         if let Some(open) = &self.open {
             let len = self.pad(open.frame.len() + need);
             let fits = open.frame.room() >= need
                 && len <= FRAME_SIZE_CAP
-                && self.tail.offset + len <= self.data_end()
+                && self.takes(len)
                 && self.tail_records().saturating_add(records) <= config.segment_records_max;
             if fits {
                 if !self.is_ready(len) {
@@ -99,7 +124,9 @@ impl Queue {
         } else {
             self.tail.size
         };
-        let on_disk = self.data_end().min(ready_end).saturating_sub(self.tail.offset).min(FRAME_SIZE_CAP);
+        // Beyond the limit it is asked each time who wants to be there.
+        let data_end = if self.beyond { 0 } else { self.data_end() };
+        let on_disk = data_end.min(ready_end).saturating_sub(self.tail.offset).min(FRAME_SIZE_CAP);
         if let Some(open) = &mut self.open {
             open.fits_len = usize_of(on_disk).min(open.frame.len() + open.frame.room());
         }
@@ -144,13 +171,15 @@ impl Queue {
         let len = self.pad(least);
         let in_tail = self.tail_records();
         let by_count = in_tail > 0 && in_tail.saturating_add(records) > config.segment_records_max;
-        if by_count || self.tail.offset + len > self.data_end() {
-            match self.ready.pop_front() {
-                None => {
-                    self.demand_for_room(config);
-                    return Place::NoSpare;
-                }
-                Some(spare) => self.plan_roll(spare, config.segment_size),
+        if by_count || !self.takes(len) {
+            if let Some(spare) = self.ready.pop_front() {
+                self.plan_roll(spare, config.segment_size);
+            } else if let Some(spare) = self.keeper.leave.and_then(|_| self.keeper.reserve.take()) {
+                self.plan_roll(spare, config.segment_size);
+                self.beyond = true;
+            } else {
+                self.demand_for_room(config);
+                return Place::NoSpare;
             }
         }
         if !self.is_ready(len) {

@@ -12,7 +12,9 @@ use crate::txn::{Compaction, CompactionOptions};
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum twal_compact_flags {
-    /// Seal the active segment first, as twal_roll() does.
+    /// Seal the active segment first, as twal_roll() does; where
+    /// options.log_size_max leaves no room for another, what is sealed already
+    /// is compacted.
     TWAL_COMPACT_SEAL = 1,
 }
 

@@ -10,8 +10,7 @@ use crate::ffi::guard::{always, call, guard_uncancelled, Purpose};
 use crate::ffi::log::{path_of, twal_log};
 use crate::ffi::sized::{self, Grows};
 use crate::interchange::{ReadOptions, Reader, WriteOptions, Writer};
-use crate::log::IterOptions;
-use crate::txn::interchange::{export, replay, Exported, Import, Replayed};
+use crate::txn::interchange::{export_log, replay, Exported, Import, Replayed};
 use crate::txn::limits::STATE_BYTES_DEFAULT;
 
 /// twal_v26_options.flags: bits.
@@ -37,9 +36,11 @@ pub enum twal_v26_flags {
 pub struct twal_v26_options {
     /// sizeof(twal_v26_options).
     pub struct_size: u64,
-    /// Writing: the first number wanted; 0: the oldest.
+    /// Writing: the first number wanted; 0: the oldest.  If that is released
+    /// while it is written, the oldest that there is then.
     pub from_seq: u64,
-    /// Writing: bytes that a file has at most: 64 MiB.
+    /// Writing: bytes that a file has at most: 64 MiB.  One record it always
+    /// has, if that alone is longer, too.
     pub file_size_max: u64,
     /// Writing: records that a file has at most: 100000.
     pub file_records_max: u64,
@@ -299,7 +300,8 @@ pub unsafe extern "C" fn twal_v26_replay(
 /// The files are read to their end first: if they are refused, the log is as
 /// it was.  Then their events are written, in batches, with their timestamps,
 /// new numbers, and the ids that they have.  Isolated operations are left out
-/// and counted.
+/// and counted; their ids are used all the same, so that nothing else gets
+/// them.
 ///
 /// All of it becomes the log's when the import ends, and is durable on return;
 /// or nothing does: after a failure or a crash midway the log has the operations
@@ -417,7 +419,8 @@ pub unsafe extern "C" fn twal_import(
 ///                       writes there
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_CLOSED       twal_close() has begun
-///   TWAL_E_TRIMMED      from_seq is below twal_first_seq()
+///   TWAL_E_TRIMMED      from_seq is below twal_first_seq(), or what comes
+///                       behind it was released meanwhile; never if it is 0
 ///   TWAL_E_NOTFOUND     from_seq is above twal_last_seq() + 1, or there is no
 ///                       parent directory
 ///   TWAL_E_CORRUPT      the log is damaged
@@ -466,6 +469,8 @@ fn export_as(log: &crate::log::Log, dir: &Path, options: &twal_v26_options) -> R
         file_size_max: or(options.file_size_max, default.file_size_max),
         file_records_max: or(options.file_records_max, default.file_records_max),
     };
-    let which = IterOptions { from_seq: options.from_seq, ..IterOptions::default() };
-    export(log, &which, Writer::create(dir, files)?, options.flags & WRITE_FLAGS != 0)
+    // What a log that is open for reading only knows of its end may be old.
+    log.look_to_end(0)?;
+    let numbers = (options.from_seq, log.durable_seq().max(1));
+    export_log(log, numbers, &|| Writer::create(dir, files), options.flags & WRITE_FLAGS != 0)
 }

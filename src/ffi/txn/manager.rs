@@ -397,7 +397,10 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 ///   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
 ///   TWAL_E_POISONED  an earlier write or flush failed
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
-///                    no room
+///                    no room on the device; or at options.log_size_max, where
+///                    one segment more is kept for it, that is full too:
+///                    twal_txn_compact() needs no more of it, and a larger
+///                    log_size_max at the next open helps
 ///   TWAL_E_IO        a write or flush failed; or a file could not be released:
 ///                    the checkpoint is there if twal_last_error() has its
 ///                    number

@@ -334,8 +334,8 @@ unsafe fn options_of(options: *const twal_txn_resume_options) -> Result<ResumeOp
 ///   TWAL_E_UNSUPPORTED  participants or options say something that this
 ///                       release does not know
 ///   TWAL_E_FORKED       this process is a fork()ed child
-///   TWAL_E_CLOSED       twal_txn_close() has begun, also while it ran; or
-///                       twal_close(), which it sees before its next action
+///   TWAL_E_CLOSED       twal_txn_close() or twal_close() has begun, also while
+///                       it ran
 ///   TWAL_E_POISONED     an earlier write or flush failed
 ///   TWAL_E_BUSY         another resume of this manager runs
 ///   TWAL_E_IO           a write or flush failed

@@ -457,16 +457,18 @@ pub unsafe extern "C" fn twal_2pc_abort_complete(txn: *mut twal_txn, id: u64, fl
 
 /// Decides to undo a commit.
 ///
-/// Of one that commits or has committed; at most three times of one.  Durable
-/// on return, in every mode of the log: tell the participants then, not before.
+/// Of one that commits or has committed, and again of one that is being rolled
+/// back, for who begins the rollback anew; three times of one, all together.
+/// Durable on return, in every mode of the log: tell the participants then, not
+/// before.
 ///
 ///   txn      a manager
 ///   id       the two-phase commit
 ///   seq_out  receives the record's number; NULL if you do not need it.
 ///            Untouched on failure.
 ///
-/// Returns what twal_2pc_add_participant() returns, TWAL_E_TOOBIG for the
-/// fourth time.
+/// Returns what twal_2pc_add_participant() returns, and TWAL_E_TOOBIG for the
+/// fourth time: a limit, as that of participants; the rollback goes on.
 ///
 /// Blocks:  on the device: it returns when this is durable.
 /// Threads: any.

@@ -6,13 +6,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::super::beginning::{self, Beginning};
 use super::super::finding::{Acknowledged, Finding, Kind};
 use super::super::verdict::{verdict, Spot, Verdict};
+use super::follower::{differs, misplaced};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File, LockKind};
 use crate::format::frame::FLAG_SEAL;
 use crate::format::record::BadRecord;
-use crate::format::{Chain, FrameHeader, Id, SegmentHeader};
+use crate::format::{Chain, FrameHeader, Id, SegmentHeader, SinkSlot};
 use crate::read::stream::{BadPlace, Body, Glimpse, Stream};
 use crate::read::{followers, sealed, segment, Witnessed};
 use crate::segment::{Directory, SegmentName};
@@ -52,6 +54,8 @@ pub(super) struct Reading<'a> {
     /// No writer was there when it began.
     pub(super) alone: bool,
     pub(super) log_id: Option<Id>,
+    /// A follower's: what is in front of it was acknowledged, and what is behind it is not read.
+    pub(super) position: Option<SinkSlot>,
     /// Bytes of files that are through: the release publishes nothing.
     pub(super) done: Option<&'a AtomicU64>,
     /// Whoever is told had enough: publishes nothing.
@@ -62,9 +66,12 @@ pub(super) struct Reading<'a> {
 struct Walk {
     name: SegmentName,
     header: SegmentHeader,
+    file: Arc<dyn File>,
     stream: Stream,
     /// It may still be written.
     newest: bool,
+    /// The follower's position is in this segment.
+    until: Option<SinkSlot>,
     /// What the next segment says of this one's end.
     next: Option<SegmentHeader>,
     /// Where this one's seal is by that.
@@ -170,16 +177,24 @@ impl Reader<'_, '_> {
                 return self.tell(&Finding::of(Kind::Unreadable, name.to_string(), &error));
             }
         };
-        let directory = self.reading.directory;
-        let next = directory.segment(name.index + 1);
+        let Reading { directory, position, .. } = *self.reading;
+        let until = position.filter(|slot| slot.index == name.index);
+        if let Some((slot, text)) = until.and_then(|slot| Some((slot, misplaced(&slot, &header)?))) {
+            self.counted.damaged = true;
+            return self.tell(&differs(name, &slot, (0, 0), name.first_seq, text));
+        }
+        // Behind a follower's position nothing says anything.
+        let next = if until.is_none() { directory.segment(name.index + 1) } else { None };
         let next = next.and_then(|next| segment::open(directory, next.index, Access::Read).ok());
         let next = next.map(|next| next.header).filter(|next| next.log_id == header.log_id);
         let seal_at = next.map(|next| sealed::seal_offset(&header, &next, |at| stream.header_at(at).ok().flatten()));
         let mut walk = Walk {
             name: opened.name,
             header,
+            file: opened.file,
             stream,
-            newest,
+            newest: newest && position.is_none(),
+            until,
             next,
             seal_at,
             offset: u64::from(header.block_size),
@@ -201,15 +216,19 @@ impl Reader<'_, '_> {
             if self.reading.enough.load(Ordering::Relaxed) {
                 return Err(Enough);
             }
+            if walk.until.is_some_and(|slot| walk.offset >= slot.offset) {
+                return self.check_position(walk, false);
+            }
             let glimpse = walk.stream.look(walk.offset);
             match &glimpse {
                 Glimpse::Whole(frame, identity, body) if walk.chain.continues_in(frame) && body.bad.is_empty() => {
                     let offset = walk.offset;
                     let ends = self.take(walk, frame, *identity, body)?;
                     if ends {
-                        self.counted.chain =
-                            Some(body.seal.map_or((walk.chain, offset), |seal| seal.end(walk.chain, offset)));
-                        return Ok(());
+                        let end = body.seal.map_or((walk.chain, offset), |seal| seal.end(walk.chain, offset));
+                        self.counted.chain = Some(end);
+                        walk.chain = end.0;
+                        return self.check_position(walk, true);
                     }
                 }
                 _ => {
@@ -245,6 +264,19 @@ impl Reader<'_, '_> {
         }
         self.check_seal(walk, frame, offset, body)?;
         Ok(true)
+    }
+
+    /// Behind the last frame in front of a follower's position; behind a seal the position may be anywhere.
+    fn check_position(&mut self, walk: &Walk, sealed: bool) -> Result<(), Enough> {
+        let Some(slot) = walk.until else { return Ok(()) };
+        let behind_seal = sealed && (walk.offset..=walk.header.segment_size).contains(&slot.offset);
+        if walk.chain == slot.chain && (walk.offset == slot.offset || behind_seal) {
+            return Ok(());
+        }
+        self.counted.damaged = true;
+        let text = "what is durable by the follower's position is not what is there";
+        let place = (walk.offset, walk.chain.identity);
+        self.tell(&differs(&walk.name, &slot, place, walk.chain.last_seq + 1, text))
     }
 
     fn check_seal(&mut self, walk: &Walk, frame: &FrameHeader, offset: u64, body: &Body) -> Result<(), Enough> {
@@ -284,7 +316,8 @@ impl Reader<'_, '_> {
         let behind = walk.look_behind(glimpse);
         // A frame that is the next one is never half-written, whatever its records are.
         let is_next = matches!(glimpse, Glimpse::Whole(frame, ..) if walk.chain.continues_in(frame));
-        let may_be_end = walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk);
+        let may_be_end =
+            walk.newest && !is_next && !behind.says_durable && !self.has_successor(walk) && !walk.is_spoilt(glimpse);
         let unreadable = matches!(glimpse, Glimpse::Unreadable(_));
         if may_be_end && !unreadable && behind.unreadable.is_none() {
             let spot = spot_of(glimpse, &walk.chain);
@@ -366,7 +399,8 @@ impl Reader<'_, '_> {
             (Some(frame), ..) if walk.chain.continues_in(frame) => frame.last_seq(),
             (_, Some((_, next)), _) => next.first_seq - 1,
             (_, None, Some(next)) => next.before.last_seq,
-            (_, None, None) => 0,
+            // All that a follower's position speaks of.
+            (_, None, None) => walk.until.map_or(0, |slot| slot.chain.last_seq),
         };
         let base = |kind, text| Finding {
             segment: walk.header.index,
@@ -479,13 +513,22 @@ impl Walk {
         }
     }
 
+    /// The log's first frame belongs here, and something else was written to the file.
+    fn is_spoilt(&self, glimpse: &Glimpse) -> bool {
+        let is_first = self.header.index == 1 && self.offset == u64::from(self.header.block_size);
+        // What cannot be read is told as such.
+        is_first
+            && matches!(glimpse, Glimpse::NoHeader(..))
+            && beginning::look(self.file.as_ref(), &self.header).is_ok_and(|looked| looked != Beginning::Unwritten)
+    }
+
     /// Looks through the blocks behind the present place, as far as need be.
     fn look_behind(&mut self, glimpse: &Glimpse) -> Behind {
         let block = u64::from(self.header.block_size);
         let spot = self.offset;
         // Behind its seal a segment holds what it held in an earlier life.
         let end = self.seal_at.map_or(self.header.segment_size, |seal| seal.saturating_add(block));
-        let end = end.min(self.header.segment_size);
+        let end = end.min(self.until.map_or(u64::MAX, |slot| slot.offset)).min(self.header.segment_size);
         let mut behind = Behind { says_durable: !self.newest, ..Behind::default() };
         let says = |frame: &FrameHeader, last: &Chain| frame.durable_seq > last.last_seq || frame.durable_end > spot;
         if let Some((offset, frame)) = &self.witness {

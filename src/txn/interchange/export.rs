@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
 use crate::log::{IterOptions, Log, Record};
 
-use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Table};
+use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Streams, Table};
 use super::abandoned::Abandoned;
 
 /// What an export wrote.
@@ -28,7 +29,7 @@ pub struct Exported {
 pub struct LeftOut {
     /// Records of the program's own types.
     pub program: u64,
-    /// Tombstones, purges and applied markers, and checkpoints that hold some.
+    /// Tombstones, purges and applied markers: each once, also if only a checkpoint has it, because its record was released.
     pub streams: u64,
     /// Steps that were written without their dependencies and compensation payload.
     pub steps: u64,
@@ -38,6 +39,29 @@ pub struct LeftOut {
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
+}
+
+/// Writes a log's records from `from_seq` (0: the oldest) to `until_seq`.  If what is next to be read is released meanwhile
+/// and the oldest was asked for, it begins again with what is the oldest then: less is left each time.
+///
+/// # Errors
+/// As [`export`]; Trimmed: the number asked for is gone, or what comes behind it went while it was read.
+pub fn export_log(
+    log: &Log,
+    (from_seq, until_seq): (u64, u64),
+    writer: &dyn Fn() -> Result<Writer>,
+    leave_out: bool,
+) -> Result<Exported> {
+    loop {
+        let oldest = log.first_seq();
+        let which = IterOptions { from_seq, until_seq, ..IterOptions::default() };
+        // What is gone is refused before there is a file.
+        drop(log.iter_with(which.clone())?);
+        match export(log, &which, writer()?, leave_out) {
+            Err(error) if error.code == Code::Trimmed && from_seq == 0 && oldest < log.first_seq() => {}
+            done => return done,
+        }
+    }
 }
 
 /// Writes the records of `log` that `which` says; of imports that never ended nothing.
@@ -55,6 +79,7 @@ pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -
         leave_out,
         left_out: LeftOut::default(),
         begun: Table::new(),
+        said: Streams::default(),
         headless: BTreeSet::new(),
         abandoned,
     };
@@ -64,7 +89,7 @@ pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -
         }
         run.take(&record)?;
     }
-    run.left_out.headless_operations = crate::base::bytes::len_u64(run.headless.len());
+    run.left_out.headless_operations = len_u64(run.headless.len());
     Ok(Exported { written: run.writer.finish()?, left_out: run.left_out })
 }
 
@@ -75,6 +100,8 @@ struct Run {
     /// The operations whose `created` was met, as the records so far left them.  Others with higher ids may lack their
     /// beginnings all the same: a compaction takes what finished, from the front.
     begun: Table,
+    /// What was said of streams so far.
+    said: Streams,
     /// Operations whose beginning was not met.
     headless: BTreeSet<(Family, u64)>,
     abandoned: Abandoned,
@@ -90,9 +117,9 @@ impl Run {
         let decoded = Event::decode(record.kind, record.data);
         let event = decoded.map_err(|bad| Error::from(bad).about_seq(record.seq))?;
         match &event {
-            Event::Stream(..) => {
-                self.lose(record, "what is said of a stream")?;
-                self.left_out.streams += 1;
+            Event::Stream(stream, happened) => {
+                self.lose_said(record, 1)?;
+                self.said.apply(record.seq, *stream, happened);
                 return Ok(());
             }
             Event::Checkpoint(checkpoint) => self.check_whole(record, checkpoint)?,
@@ -160,7 +187,8 @@ impl Run {
         Ok(())
     }
 
-    /// A checkpoint may be all that is left of an operation: its records may have been released.
+    /// A checkpoint may be all that is left of an operation, or of what is said of a stream: the records may have been
+    /// released.
     fn check_whole(&mut self, record: &Record<'_>, checkpoint: &Checkpoint) -> Result<()> {
         if checkpoint.state.is_empty() {
             return Ok(());
@@ -172,9 +200,16 @@ impl Run {
                 self.lose_operation(record, family, id)?;
             }
         }
-        if !table.streams().is_empty() {
+        self.lose_said(record, table.streams().count_not_in(&self.said))?;
+        self.said = table.streams().clone();
+        Ok(())
+    }
+
+    /// `count` tombstones, purges or applied markers.
+    fn lose_said(&mut self, record: &Record<'_>, count: usize) -> Result<()> {
+        if count > 0 {
             self.lose(record, "what is said of a stream")?;
-            self.left_out.streams += 1;
+            self.left_out.streams += len_u64(count);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! They are read twice: once to the end, before anything is appended, so that
 //! files that are refused leave the log as it was; and once to append.  What
-//! contradicts itself is left out, its whole operation with it.
+//! contradicts itself is left out, its whole operation with it; its id is used all the same.
 //!
 //! A log's own replay is strict, so what the original did not write is added:
 //! `abort_start` before its bare `abort_complete`, `compensation_start` before its
@@ -11,6 +11,7 @@
 use crate::base::{Code, Error, Result};
 use crate::interchange::{Reader, Record};
 
+use super::super::limits::ID_LEAP_MAX;
 use super::super::{Event, Family, Rules, SagaEvent, Table, TransactionEvent};
 use super::replay::{at, replay, Replayed};
 
@@ -40,6 +41,12 @@ pub trait Sink {
     /// # Errors
     /// As an append and a sync.
     fn end(&mut self) -> Result<()>;
+
+    /// Last of all: no operation of this kind gets an id up to this one any more.  Durable on return.
+    ///
+    /// # Errors
+    /// As an append.
+    fn reserve(&mut self, family: Family, id: u64) -> Result<()>;
 }
 
 /// An event, to be appended.
@@ -72,7 +79,8 @@ pub struct Import {
 ///
 /// # Errors
 /// As [`replay`].  Exists: an id in the files is not above the log's highest.  Then nothing was appended.
-/// As [`Sink::append`] and [`Sink::end`]; State: the files have changed meanwhile.  Then the sink has not been ended.
+/// As [`Sink::append`] and [`Sink::end`]; State: the files have changed meanwhile.  Then the sink has not been ended.  As
+/// [`Sink::reserve`]: then it has.
 pub fn import(
     open: &dyn Fn() -> Result<Reader>,
     state_max: usize,
@@ -102,6 +110,7 @@ pub fn import(
     if run.import.first_seq > 0 {
         run.sink.end()?;
     }
+    run.reserve_isolated()?;
     Ok(run.import)
 }
 
@@ -154,6 +163,17 @@ impl Run<'_> {
     fn is_isolated(&self, event: &Event) -> bool {
         let isolated = &self.import.replayed.isolated;
         event.operation().is_some_and(|operation| isolated.binary_search(&operation).is_ok())
+    }
+
+    /// Their ids name something outside, though nobody knows what became of it: a new operation never has one of them.
+    fn reserve_isolated(&mut self) -> Result<()> {
+        for family in [Family::Saga, Family::Transaction] {
+            let of_family = self.import.replayed.isolated.iter().filter(|(other, _)| *other == family);
+            // What leaps is no operation's id.
+            let highest = of_family.map(|(_, id)| *id).filter(|id| *id <= ID_LEAP_MAX).max();
+            highest.map_or(Ok(()), |id| self.sink.reserve(family, id))?;
+        }
+        Ok(())
     }
 
     /// What the original left out before this event, if it is one of those.

@@ -9,6 +9,6 @@ pub mod export;
 pub mod import;
 pub mod replay;
 
-pub use export::{export, Exported, LeftOut};
+pub use export::{export, export_log, Exported, LeftOut};
 pub use import::{import, Import, Imported, Sink};
 pub use replay::{replay, Replayed, Wrong};

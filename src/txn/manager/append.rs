@@ -2,8 +2,8 @@
 
 use super::{Manager, State};
 use crate::base::{Code, Error, Result};
-use crate::commit::Entry;
-use crate::txn::event::Event;
+use crate::commit::{Beyond, Entry};
+use crate::txn::event::{Event, CHECKPOINT_SHORT};
 use crate::txn::plan::plan;
 use crate::txn::snapshot::HEADER_LEN;
 use crate::txn::{Family, Reason, Rules};
@@ -84,7 +84,7 @@ impl Manager {
         build: impl Fn(&State) -> Result<Vec<Event>>,
         sync: Option<bool>,
     ) -> Result<Appended> {
-        let appended = self.append_and_apply(build)?;
+        let appended = self.append_as(build, Origin::Here)?;
         let decided = appended.events.iter().any(Event::must_be_durable);
         if decided || sync.unwrap_or_else(|| self.inner.log.is_sync()) {
             self.inner.log.sync(appended.last_seq)?;
@@ -95,13 +95,22 @@ impl Manager {
         Ok(appended)
     }
 
-    /// Steps 1 to 3.
-    pub(super) fn append_and_apply(&self, build: impl Fn(&State) -> Result<Vec<Event>>) -> Result<Appended> {
-        self.append_as(build, Origin::Here)
+    /// Steps 1 to 3.  Where the log is as large as it may be, a checkpoint is written once, and tried again.
+    pub(super) fn append_as(
+        &self,
+        build: impl Fn(&State) -> Result<Vec<Event>>,
+        origin: Origin<'_>,
+    ) -> Result<Appended> {
+        match self.append_and_apply(&build, origin) {
+            Err(error) if error.code == Code::NoSpc && self.checkpoint_when_full() => {
+                self.append_and_apply(&build, origin)
+            }
+            appended => appended,
+        }
     }
 
-    /// The same of events that may have been elsewhere before.
-    pub(super) fn append_as(
+    /// The same without help.
+    pub(super) fn append_and_apply(
         &self,
         build: impl Fn(&State) -> Result<Vec<Event>>,
         origin: Origin<'_>,
@@ -131,7 +140,8 @@ impl Manager {
             }
             let payloads = Payloads::of(&events);
             let entries = payloads.entries(self.inner.options.stream, origin);
-            let appended = self.inner.log.append_or_wait(entries, &mut turn, || drop(guard.take()))?;
+            let beyond = beyond(state, &events, origin);
+            let appended = self.inner.log.append_or_wait(entries, beyond, &mut turn, || drop(guard.take()))?;
             if let (Some(first_seq), Some(state)) = (appended, guard.as_mut()) {
                 let last_seq = self.apply(state, first_seq, &events, origin);
                 return Ok(Appended { first_seq, last_seq, events, due: self.is_due(state) });
@@ -212,5 +222,19 @@ impl State {
                 self.waiting.applied(&self.table, id, now_ns);
             }
         }
+    }
+}
+
+/// What these may take of the segment beyond the limit on the log's size: what gives space back all of it, what must come
+/// before as much as leaves room for that.
+fn beyond(state: &State, events: &[Event], origin: Origin<'_>) -> Beyond {
+    if matches!(origin, Origin::Elsewhere { .. }) {
+        Beyond::No
+    } else if events.iter().all(|event| matches!(event, Event::Checkpoint(_) | Event::ImportAbandoned { .. })) {
+        Beyond::All
+    } else if events.iter().all(Event::leads_to_end) {
+        Beyond::AllBut(CHECKPOINT_SHORT + state.table.state_len())
+    } else {
+        Beyond::No
     }
 }

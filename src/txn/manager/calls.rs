@@ -6,12 +6,13 @@
 use super::{Manager, State};
 use crate::base::{Code, Error, Result};
 use crate::txn::event::{Event, Name, SagaEvent, Step, TransactionEvent};
+use crate::txn::limits::ID_LEAP_MAX;
 use crate::txn::Family;
 
 /// A saga, told as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SagaSpec {
-    /// None: the next one.  Else above every earlier saga's.
+    /// None: the next one.  Else above every earlier saga's, and at most [`ID_LEAP_MAX`].
     pub id: Option<u64>,
     /// Who runs it: the program's bytes.
     pub coordinator: Name,
@@ -33,6 +34,9 @@ pub struct Begun {
 fn id_for(state: &State, family: Family, brought: Option<u64>) -> Result<u64> {
     match brought {
         Some(0) => Err(Error::new(Code::Inval, "an operation's id is not 0")),
+        Some(id) if id > ID_LEAP_MAX => {
+            Err(Error::new(Code::Inval, format!("the id {id} is above 2^63: those are only given, one by one")))
+        }
         Some(id) => Ok(id),
         None => state.table.next_id(family).ok_or_else(|| Error::new(Code::State, "there are no ids left")),
     }

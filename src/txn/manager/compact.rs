@@ -32,7 +32,7 @@ pub const COMPACT_RECORDS_DEFAULT: u64 = 10_000;
 /// What a compaction by call is to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CompactionOptions {
-    /// Seal the active segment first.
+    /// Seal the active segment first, if the limit on the log's size leaves room for another.
     pub seal: bool,
     /// Only segments whose files become smaller by so many bytes; 0: by any.
     pub saving_min: u64,
@@ -119,7 +119,7 @@ impl Compactor {
         self.log.say(Level::Warning, || Message::of(Level::Warning, "compaction_failed", error));
     }
 
-    fn active_first(&self) -> u64 {
+    pub(super) fn active_first(&self) -> u64 {
         self.log.segment_starts().last().map_or(0, |(_, first_seq)| *first_seq)
     }
 
@@ -159,7 +159,11 @@ impl Manager {
         let compactor = &self.inner.compactor;
         let mut memory = compactor.lock();
         if options.seal {
-            self.inner.log.roll()?;
+            match self.inner.log.roll() {
+                // What is sealed already is what gives space back.
+                Err(error) if error.code == Code::NoSpc && self.inner.log.has_limit() => {}
+                rolled => rolled?,
+            }
         }
         let seq = compactor.checkpoint_seq.load(Ordering::Relaxed);
         if self.lock()?.since_checkpoint > 0 || seq < compactor.active_first() {

@@ -7,7 +7,7 @@
 //! | 3. the files are read again, and appended batch by batch; they are applied to a table apart (`imported.rs`) | the same |
 //! | 4. `import_ended` is appended, and what is apart is put into the table, under one lock | the same, or all of it |
 //! | 5. that is made durable | a crash: all of it; an I/O failure: one of the two, and the log takes nothing more |
-//! | 6. a checkpoint is written, if one is due | all of it |
+//! | 6. a checkpoint says that the ids of what was left out are used, if no other id does; another is written if one is due | all of it, and those ids used or not |
 //!
 //! From 2 to 4, nobody else sees what is imported, and nobody begins an operation or writes a checkpoint: Busy.  What was
 //! begun before goes on, between the batches.  Busy and not a wait, because `told` is called in the middle and may ask for either.
@@ -24,7 +24,7 @@ use crate::base::bytes::usize_of;
 use crate::base::{Code, Error, Result};
 use crate::interchange::Reader;
 use crate::txn::interchange::import::{import, Import, Imported, Sink};
-use crate::txn::Event;
+use crate::txn::{Event, Family};
 
 impl Manager {
     /// Appends the events of the files that `open` opens, twice, with their timestamps and new numbers; tells each
@@ -62,7 +62,7 @@ impl Sink for Into<'_> {
             let [saga_highest, transaction_highest] = highest;
             Ok(vec![Event::ImportStarted { saga_highest, transaction_highest }])
         };
-        self.manager.append_and_apply(started)?;
+        self.manager.append_as(started, Origin::Here)?;
         self.is_started = true;
         Ok(())
     }
@@ -82,6 +82,10 @@ impl Sink for Into<'_> {
         self.manager.append_with(|_| Ok(vec![Event::ImportEnded]), None)?;
         self.is_started = false;
         Ok(())
+    }
+
+    fn reserve(&mut self, family: Family, id: u64) -> Result<()> {
+        self.manager.reserve_ids(family, id)
     }
 }
 

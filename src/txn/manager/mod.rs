@@ -35,6 +35,7 @@ mod calls;
 mod checkpoint;
 mod compact;
 mod import;
+mod inspect;
 mod query;
 mod recover;
 mod streams;
@@ -57,8 +58,9 @@ use waiting::Waiting;
 
 pub use calls::{Begun, SagaSpec};
 pub use compact::{CompactionOptions, COMPACT_PERCENT_DEFAULT, COMPACT_RECORDS_DEFAULT};
+pub use inspect::{inspect, Inspection};
 pub use query::Counts;
-pub use recover::{inspect, Inspection, Recovery};
+pub use recover::Recovery;
 
 /// Events from one automatic checkpoint to the next, unless told otherwise.
 pub const CHECKPOINT_INTERVAL_DEFAULT: u64 = 1000;
@@ -126,7 +128,7 @@ pub(super) struct Inner {
     checkpointing: Mutex<()>,
     /// What the log had counted when this manager was made.
     counted_before: Counts,
-    pub(super) resumes: Resumes,
+    pub(super) resumes: Arc<Resumes>,
     compactor: Arc<Compactor>,
     compacting: compact::Thread,
 }
@@ -175,7 +177,7 @@ impl Manager {
             }),
             checkpointing: Mutex::new(()),
             counted_before: query::counted(log),
-            resumes: Resumes::default(),
+            resumes: Arc::default(),
             compactor: Arc::new(Compactor::new(log)),
             compacting: Mutex::default(),
         };

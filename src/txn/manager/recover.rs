@@ -1,13 +1,14 @@
 //! From the records of a log to a manager: back to the last checkpoint, forward from there.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::{state_max, Manager, ManagerOptions};
 use crate::base::{Code, Error, Result};
 use crate::log::{Log, Record};
 use crate::txn::event::{name_of, CHECKPOINT, CHECKPOINT_SHORT};
 use crate::txn::plan::{Rebuild, Unfinished};
-use crate::txn::{Rules, Table};
+use crate::txn::Rules;
 
 /// What a recovery found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Manager {
     /// a record that must not be ignored, of a later release.  Inval: the log's records are too small for a
     /// checkpoint.  ReadOnly, Poisoned, Closed, Io: as an append's.
     pub fn recover(log: &Log, options: &ManagerOptions) -> Result<(Manager, Recovery)> {
-        let (state_max, clock) = (state_max(log)?, log.clock()?.clone());
+        let (state_max, clock) = (state_max(log)?, log.clock().clone());
         log.claim()?;
         // What fails leaves trims as they were, and before the claim is another's.
         let held_seq = log.hold_seq();
@@ -58,6 +59,9 @@ impl Manager {
         // It may remember commits that the lost one had forgotten to make room.
         table.make_room(0, state_max);
         let manager = Manager::new(log, clock, *options, state_max, table);
+        // Nobody waits for the next try of a resume when nothing can be noted down any more.
+        let resumes = Arc::clone(&manager.inner.resumes);
+        log.when_closing(Arc::new(move || resumes.end()))?;
         // Else a program that never lives for an interval would have more to replay each time.
         manager.lock()?.since_checkpoint = found.records_replayed - found.checkpoints;
         if checkpointed {
@@ -67,7 +71,7 @@ impl Manager {
         if !checkpointed || was_importing {
             // It says that an import never was, or ids that are given again would be that one's.  And before the first event, so that events in a log whose beginning was released always have one in front.
             // There may be room for it when the program has trimmed.
-            manager.write_first_checkpoint().inspect_err(|_| log.hold(held_seq))?;
+            manager.write_keeping_checkpoint().inspect_err(|_| log.hold(held_seq))?;
         }
         manager.inner.compactor.begin();
         log.recovered();
@@ -75,31 +79,13 @@ impl Manager {
     }
 }
 
-struct Rebuilt {
-    from_seq: u64,
-    checkpointed: bool,
-    rebuild: Rebuild,
-}
-
-/// What the records of a log say, for who has no manager: nothing is claimed, written or held for it.
-#[derive(Debug)]
-pub struct Inspection {
-    /// The operations that are not finished.
-    pub table: Table,
-    /// Nothing from here on may be released, or the next recovery fails; None: the log has no transactions.
-    pub needed_seq: Option<u64>,
-}
-
-/// Reads what [`Manager::recover`] would read, also of a log that is open for reading only, beside its writer.
-///
-/// # Errors
-/// Corrupt, Version: as [`Manager::recover`].  Trimmed: the writer released meanwhile what this was reading.
-pub fn inspect(log: &Log) -> Result<Inspection> {
-    let Rebuilt { from_seq, checkpointed, rebuild } = read(log)?;
-    let has_events = checkpointed || rebuild.replayed > 0;
-    let table = rebuild.into_table();
-    let oldest_seq = table.oldest_seq().map_or(from_seq, |seq| seq.min(from_seq));
-    Ok(Inspection { table, needed_seq: has_events.then_some(oldest_seq) })
+/// What the records of a log say.
+pub(super) struct Rebuilt {
+    /// Number of the last checkpoint, or of the log's first record.
+    pub(super) from_seq: u64,
+    /// There is a checkpoint.
+    pub(super) checkpointed: bool,
+    pub(super) rebuild: Rebuild,
 }
 
 fn rebuild(log: &Log) -> Result<Rebuilt> {
@@ -109,10 +95,17 @@ fn rebuild(log: &Log) -> Result<Rebuilt> {
     read(log)
 }
 
-fn read(log: &Log) -> Result<Rebuilt> {
-    let last_seq = log.last_seq();
+/// Reads everything that is durable, from the last checkpoint on.
+pub(super) fn read(log: &Log) -> Result<Rebuilt> {
+    // Readers end there, and what others append meanwhile is no event.
+    let last_seq = log.durable_seq();
     let checkpoint_seq = last_checkpoint(log, last_seq)?;
     let from_seq = checkpoint_seq.unwrap_or_else(|| log.first_seq());
+    if from_seq > last_seq + 1 {
+        // Another process' writer has released all that was known.
+        let text = format!("record {last_seq} was released, the oldest is {from_seq}");
+        return Err(Error::new(Code::Trimmed, text).about_seq(from_seq));
+    }
     let mut rebuild = Rebuild::new(Rules::Strict);
     let (mut next_seq, mut hole) = (from_seq, None);
     for_each(log, from_seq, last_seq, |record| {

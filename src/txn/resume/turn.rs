@@ -38,7 +38,7 @@ impl Resumes {
         Ok(Turn { resumes: self, _turn: turn })
     }
 
-    /// Stops the one that runs, and lets none begin.
+    /// Stops the one that runs, and lets none begin: the manager or its log is being closed.
     pub fn end(&self) {
         let mut running = self.running();
         running.is_over = true;
@@ -72,5 +72,5 @@ impl Drop for Turn<'_> {
 }
 
 fn ended() -> Error {
-    Error::new(Code::Closed, "the manager's resumes were ended")
+    Error::new(Code::Closed, "the manager or its log is closed")
 }

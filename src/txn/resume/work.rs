@@ -33,7 +33,7 @@ impl Manager {
     /// would abort a transaction that is waiting for its votes.
     ///
     /// # Errors
-    /// Busy: another resume runs.  Closed: [`Manager::end_resumes`], or as follows.  Io, Poisoned, Closed: the log takes
+    /// Busy: another resume runs.  Closed: [`Manager::end_resumes`], or the log is closed, also while it runs.  Io, Poisoned, Closed: the log takes
     /// nothing more; recover and resume again.
     pub fn resume(&self, participants: &dyn Participants, options: &ResumeOptions) -> Result<Resumed> {
         let turn = self.inner.resumes.take_turn()?;
