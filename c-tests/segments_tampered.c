@@ -191,10 +191,15 @@ static void of_another_log(void)
         t_file_copy(t_segment_at(foreign, index).path, at(index));
         refused_from(index);
     }
+    /* Which log it is, most headers say. */
+    copy_log();
+    for (uint64_t index = 5; index <= SEGMENTS; index++)
+        t_file_copy(t_segment_at(foreign, index).path, at(index));
+    refused_from(5);
     copy_log();
     for (uint64_t index = 3; index <= SEGMENTS; index++)
         t_file_copy(t_segment_at(foreign, index).path, at(index));
-    refused_from(3);
+    refused_from(1);
     copy_log();
     t_file_copy(t_segment_at(foreign, 1).path, named(7, 25, "active"));
     refused_from(6);
