@@ -68,7 +68,8 @@ static void compare(const char *source, const char *copy)
             }
         }
     }
-    t_check(compared > 0);
+    /* A source that was full when the follower ended has given back all of them. */
+    t_check(compared > 0 || our_count < 3 || strncmp(ours[our_count - 3]->d_name, theirs[0]->d_name, INDEX_LEN) < 0);
     while (their_count > 0)
         free(theirs[--their_count]);
     while (our_count > 0)
