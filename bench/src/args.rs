@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use twal::base::options::IoEngine;
 
+use crate::bulk;
+
 /// What `--help` prints.
 pub const USAGE: &str = "\
 usage: twal-bench [options]           measure
@@ -15,8 +17,9 @@ usage: twal-bench [options]           measure
   --threads LIST    sync, loaded: numbers of appending threads; default 1,2,8,64,256
   --bytes LIST      sync, loaded, async, offered: sizes of the records; default 128,1024
   --rates LIST      offered: records a second; default 10000,100000,300000,1000000,3000000
-  --pace LIST       offered: spin: every record when it is due, on a CPU of the producer's own; sleep: in small
-                    bursts, by a producer that leaves the CPU between them and is late by its sleep; default both
+  --pace LIST       offered: alone: one thread appends all that is due, syncs, and again; spin: every record when it
+                    is due, on a CPU of the producer's own; sleep: in small bursts, by a producer that leaves the CPU
+                    between them and is late by its sleep; default all
   --engines LIST    of auto, uring, blocking; default all three
   --peers PATH      twal-peers, to measure other logs, too
   --peer LIST       only these of them
@@ -121,7 +124,7 @@ pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Args>, St
         threads: vec![1, 2, 8, 64, 256],
         bytes: vec![128, 1024],
         rates: vec![10_000, 100_000, 300_000, 1_000_000, 3_000_000],
-        paces: ["spin", "sleep"].map(str::to_owned).to_vec(),
+        paces: PACES.map(str::to_owned).to_vec(),
         engines: vec![IoEngine::Auto, IoEngine::Uring, IoEngine::Blocking],
         peers: None,
         only_peers: None,
@@ -181,9 +184,12 @@ pub fn number(word: &str) -> Result<usize, String> {
     word.parse().ok().filter(|n| *n > 0).ok_or(format!("{word} is not a number above 0"))
 }
 
+/// How `offered` offers: see the usage.
+pub const PACES: [&str; 3] = [bulk::ALONE, "spin", "sleep"];
+
 fn pace(word: &str) -> Result<String, String> {
-    let known = ["spin", "sleep"].contains(&word);
-    known.then(|| word.to_owned()).ok_or(format!("{word}: a pace is spin or sleep"))
+    let known = PACES.contains(&word);
+    known.then(|| word.to_owned()).ok_or(format!("{word}: a pace is alone, spin or sleep"))
 }
 
 fn record_size(word: &str) -> Result<usize, String> {

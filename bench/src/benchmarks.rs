@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::bulk::ALONE;
 use crate::json::Json;
 use crate::report::{fixed, micros};
 use crate::scene::Failure;
@@ -168,12 +169,12 @@ fn latency(lines: &Lines, bytes: f64, (name, title): (&str, &str)) -> Plot {
         points
     };
     let twal = lines.names("offered", "twal").into_iter().flat_map(|who| {
-        let sleeps = format!("{who}, producer sleeps");
-        [("spin", who.clone(), who.clone()), ("sleep", who, sleeps)]
+        let (spins, sleeps) = (format!("{who}, producer spins"), format!("{who}, producer sleeps"));
+        [(ALONE, who.clone(), who.clone()), ("spin", who.clone(), spins), ("sleep", who, sleeps)]
     });
-    let mut curves = vec![("spin", "L".to_owned(), "L: bare write".to_owned())];
+    let mut curves = vec![(ALONE, "L".to_owned(), "L: bare write".to_owned())];
     curves.extend(twal);
-    curves.extend(lines.names("offered", "peer").into_iter().map(|who| ("spin", who.clone(), who)));
+    curves.extend(lines.names("offered", "peer").into_iter().map(|who| (ALONE, who.clone(), who)));
     let series =
         curves.into_iter().map(|(pace, who, name)| Series { points: points(&who, pace), bound: who == "L", name });
     Plot {
@@ -188,7 +189,7 @@ const CHAPTERS: [(&str, &str, &str); 18] = [
     ("sync", "SYNC", "Each thread appends a record, waits until it is durable, repeats."),
     ("loaded", "SYNC with busy CPUs", "The same beside one spinning process pinned to each CPU; L, too."),
     ("async", "Without waiting", "Producers that do not wait; counted is what is durable when the clock stops. L: bare durable writes of 1 MiB; × L in bytes of records. twal is told one record a call, or 64; peers many together (LogBatch, WriteBatch, an entry of many chunks), but nodedb-wal. They flush whenever so many MiB are unflushed as gave the best rate of 4, 32, 256."),
-    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it. Pace `spin`: the producer keeps a CPU to itself, of two; `sleep`: it leaves it, and is late by its sleeps. Peers: one thread writes all that is due, flushes it, and again. The plots leave out who did not keep up (95 % of the rate)."),
+    ("offered", "At a given rate", "Times from when a record was due until the durable mark has it. Pace `alone`, and peers: one thread writes all that is due, syncs, and again. `spin`: the producer keeps a CPU to itself, of two; `sleep`: it leaves it, and is late by its sleeps. The plots leave out who did not keep up (95 % of the rate)."),
     ("steady", "Without waiting, for long", "16 GiB (with `--quick` 1 GiB) of 1 KiB records on segments that are trimmed and come back."),
     ("fresh", "Fresh segments", "Nothing is trimmed: every segment is a new file whose blocks are zeroed first. 1 KiB: producers that do not wait; 128 B: SYNC with 8 threads."),
     ("batch1000", "Batches of 1,000", "1,000 appends of 128 B without a wait, then a sync; times are a batch's. L: one bare durable write of the same bytes."),
@@ -321,8 +322,8 @@ mod tests {
             r#"{"kind":"sync","run":"r","contender":"L","class":"limit","threads":8,"bytes":128,"per_second":1000,"p50_us":80}"#,
             r#"{"kind":"sync","run":"r","contender":"twal auto","class":"twal","threads":8,"bytes":128,"per_second":5000,"rate_to_limit":5}"#,
             r#"{"kind":"tail","run":"r","contender":"twal auto","class":"twal","threads":1,"bytes":128,"load":"20/s","how":"inside"}"#,
-            r#"{"kind":"offered","run":"r","contender":"p","class":"peer","threads":1,"bytes":128,"how":"spin","rate":1000,"per_second":1000,"p99_us":9}"#,
-            r#"{"kind":"offered","run":"r","contender":"q","class":"peer","threads":1,"bytes":128,"how":"spin","rate":1000,"per_second":900,"p99_us":9}"#,
+            r#"{"kind":"offered","run":"r","contender":"p","class":"peer","threads":1,"bytes":128,"how":"alone","rate":1000,"per_second":1000,"p99_us":9}"#,
+            r#"{"kind":"offered","run":"r","contender":"q","class":"peer","threads":1,"bytes":128,"how":"alone","rate":1000,"per_second":900,"p99_us":9}"#,
         ];
         let dir = std::env::temp_dir().join(format!("twal-bench-report-{}", std::process::id()));
         write(lines.iter().map(|line| Json::parse(line).unwrap()).collect(), &dir).unwrap();

@@ -20,6 +20,8 @@ pub const BATCH: u64 = 1000;
 const SPARES: u64 = 4;
 /// How many records go between two looks at the clock, and in one call where they go together.
 pub const CLOCK_EVERY: u64 = 64;
+/// The `--how` of `offered` by one thread that appends what is due, syncs, and does so again, as peers do.
+pub const ALONE: &str = "alone";
 /// The `--how` of `async` where they do.
 pub const BATCHED: &str = "batched";
 
@@ -182,6 +184,9 @@ impl Due {
 /// GROUP that waits for no more records than come while the device is busy: so the device sets the pace.
 pub fn offered(spec: &Spec) -> Result<Json, Failure> {
     let rate = spec.rate.ok_or("offered needs --rate")?;
+    if spec.how == ALONE {
+        return offered_alone(spec, rate);
+    }
     // Not batch_records 1: that makes every record a frame, and so a flush, of its own.
     let options = Options {
         durability: Some(Durability::Group),
@@ -224,6 +229,46 @@ pub fn offered(spec: &Spec) -> Result<Json, Failure> {
                 ],
             })
         })
+    })
+}
+
+/// Records come at `--rate` to one thread, which appends all that is due, syncs, and does so again, never asleep: what
+/// the peers are measured by.
+fn offered_alone(spec: &Spec, rate: u64) -> Result<Json, Failure> {
+    if spec.threads != 1 {
+        return Err("pace alone is of one thread".into());
+    }
+    let scene = Scene::in_use(&spec.dir, "offered", &spec.options(SPARES))?;
+    let log = &scene.log;
+    pour(log, &mut Payload::new(spec.bytes), 0, 1000, 0)?;
+    log.sync(0)?;
+    let interval_ns = 1e9 / rate as f64;
+    let due_ns = |record: u64| (interval_ns * record as f64) as u64;
+    measure(spec, &scene, |began| {
+        let shares = produce(spec, log, |thread| {
+            let mut payload = Payload::new(spec.bytes);
+            let start = Instant::now();
+            let mut share = Share { records: 0, times: Histogram::new(), end: start };
+            // A log that cannot keep up is not waited for: its rate and its times say so.
+            while due_ns(share.records) < spec.time.as_nanos() as u64 && share.end - start < spec.time * 3 / 2 {
+                let now_ns = start.elapsed().as_nanos() as u64;
+                let first = share.records;
+                while due_ns(share.records) <= now_ns.min(spec.time.as_nanos() as u64 - 1) {
+                    append(log, payload.numbered(share.records), thread, NO_SYNC)?;
+                    share.records += 1;
+                }
+                if share.records == first {
+                    std::hint::spin_loop();
+                    continue;
+                }
+                log.sync(0)?;
+                share.end = Instant::now();
+                let durable_ns = (share.end - start).as_nanos() as u64;
+                (first..share.records).for_each(|record| share.times.add(durable_ns - due_ns(record)));
+            }
+            Ok(share)
+        })?;
+        Ok(done(began, &shares))
     })
 }
 

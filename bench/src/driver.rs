@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::args::{Args, Workload};
-use crate::bulk::CLOCK_EVERY;
+use crate::bulk::{ALONE, CLOCK_EVERY};
 use crate::cell::{self, Cell};
 use crate::contest::{turns, Contender, Contest, Job, Load};
 use crate::reading;
@@ -253,8 +253,8 @@ fn offered_jobs(args: &Args) -> Vec<Job> {
         how: Some(pace.to_owned()),
         twal_words: vec!["--how".into(), pace.to_owned()],
         bare_size: Some(BLOCK),
-        // One thread of theirs writes and flushes: it cannot sleep, and two would not be two producers.
-        no_peers: threads > 1 || pace != "spin",
+        // Of theirs one thread writes, flushes, and never sleeps.
+        no_peers: pace != ALONE,
     };
     let some = args.slice * 3;
     let mut jobs = Vec::new();
@@ -264,7 +264,7 @@ fn offered_jobs(args: &Args) -> Vec<Job> {
             let time = if (*bytes, *rate) == (128, 1_000_000) { args.slice * 30 } else { some };
             jobs.push(job(pace, 1, *bytes, *rate, time));
         }
-        let usual = args.rates.iter().filter(|rate| [100_000, 1_000_000].contains(*rate));
+        let usual = args.rates.iter().filter(|rate| pace != ALONE && [100_000, 1_000_000].contains(*rate));
         jobs.extend(usual.map(|rate| job(pace, 2, *bytes, *rate, some)));
     }
     jobs
@@ -274,8 +274,8 @@ fn offered(contest: &mut Contest<'_>) -> Result<(), Failure> {
     let args = contest.args;
     println!(
         "Offered: records come at a given rate, whatever the log does; times from when a record was due until the durable\n\
-         mark has it. GROUP with a delay of 1 µs, so the device sets the pace; trimmed every 5 ms. p50 × L's: L is 4 KiB, depth 1.\n\
-         Peers: one thread that writes all that is due, flushes it, and does so again, never asleep. {} rounds.\n",
+         mark has it. Alone, and peers: one thread that writes all that is due, flushes it, and does so again, never asleep. Spin, sleep:\n\
+         GROUP with a delay of 1 µs, so the device sets the pace. Trimmed every 5 ms. p50 × L's: L is 4 KiB, depth 1. {} rounds.\n",
         args.rounds
     );
     let jobs = offered_jobs(args);
@@ -284,6 +284,9 @@ fn offered(contest: &mut Contest<'_>) -> Result<(), Failure> {
     contest.show("offered", &jobs, &table)?;
     println!("\nHow late the records were offered (in the times above): p50, p99 µs");
     for (job, cells) in jobs.iter().zip(&table) {
+        if job.how.as_deref() == Some(ALONE) {
+            continue; // it is late by its flushes
+        }
         for cell in cells.iter().filter(|cell| matches!(cell.contender, Contender::Twal(_))) {
             let late = ["offered_late_p50_us", "offered_late_p99_us"].map(|name| micros(cell.value(name)));
             println!(

@@ -1,6 +1,7 @@
 //! The targets and what was measured of each.  What compares two things compares them within one run: of
 //! figures from two runs, which saw different minutes of the device, none is made.
 
+use crate::args::PACES;
 use crate::json::Json;
 use crate::report::{fixed, grouped, median, micros};
 
@@ -310,7 +311,7 @@ fn not_waited_for(lines: &Lines) -> Vec<Target> {
             times,
         ),
     ];
-    for pace in ["spin", "sleep"] {
+    for pace in PACES {
         let million = lines.of("offered").find(|line| {
             let numbers = [line.number("rate"), line.number("threads"), line.number("bytes")];
             numbers == [1e6, 1.0, 128.0] && line.text("class") == "twal" && line.text("how") == pace
