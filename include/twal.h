@@ -2237,7 +2237,9 @@ typedef struct twal_ship_piece {
      */
     uint64_t last_seq;
     /**
-     * Index of the newest segment that the source has released; 0: none.
+     * Index of the newest segment that the source has released; 0: none. It is
+     * told with the records that were durable by then, a checkpoint that the
+     * release goes by among them.
      */
     uint64_t archived;
     /**

@@ -72,7 +72,9 @@ pub struct twal_ship_piece {
     pub first_seq: u64,
     /// With this piece a follower has every record up to this number.
     pub last_seq: u64,
-    /// Index of the newest segment that the source has released; 0: none.
+    /// Index of the newest segment that the source has released; 0: none. It is
+    /// told with the records that were durable by then, a checkpoint that the
+    /// release goes by among them.
     pub archived: u64,
     /// Checksum of the numbers above, the ids and the bytes: damage on the way
     /// shows.

@@ -26,6 +26,18 @@ impl Log {
         })
     }
 
+    /// A number up to which at least all is there that was durable before this call: beside a writer up to where whole
+    /// frames are, because what is durable of them another process is told only later.
+    pub(crate) fn seen_seq(&self) -> Result<u64> {
+        match &self.inner.side {
+            Side::Writer(commit) => Ok(commit.durable_seq()),
+            Side::Reader(reader) => {
+                let (_, stopped) = reader.look_on(&self.inner.clock);
+                stopped.map_or_else(|| Ok(reader.seen_seq()), Err)
+            }
+        }
+    }
+
     /// Its directory.
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.inner.directory

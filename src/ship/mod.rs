@@ -69,7 +69,7 @@ pub struct Piece<'a> {
     pub first_seq: u64,
     /// The last number behind the piece.
     pub last_seq: u64,
-    /// Index of the newest segment that the source has released; 0: none.
+    /// Index of the newest segment that the source has released by what a follower has with this piece; 0: none.
     pub archived: u64,
     /// As [`Piece::checksum`] of what left the source.
     pub crc: u32,

@@ -25,6 +25,20 @@ pub struct Source {
     history_id: Id,
     at: At,
     window: Window,
+    released: Released,
+}
+
+/// What the source has released, as far as the follower is told.
+///
+/// A checkpoint releases what lies in front of it, and a follower that had given that back without having the checkpoint
+/// could be promoted, and know neither.  So the follower hears of a release with the record that was the last durable
+/// one when it was seen: whatever the release goes by was durable before a name changed.
+#[derive(Default)]
+struct Released {
+    /// Index of the newest segment that the follower was told of.
+    told: u64,
+    /// That of the next one to tell of, and the record that has to be there.
+    next: Option<(u64, u64)>,
 }
 
 /// Where it has come to.
@@ -65,15 +79,18 @@ impl Source {
         let newest = segments.last().map_or(0, |newest| newest.index);
         let history_id = peek(directory, newest)?.history_id;
         let window = Window::new()?;
+        let archived = segments.iter().rfind(|name| name.state == State::Archived);
+        let mut released = Released::default();
         let at = match from.filter(|from| from.index != 0) {
             None => {
-                let oldest = segments.iter().rfind(|name| name.state == State::Archived).or(segments.first());
-                At::Before(oldest.map_or(1, |name| name.index), None)
+                // A copy that begins with this one has nothing that was released.
+                released.told = archived.map_or(0, |name| name.index);
+                At::Before(archived.or(segments.first()).map_or(1, |name| name.index), None)
             }
             Some(from) if from.complete => At::Before(from.index.saturating_add(1), Some(Behind::of(from))),
             Some(from) => At::Before(from.index, None),
         };
-        let mut source = Source { log: log.clone(), history_id, at, window };
+        let mut source = Source { log: log.clone(), history_id, at, window, released };
         if let Some(from) = from.filter(|from| from.index != 0 || from.log_id != Id::default()) {
             source.check_origin(from)?;
         }
@@ -177,9 +194,8 @@ impl Source {
                 waited => waited?,
             }
         };
+        let archived = self.released_with(cut.last_seq);
         let data = &self.window.bytes()[cut.bytes];
-        let segments = self.log.directory().segments();
-        let archived = segments.iter().rfind(|name| name.state == State::Archived).map_or(0, |name| name.index);
         let piece = Piece {
             log_id: cut.header.log_id,
             history_id: self.history_id,
@@ -195,6 +211,23 @@ impl Source {
             data,
         };
         Ok(Some(Piece { crc: piece.checksum(), ..piece }))
+    }
+
+    /// The newest released segment that a follower may be told of which has everything up to `last_seq`.
+    fn released_with(&mut self, last_seq: u64) -> u64 {
+        let released = &mut self.released;
+        if released.next.is_none() {
+            let segments = self.log.directory().segments();
+            let archived = segments.iter().rfind(|name| name.state == State::Archived).map_or(0, |name| name.index);
+            if archived > released.told {
+                // What cannot be told now is told with a later piece.
+                released.next = self.log.seen_seq().ok().map(|seen_seq| (archived, seen_seq));
+            }
+        }
+        if let Some((archived, _)) = released.next.take_if(|(_, seen_seq)| *seen_seq <= last_seq) {
+            released.told = archived;
+        }
+        released.told
     }
 
     /// A piece, if there is one now.

@@ -233,3 +233,48 @@ fn a_roll_of_an_idle_log_wakes_who_ships() {
     }
     assert!(machine.clock.now_ns() - before < minute, "it was not woken");
 }
+
+/// What was released may have been by a record that the follower does not have yet: it hears of the release with that.
+#[test]
+fn a_release_is_told_with_what_it_goes_by() {
+    let (source, copy) = (Machine::new(31), Machine::new(32));
+    let log = varied(&source);
+    let mut sink = copy.sink().unwrap();
+    ship(&log, &mut sink);
+    let from = sink.position();
+    let before = pieces(&log, Some(&from));
+    assert!(before.is_empty());
+    append_many(&log, 200);
+    log.trim(from.last_seq).unwrap();
+    let released_seq = log.durable_seq();
+    append_many(&log, 5);
+    // The mark tells another process of the last record.
+    source.clock.pass(Duration::from_millis(20));
+    log.tick();
+    let released = |all: &[Kept]| all.iter().map(|kept| kept.piece().archived).max().unwrap();
+    for shipped in [pieces(&log, Some(&from)), pieces(&source.open_to_read().unwrap(), Some(&from))] {
+        let (early, rest): (Vec<_>, Vec<_>) =
+            shipped.into_iter().partition(|kept| kept.piece().last_seq < released_seq);
+        assert!(early.len() > 2, "{}", early.len());
+        assert_eq!(released(&early), 0);
+        assert!(released(&rest) > 0);
+    }
+    // One that sees a release in the middle of its way.
+    let mut shipping = Source::open(&log, Some(&from)).unwrap();
+    let (mut told, mut ends) = (vec![(0, 0)], vec![log.durable_seq()]);
+    while let Some(piece) = shipping.next_piece(Some(0)).unwrap() {
+        sink.write(&piece).unwrap();
+        told.push((piece.archived, piece.last_seq));
+        if told.len() == 6 {
+            append_many(&log, 100);
+            log.trim(told.last().unwrap().1).unwrap();
+            ends.push(log.durable_seq());
+        }
+    }
+    let heard = told.windows(2).filter(|two| two[0].0 != two[1].0).map(|two| two[1].1).collect::<Vec<_>>();
+    // With the first piece that has it.
+    let has = |end: u64| told.iter().map(|(_, last_seq)| *last_seq).find(|last_seq| *last_seq >= end);
+    assert_eq!(heard.iter().copied().map(Some).collect::<Vec<_>>(), ends.into_iter().map(has).collect::<Vec<_>>());
+    log.tick();
+    assert_eq!(source.segments(), copy.segments());
+}
