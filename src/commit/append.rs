@@ -76,7 +76,14 @@ pub struct Turn {
     /// Of those who wait for the file beyond the limit on the log's size, the how manieth this is.
     reserve: Option<u64>,
     counted: bool,
+    /// How often others took the room in the ring that this one waited for.
+    losses: u32,
+    /// Its number among those who had precedence, if it has it; else 0.
+    precedence: u64,
 }
+
+/// So often others may take the room that somebody waits for.
+const LOSSES_MAX: u32 = 8;
 
 impl Turn {
     /// Whoever waits for the file beyond the limit is refused by an attempt to make that one, not by others'.
@@ -91,7 +98,26 @@ impl Turn {
     }
 
     pub(super) fn new(until_ns: Option<u64>) -> Turn {
-        Turn { until_ns, failures: None, reserve: None, counted: false }
+        Turn { until_ns, failures: None, reserve: None, counted: false, losses: 0, precedence: 0 }
+    }
+
+    /// Somebody else comes first.
+    fn yields(turn: Option<&Turn>, queue: &Queue) -> bool {
+        queue.precedence != turn.map_or(0, |turn| turn.precedence)
+    }
+
+    /// Others took the room that this one waited for, once more.  What a record needs of the ring in one piece may never
+    /// be free while others go on taking less: then they wait.
+    fn lose(&mut self, queue: &mut Queue) {
+        if queue.is_drained() {
+            // What is left in the ring is reserved: who has that may have to append before he gives it back.
+            return;
+        }
+        self.losses += 1;
+        if self.losses >= LOSSES_MAX && queue.precedence == 0 {
+            queue.precedences += 1;
+            (queue.precedence, self.precedence) = (queue.precedences, queue.precedences);
+        }
     }
 }
 
@@ -162,6 +188,8 @@ impl Commit {
         let mut queue = self.lock();
         self.check_open(&queue).map_err(|error| self.refused(error))?;
         let place = match leave {
+            // The caller may give up without a word, so it takes no precedence itself.
+            _ if Turn::yields(None, &queue) => Place::RingFull,
             None => queue.place(asked.need, asked.records, &self.config, &self.clock)?,
             Some(leave) => queue.place_beyond(asked.need, asked.records, leave, &self.config, &self.clock)?,
         };
@@ -276,7 +304,43 @@ impl Commit {
 
     /// Step 2: place, then number.
     fn accept(&self, asked: Asked, no_wait: bool) -> Result<MutexGuard<'_, Queue>> {
-        self.find_place(no_wait, |queue| queue.place(asked.need, asked.records, &self.config, &self.clock))
+        self.find_room(no_wait, |queue| queue.place(asked.need, asked.records, &self.config, &self.clock))
+    }
+
+    /// As `find_place` for what needs room in the ring: others who have waited for that for too long come first.
+    pub(super) fn find_room(
+        &self,
+        no_wait: bool,
+        mut place: impl FnMut(&mut Queue) -> Result<Place>,
+    ) -> Result<MutexGuard<'_, Queue>> {
+        let mut turn = None;
+        let mut found = self.find_in_turn(no_wait, &mut turn, |queue, turn| {
+            if Turn::yields(turn.as_ref(), queue) {
+                return Ok(Place::RingFull);
+            }
+            let place = place(queue)?;
+            let Some(turn) = turn.as_mut() else { return Ok(place) };
+            match place {
+                Place::RingFull if turn.precedence == 0 => turn.lose(queue),
+                // It has the ring for as long as that gets emptier.
+                Place::RingFull if !queue.is_drained() => {}
+                _ => self.end_precedence(turn, queue),
+            }
+            Ok(place)
+        });
+        if let (Err(_), Some(turn)) = (&mut found, &mut turn) {
+            self.end_precedence(turn, &mut self.lock());
+        }
+        found
+    }
+
+    /// The others may go on.
+    fn end_precedence(&self, turn: &mut Turn, queue: &mut Queue) {
+        turn.losses = 0;
+        if std::mem::take(&mut turn.precedence) != 0 {
+            queue.precedence = 0;
+            self.room.open();
+        }
     }
 
     /// Tries `place` until it has found one; the lock under which it did is still held.
@@ -285,11 +349,20 @@ impl Commit {
         no_wait: bool,
         mut place: impl FnMut(&mut Queue) -> Result<Place>,
     ) -> Result<MutexGuard<'_, Queue>> {
-        let mut turn: Option<Turn> = None;
+        self.find_in_turn(no_wait, &mut None, |queue, _| place(queue))
+    }
+
+    #[inline]
+    fn find_in_turn(
+        &self,
+        no_wait: bool,
+        turn: &mut Option<Turn>,
+        mut place: impl FnMut(&mut Queue, &mut Option<Turn>) -> Result<Place>,
+    ) -> Result<MutexGuard<'_, Queue>> {
         loop {
             let mut queue = self.lock();
             self.check_open(&queue).map_err(|error| self.refused(error))?;
-            match place(&mut queue)? {
+            match place(&mut queue, turn)? {
                 Place::Here => return Ok(queue),
                 full => {
                     let timeout_ns = if no_wait { Some(0) } else { self.config.append_timeout_ns };

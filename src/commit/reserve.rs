@@ -36,7 +36,7 @@ impl Commit {
         let need = record_len(len.min(usize::MAX / 2));
         self.check_size(len_u64(len), need)?;
         let mut frame = None;
-        drop(self.find_place(how.no_wait, |queue| {
+        drop(self.find_room(how.no_wait, |queue| {
             frame = queue.reserve(need, &self.config)?;
             Ok(if frame.is_some() { Place::Here } else { Place::RingFull })
         })?);

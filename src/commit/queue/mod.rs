@@ -104,6 +104,8 @@ pub struct Queue {
     pub closing: bool,
     /// The tail's segment is the one beyond the limit on the log's size: full, but for what helps to give space back.
     pub beyond: bool,
+    /// Of those who waited for room in the ring for too long, the one who comes first now; 0: nobody.
+    pub precedence: u64,
     pub open: Option<Open>,
     pub tail: Tail,
     pub block: u64,
@@ -142,6 +144,8 @@ pub struct Queue {
     pub stopped: bool,
     pub keeper: Chores,
     pub gather: Gather,
+    /// How many had precedence.
+    pub precedences: u64,
     /// The first number of this opening.
     begin_seq: u64,
 }
@@ -205,6 +209,7 @@ impl Queue {
             batches: 0,
             closing: false,
             beyond: false,
+            precedence: 0,
             open: None,
             tail,
             block,
@@ -233,6 +238,7 @@ impl Queue {
             stopped: false,
             keeper: Chores::default(),
             gather: Gather::default(),
+            precedences: 0,
             begin_seq: next_seq,
         })
     }
@@ -338,6 +344,11 @@ impl Queue {
     /// When that has to be flushed, even if nobody asks: counted from when its first record was accepted.
     fn flush_due_ns(&self, config: &Config) -> Option<u64> {
         self.oldest_unflushed().map(|frame| frame.opened_ns.saturating_add(config.flush_interval_ns))
+    }
+
+    /// Nothing that was accepted is in the ring.
+    pub fn is_drained(&self) -> bool {
+        self.open.is_none() && self.space.used() == 0
     }
 
     fn in_flight(&self) -> bool {
