@@ -169,19 +169,14 @@ pub unsafe extern "C" fn twal_txn_compact(
 ) -> c_int {
     guard_uncancelled(|| {
         let valid = || {
-            if !done_out.is_null() {
-                // SAFETY: a twal_compaction as long as it says (C contract).
-                unsafe { sized::check(done_out)? };
-            }
+            // SAFETY: NULL or a twal_compaction as long as it says (C contract).
+            unsafe { sized::check_wanted(done_out)? };
             // SAFETY: NULL or a twal_compact_options as long as it says (C contract).
             unsafe { options_of(options) }
         };
         // SAFETY: NULL or a manager (C contract).
         let done = unsafe { call(txn, valid, |handle, options| handle.manager.compact(&options))? };
-        if done_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(done_out, &compaction_of(&done)) }
+        unsafe { sized::give_wanted(done_out, &compaction_of(&done)) }
     })
 }

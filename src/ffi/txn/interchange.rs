@@ -362,10 +362,8 @@ pub unsafe extern "C" fn twal_import(
         let valid = || {
             // SAFETY: NULL or a string (C contract).
             let dir = unsafe { path_of(dir)? };
-            if !report_out.is_null() {
-                // SAFETY: a twal_v26_report as long as it says (C contract).
-                unsafe { sized::check(report_out)? };
-            }
+            // SAFETY: NULL or a twal_v26_report as long as it says (C contract).
+            unsafe { sized::check_wanted(report_out)? };
             // SAFETY: NULL or a twal_v26_options as long as it says (C contract).
             Ok((dir, unsafe { read_options_of(options)? }))
         };
@@ -379,11 +377,8 @@ pub unsafe extern "C" fn twal_import(
         };
         // SAFETY: NULL or a manager (C contract).
         let done = unsafe { manager::call(txn, valid, import)? };
-        if report_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(report_out, &import_report_of(&done)) }
+        unsafe { sized::give_wanted(report_out, &import_report_of(&done)) }
     })
 }
 
@@ -446,19 +441,14 @@ pub unsafe extern "C" fn twal_export(
         }
         // SAFETY: NULL or a string (C contract).
         let dir = unsafe { path_of(dir)? };
-        if !done_out.is_null() {
-            // SAFETY: a twal_v26_exported as long as it says (C contract).
-            unsafe { sized::check(done_out)? };
-        }
+        // SAFETY: NULL or a twal_v26_exported as long as it says (C contract).
+        unsafe { sized::check_wanted(done_out)? };
         // SAFETY: NULL or a twal_v26_options as long as it says (C contract).
         let options = unsafe { options_of(options, WRITE_FLAGS)? };
         // SAFETY: an open log (C contract).
         let done = unsafe { call(log, Purpose::Look, always, |log| export_as(log, dir, &options))? };
-        if done_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(done_out, &exported_of(&done)) }
+        unsafe { sized::give_wanted(done_out, &exported_of(&done)) }
     })
 }
 
