@@ -8,6 +8,7 @@
 mod compaction;
 mod compaction_failures;
 mod crashes;
+mod edges;
 mod export;
 mod failures;
 mod holes;
