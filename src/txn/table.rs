@@ -50,6 +50,8 @@ pub struct Table {
     pub(super) state_len: usize,
     /// Operations of an import that has not ended: see [`super::imported`].
     pub(super) imported: Option<Box<Table>>,
+    /// Commits that were remembered here and gave way to those: the first of all, in their order.
+    pub(super) gave_way: VecDeque<(u64, Transaction)>,
 }
 
 impl Default for Table {
@@ -64,6 +66,7 @@ impl Default for Table {
             through_seq: 0,
             state_len: snapshot::HEADER_LEN,
             imported: None,
+            gave_way: VecDeque::new(),
         }
     }
 }
@@ -320,10 +323,10 @@ impl Table {
             Event::ImportEnded => self.end_import(),
             Event::ImportAbandoned { .. } => {
                 // A checkpoint in the same batch says the same table as one behind it.
-                self.imported = None;
+                drop(self.drop_import());
                 return Ok(());
             }
-            Event::Checkpoint(_) => self.imported = None,
+            Event::Checkpoint(_) => drop(self.drop_import()),
         }
         self.state_len += snapshot::growth(event);
         self.through_seq = self.through_seq.max(seq);

@@ -14,6 +14,7 @@ mod failures;
 mod holes;
 mod import;
 mod import_beside;
+mod import_ends;
 mod inspect;
 mod limit;
 mod live;
