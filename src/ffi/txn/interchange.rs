@@ -135,6 +135,11 @@ pub struct twal_v26_exported {
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
+    /// Left out: records of operations with an id above 2^63, which no file of
+    /// the layout may have.
+    pub high: u64,
+    /// Those operations.
+    pub high_operations: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
@@ -144,7 +149,7 @@ unsafe impl Grows for twal_v26_exported {
 }
 
 const _: () = assert!(
-    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 80
+    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 96
 );
 
 /// Is told each record's number in the files and in the log, in order.
@@ -242,6 +247,8 @@ fn exported_of(done: &Exported) -> twal_v26_exported {
         tags: left_out.tags,
         headless: left_out.headless,
         headless_operations: left_out.headless_operations,
+        high: left_out.high,
+        high_operations: left_out.high_operations,
     }
 }
 
@@ -390,8 +397,9 @@ pub unsafe extern "C" fn twal_import(
 /// after a crash all can be read, or none.  A crash may leave others without the
 /// first; they are the program's to remove, and until then the next export there
 /// is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
-/// records, streams, what steps depend on, operations without their beginning)
-/// is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
+/// records, streams, what steps depend on, operations without their beginning
+/// or with an id above 2^63) is refused, or with TWAL_V26_LEAVE_OUT left out and
+/// counted.
 ///
 ///   log       an open log, also a read-only one
 ///   dir       the directory, which is made if it is missing, and must hold no
