@@ -2,6 +2,7 @@
 //! find room in one segment beyond the limit, which nobody else gets into.
 //! Method: logs of a few segments, filled up; files are counted after every call; some of the lives go on behind a crash.
 
+use twal::disk::sim::Stop;
 use twal::txn::{CompactionOptions, Manager, SagaSpec, TransactionState};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
@@ -50,7 +51,11 @@ impl Life {
     }
 
     fn own(&self) -> Result<u64, Error> {
-        let entry = Entry { data: &[1; 8000], stream: 0, timestamp: None, kind: 0x0100, required: false };
+        self.own_of(8000)
+    }
+
+    fn own_of(&self, len: usize) -> Result<u64, Error> {
+        let entry = Entry { data: &vec![1; len], stream: 0, timestamp: None, kind: 0x0100, required: false };
         self.counted(self.log.append(&entry, How { sync: Some(true), no_wait: false }))
     }
 
@@ -223,6 +228,55 @@ fn with_kept_records_a_trim_makes_room() {
         life.counted(life.log.trim(life.log.last_seq() + 1)).unwrap();
         assert!(life.log.first_seq() > first_seq, "{round}");
     }
+}
+
+/// A frame that is open in what is kept has room left, and still takes nobody else.
+#[test]
+fn an_open_frame_beyond_the_limit_takes_nobody_else() {
+    for durability in [Durability::Group, Durability::Async] {
+        let life = Life::new(durability, |_| {});
+        let mut ids = Vec::new();
+        life.fill_with(|life| life.begin().map(|id| ids.push(id)));
+        life.counted(life.manager.saga_aborted(ids[0], Some(false))).unwrap();
+        let last_seq = life.log.last_seq();
+        assert!(life.log.durable_seq() < last_seq, "its frame is open");
+        let entry = Entry { data: b"small", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        let refused = life.counted(life.log.append(&entry, How { sync: Some(false), no_wait: false }));
+        assert_eq!((refused.unwrap_err().code, life.log.last_seq()), (Code::NoSpc, last_seq));
+        life.counted(life.manager.saga_aborted(ids[1], Some(false))).unwrap();
+    }
+}
+
+/// The file that is kept was made, and whom it was made for has not come to use it: also after the next open nobody else does.
+#[test]
+fn what_was_kept_for_a_killed_checkpoint_is_for_nobody_else() {
+    let mut made = 0;
+    for step in 0.. {
+        let life = Life::new(Durability::Sync, |_| {});
+        let oldest = life.begin().unwrap(); // holds everything
+        life.fill_with(Life::own);
+        life.fill_with(|life| life.own_of(1));
+        let disk = &life.machine.disk;
+        disk.stop_at(disk.steps() + step, Stop::Kill);
+        let done = life.manager.checkpoint();
+        let spares =
+            |life: &Life| life.machine.disk.names().iter().filter(|name| name.starts_with("twal-spare")).count();
+        made += u64::from(done.is_err() && spares(&life) > 0);
+        let struck = disk.restart();
+        let life = life.again(1);
+        let last_seq = life.log.last_seq();
+        for _ in 0..3 {
+            assert_eq!(life.own().unwrap_err().code, Code::NoSpc, "step {step}");
+        }
+        assert_eq!(life.log.last_seq(), last_seq);
+        life.end(oldest).unwrap();
+        life.counted(life.manager.checkpoint()).unwrap();
+        life.own().unwrap();
+        if !struck {
+            break;
+        }
+    }
+    assert!(made > 0, "no file was made and not used");
 }
 
 /// A log that is larger than its limit allows, because it had another one, gets nothing more.
