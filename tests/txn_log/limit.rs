@@ -230,6 +230,27 @@ fn with_kept_records_a_trim_makes_room() {
     }
 }
 
+/// Nothing in it has ended, so nothing goes; but each record has a block of its own.
+#[test]
+fn a_compaction_packs_what_stays_in_a_full_log() {
+    for how in 0..3 {
+        let life = Life::new(Durability::Sync, |_| {});
+        let begun = life.fill_with(Life::begin);
+        let done = life.counted(life.manager.compact(&CompactionOptions::default())).unwrap();
+        assert_eq!((done.events_purged, done.segments_compacted), (0, LIMIT as u64), "{done:?}");
+        assert!(done.bytes_saved > 2 * life.machine.options.segment_size, "{done:?}");
+        let begun = begun + life.fill_with(Life::begin);
+        let life = life.again(how);
+        assert_eq!(life.manager.counts().unwrap().active_sagas, begun);
+        let mut created = 0;
+        let mut iter = life.log.iter(0).unwrap();
+        while let Some(record) = iter.next_record().unwrap() {
+            created += u64::from(record.kind == 0x01);
+        }
+        assert_eq!(created, begun, "none is missing");
+    }
+}
+
 /// A frame that is open in what is kept has room left, and still takes nobody else.
 #[test]
 fn an_open_frame_beyond_the_limit_takes_nobody_else() {

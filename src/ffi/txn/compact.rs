@@ -125,7 +125,9 @@ fn compaction_of(done: &Compaction) -> twal_compaction {
 /// without the records of finished operations, older checkpoints, and what
 /// tombstones and purges drop of the program's records.  If anything has
 /// happened since that checkpoint, or a sealed segment lies behind it, one is
-/// written first, with all that twal_txn_checkpoint() does.
+/// written first, with all that twal_txn_checkpoint() does.  A segment of which
+/// nothing goes stays, unless the log is larger than its log_size_max: then what
+/// stays is packed, if that makes the file smaller.
 ///
 /// What is kept keeps its number and its place.  Appends and readers go on
 /// meanwhile; a reader finds what goes until it is gone.  Whatever crash ends
