@@ -168,6 +168,14 @@ impl Table {
         sagas.chain(self.transactions.values().map(|transaction| transaction.created_seq)).min()
     }
 
+    /// Number of the first record of an operation that is not finished.
+    pub(super) fn created_seq(&self, (family, id): (Family, u64)) -> Option<u64> {
+        match family {
+            Family::Saga => self.sagas.get(&id).map(|saga| saga.created_seq),
+            Family::Transaction => self.transactions.get(&id).map(|transaction| transaction.created_seq),
+        }
+    }
+
     /// Bytes that the state takes in a checkpoint: what the table's memory is measured by.
     pub fn state_len(&self) -> usize {
         self.state_len

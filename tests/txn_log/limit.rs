@@ -3,11 +3,12 @@
 //! Method: logs of a few segments, filled up; files are counted after every call; some of the lives go on behind a crash.
 
 use twal::disk::sim::Stop;
-use twal::txn::{CompactionOptions, Manager, SagaSpec, TransactionState};
+use twal::txn::{CompactionOptions, Direction, Manager, Outcome, ResumeOptions, SagaSpec, TransactionState};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::machine::Machine;
-use super::{name, transaction};
+use super::shards::Shards;
+use super::{name, saga, transaction};
 
 /// Segments.
 const LIMIT: usize = 4;
@@ -182,6 +183,51 @@ fn all_that_fill_a_log_can_be_ended() {
         assert!(compacted < 10, "{compacted}");
         assert!(life.log.first_seq() > ids.len() as u64 / 2);
         life.begin().unwrap();
+    }
+}
+
+/// The room ends in the middle of a resume: it has brought the oldest to their ends, leaves the others, and says why; a compaction
+/// makes room for the next one, and each effect happens once.  It once began them all, and none could end any more.
+#[test]
+fn a_resume_in_a_full_log_goes_on_when_there_is_room() {
+    for how in 0..3 {
+        let mut life = Life::new(Durability::Sync, |_| {});
+        let mut begun = 0;
+        life.fill_with(|life| {
+            let id = begun / 2 + 1;
+            let events = if begun % 2 == 0 { saga(id, "N +1 +2:1 E") } else { transaction(id, "N +1 +2 P v1 v2") };
+            life.counted(life.manager.append(&events, None))?;
+            begun += 1;
+            Ok::<_, Error>(())
+        });
+        life = life.again(how);
+        assert_eq!(life.manager.active().unwrap().len() as u64, begun);
+        let shards = Shards::new(|_| Outcome::Done);
+        let options = ResumeOptions { threads: 1, ..ResumeOptions::default() };
+        let (mut resumes, mut finished) = (0, 0);
+        loop {
+            let resumed = life.counted(life.manager.resume(&shards, &options)).unwrap();
+            (resumes, finished) = (resumes + 1, finished + resumed.finished);
+            if resumed.left.is_empty() {
+                break;
+            }
+            let is_full = |error: &Error| error.code == Code::NoSpc;
+            assert!(resumed.left.iter().all(|left| left.error.as_ref().is_some_and(is_full)));
+            assert!(resumed.finished > 0, "{resumes} resumes, {finished} of {begun} are finished");
+            life.counted(life.manager.compact(&CompactionOptions::default())).unwrap();
+        }
+        println!("{resumes} resumes, {finished} of {begun} are finished");
+        assert!(resumes > 1, "the room never ended");
+        assert_eq!(finished, begun);
+        for id in 1..=begun / 2 {
+            assert_eq!(shards.parts(id, Direction::Execute), [1, 2]);
+            let mut told = shards.parts(id, Direction::Commit);
+            told.sort_unstable();
+            assert_eq!(told, [1, 2]);
+        }
+        life.begin().unwrap();
+        let life = life.again(how);
+        assert_eq!(life.manager.counts().unwrap().active_transactions, 0);
     }
 }
 

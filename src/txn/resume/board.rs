@@ -58,6 +58,12 @@ pub struct Board {
 }
 
 impl Board {
+    /// `jobs` of an operation that was begun, before those of others: what is begun has taken space in the log, and gives
+    /// it back with its end.
+    pub fn go_on_with(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        jobs.rev().for_each(|job| self.ready.push_front(job));
+    }
+
     /// `job` at `due_ns` of the clock.
     pub fn put_off(&mut self, job: Job, due_ns: u64) {
         self.delayed_count += 1;
@@ -135,7 +141,7 @@ impl Desk {
                 None => self.wait(board, None),
                 Some(due_ns) if due_ns <= now_ns => {
                     let due = board.delayed.pop_first().map(|(_, job)| job);
-                    board.ready.extend(due);
+                    board.go_on_with(due.into_iter());
                     board
                 }
                 Some(due_ns) => match &self.clock {
