@@ -304,20 +304,20 @@ pub(super) unsafe fn call<A, T>(
     result
 }
 
-/// Has the manager write something, and tells the caller its number.
+/// Has the manager append something, and tells the caller its number.
 ///
 /// # Safety
 ///
 /// As for [`call`]; `seq_out` is NULL or room for a number.
-pub(super) unsafe fn write<A>(
+pub(super) unsafe fn append<A>(
     txn: *mut twal_txn,
     valid: impl FnOnce() -> Result<A>,
-    write: impl FnOnce(&Manager, A) -> Result<u64>,
+    append: impl FnOnce(&Manager, A) -> Result<u64>,
     seq_out: *mut u64,
 ) -> c_int {
     guard_uncancelled(|| {
         // SAFETY: the contract.
-        let seq = unsafe { call(txn, valid, |handle, arguments| write(&handle.manager, arguments))? };
+        let seq = unsafe { call(txn, valid, |handle, arguments| append(&handle.manager, arguments))? };
         // SAFETY: the contract.
         unsafe { put_seq(seq_out, seq) };
         Ok(())
@@ -328,7 +328,7 @@ pub(super) unsafe fn write<A>(
 ///
 /// # Safety
 ///
-/// As for [`write`].
+/// As for [`append`].
 pub(super) unsafe fn tell<A>(
     txn: *mut twal_txn,
     id: u64,
@@ -338,14 +338,14 @@ pub(super) unsafe fn tell<A>(
 ) -> c_int {
     let valid = || if id == 0 { inval("no operation has the id 0") } else { valid() };
     // SAFETY: the contract.
-    unsafe { write(txn, valid, event, seq_out) }
+    unsafe { append(txn, valid, event, seq_out) }
 }
 
 /// The same where the manager chooses the operation: the caller is told which.
 ///
 /// # Safety
 ///
-/// As for [`write`]; `id_out` is NULL or room for a number.
+/// As for [`append`]; `id_out` is NULL or room for a number.
 pub(super) unsafe fn choose<A>(
     txn: *mut twal_txn,
     valid: impl FnOnce() -> Result<A>,
@@ -453,5 +453,5 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 #[no_mangle]
 pub unsafe extern "C" fn twal_txn_checkpoint(txn: *mut twal_txn, seq_out: *mut u64) -> c_int {
     // SAFETY: NULL or a manager, NULL or room for a number (C contract).
-    unsafe { write(txn, || Ok(()), |manager, ()| manager.checkpoint(), seq_out) }
+    unsafe { append(txn, || Ok(()), |manager, ()| manager.checkpoint(), seq_out) }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
-use super::manager::{call, inval, sync_of, twal_txn, write};
+use super::manager::{append, call, inval, sync_of, twal_txn};
 use super::operation::give;
 use crate::base::{Code, Error, Result};
 use crate::ffi::guard::{self, guard_uncancelled};
@@ -18,7 +18,7 @@ use crate::txn::{Applied, Manager, Purge, Tombstone};
 ///
 /// # Safety
 ///
-/// As for [`write`].
+/// As for [`append`].
 unsafe fn tell<A>(
     txn: *mut twal_txn,
     flags: u32,
@@ -28,7 +28,7 @@ unsafe fn tell<A>(
 ) -> c_int {
     let valid = || Ok((valid()?, sync_of(flags)?));
     // SAFETY: the contract.
-    unsafe { write(txn, valid, |manager, (arguments, sync)| event(manager, arguments, sync), seq_out) }
+    unsafe { append(txn, valid, |manager, (arguments, sync)| event(manager, arguments, sync), seq_out) }
 }
 
 /// Drops what the program has written to a stream.
