@@ -44,6 +44,8 @@ pub struct Operation {
 pub struct Board {
     pub operations: BTreeMap<Key, Operation>,
     pub ready: VecDeque<Job>,
+    /// What is begun goes on before another operation is begun.
+    ends_first: bool,
     /// By the time that they are due, ns, and a number that keeps those of one time apart.
     delayed: BTreeMap<(u64, u64), Job>,
     delayed_count: u64,
@@ -58,10 +60,18 @@ pub struct Board {
 }
 
 impl Board {
-    /// `jobs` of an operation that was begun, before those of others: what is begun has taken space in the log, and gives
-    /// it back with its end.
+    /// Without operations.
+    pub fn new(ends_first: bool) -> Board {
+        Board { ends_first, ..Board::default() }
+    }
+
+    /// `jobs` of an operation that was begun: behind what others wait for, unless it is to end first.
     pub fn go_on_with(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
-        jobs.rev().for_each(|job| self.ready.push_front(job));
+        if self.ends_first {
+            jobs.rev().for_each(|job| self.ready.push_front(job));
+        } else {
+            self.ready.extend(jobs);
+        }
     }
 
     /// `job` at `due_ns` of the clock.

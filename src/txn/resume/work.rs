@@ -38,7 +38,7 @@ impl Manager {
     pub fn resume(&self, participants: &dyn Participants, options: &ResumeOptions) -> Result<Resumed> {
         let turn = self.inner.resumes.take_turn()?;
         let or = |value, default| if value == 0 { default } else { value };
-        let mut board = Board::default();
+        let mut board = Board::new(self.inner.log.has_limit());
         for key in self.oldest_to_resume()? {
             board.operations.insert(key, Operation::default());
             board.ready.push_back(Job::Look(key));
