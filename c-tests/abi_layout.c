@@ -341,12 +341,13 @@ FIELD(twal_compaction, bytes_saved, 96, uint64_t);
 FIELD(twal_tombstone_info, below_seq, 16, uint64_t);
 FIELD(twal_purge_info, before, 8, int64_t);
 FIELD(twal_applied_info, position, 16, uint64_t);
-_Static_assert(sizeof(twal_v26_options) == 40 && sizeof(twal_v26_report) == 160 && sizeof(twal_v26_exported) == 80,
+_Static_assert(sizeof(twal_v26_options) == 40 && sizeof(twal_v26_report) == 160 && sizeof(twal_v26_exported) == 96,
                "twal_v26_report");
 FIELD(twal_v26_options, flags, 32, uint32_t);
 FIELD(twal_v26_report, log_last_seq, 128, uint64_t);
 FIELD(twal_v26_report, wrong_seq, 152, uint64_t);
 FIELD(twal_v26_exported, headless_operations, 72, uint64_t);
+FIELD(twal_v26_exported, high_operations, 88, uint64_t);
 FIELD(twal_txn_stats, struct_size, 0, uint64_t);
 FIELD(twal_txn_stats, saga_events, 8, uint64_t);
 FIELD(twal_txn_stats, tx_events, 16, uint64_t);

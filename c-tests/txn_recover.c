@@ -119,6 +119,8 @@ static const uint32_t saga_action[] = { [SAGA_CREATED] = TWAL_RESUME_NONE,
                                         [SAGA_HALF] = TWAL_RESUME_SAGA_EXECUTE,
                                         [SAGA_FAILED] = TWAL_RESUME_SAGA_COMPENSATE,
                                         [SAGA_COMPENSATING] = TWAL_RESUME_SAGA_COMPENSATE };
+static const uint32_t tx_voted[] = { [OVERDUE] = 1,  [PREPARING] = 1,  [REFUSED] = 2,     [ABORTING] = 1,
+                                     [PREPARED] = 2, [COMMITTING] = 2, [ROLLING_BACK] = 2 };
 
 static void leave_commits(twal_txn *txn)
 {
@@ -201,6 +203,18 @@ static uint32_t both(uint32_t direction)
     return 3u << (2 * direction);
 }
 
+/* The report's numbers of one, and that they are those of its own, asked for by id. */
+static void expect_numbers(twal_txn *txn, const twal_txn_operation *one)
+{
+    bool saga = one->kind == TWAL_TXN_SAGA;
+    twal_txn_operation now = TWAL_TXN_OPERATION_INIT;
+    t_equal(one->parts, one->id == (saga ? (uint64_t)SAGA_CREATED : (uint64_t)CREATED) ? 0 : 2);
+    t_equal(one->done, saga ? one->id == SAGA_HALF : tx_voted[one->id]);
+    t_ok(saga ? twal_saga_get(txn, one->id, &now, NULL, 0) : twal_2pc_get(txn, one->id, &now, NULL, 0));
+    t_check(now.last_seq == one->last_seq && now.state == one->state);
+    t_check(!memcmp(now.coordinator, one->coordinator, 32));
+}
+
 static void every_line_of_the_table(const char *dir)
 {
     t_crash_after(leave_one_of_each, (void *)(uintptr_t)dir);
@@ -213,6 +227,7 @@ static void every_line_of_the_table(const char *dir)
         t_ok(twal_txn_unfinished_get(txn, at, &one));
         t_equal(one.id, at < SAGA_DONE - 1 ? at + 1 : at + 2 - SAGA_DONE);
         t_equal(one.action, one.kind == TWAL_TXN_SAGA ? saga_action[one.id] : tx_action[one.id]);
+        expect_numbers(txn, &one);
     }
     twal_txn_participants participants = TWAL_TXN_PARTICIPANTS_INIT;
     twal_txn_resume_options how = TWAL_TXN_RESUME_OPTIONS_INIT;

@@ -254,7 +254,7 @@
     { sizeof(twal_v26_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
       0, 0, 0, 0, 0 }
 #define TWAL_V26_EXPORTED_INIT \
-    { sizeof(twal_v26_exported), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(twal_v26_exported), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #define TWAL_SAGA_STEP_INIT \
     { NULL, 0, NULL, 0, 0, 0, { 0, 0 } }
 #define TWAL_SAGA_SPEC_INIT \
@@ -3105,6 +3105,15 @@ typedef struct twal_v26_exported {
      * Those operations.
      */
     uint64_t headless_operations;
+    /**
+     * Left out: records of operations with an id above 2^63, which no file of
+     * the layout may have.
+     */
+    uint64_t high;
+    /**
+     * Those operations.
+     */
+    uint64_t high_operations;
 } twal_v26_exported;
 
 #ifdef __cplusplus
@@ -6657,7 +6666,9 @@ int twal_txn_iter_open(twal_txn *txn,
  * without the records of finished operations, older checkpoints, and what
  * tombstones and purges drop of the program's records.  If anything has
  * happened since that checkpoint, or a sealed segment lies behind it, one is
- * written first, with all that twal_txn_checkpoint() does.
+ * written first, with all that twal_txn_checkpoint() does.  A segment of which
+ * nothing goes stays, unless the log is larger than its log_size_max: then what
+ * stays is packed, if that makes the file smaller.
  *
  * What is kept keeps its number and its place.  Appends and readers go on
  * meanwhile; a reader finds what goes until it is gone.  Whatever crash ends
@@ -6807,8 +6818,9 @@ int twal_import(twal_txn *txn,
  * after a crash all can be read, or none.  A crash may leave others without the
  * first; they are the program's to remove, and until then the next export there
  * is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
- * records, streams, what steps depend on, operations without their beginning)
- * is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
+ * records, streams, what steps depend on, operations without their beginning
+ * or with an id above 2^63) is refused, or with TWAL_V26_LEAVE_OUT left out and
+ * counted.
  *
  *   log       an open log, also a read-only one
  *   dir       the directory, which is made if it is missing, and must hold no
@@ -7019,8 +7031,9 @@ TWAL_OFFSET_(twal_v26_options, flags, 32);
 TWAL_SIZE_(twal_v26_report, 160);
 TWAL_OFFSET_(twal_v26_report, log_last_seq, 128);
 
-TWAL_SIZE_(twal_v26_exported, 80);
+TWAL_SIZE_(twal_v26_exported, 96);
 TWAL_OFFSET_(twal_v26_exported, headless_operations, 72);
+TWAL_OFFSET_(twal_v26_exported, high_operations, 88);
 
 TWAL_SIZE_(twal_saga_step, 56);
 TWAL_OFFSET_(twal_saga_step, depends_on, 0);

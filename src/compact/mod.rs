@@ -110,6 +110,8 @@ pub struct Work<'a> {
     pub below_seq: u64,
     /// Bytes that a segment must become smaller by, at least.
     pub saving_min: u64,
+    /// The log is larger than it may be: segments of which nothing goes are rewritten, too, if that makes them smaller.
+    pub packs: bool,
     /// Whether to go on: asked often.
     pub go_on: &'a dyn Fn() -> Result<()>,
     /// Puts a file in a segment's place, durably; false: that segment is there no more.
@@ -130,7 +132,7 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
             break;
         }
         (work.go_on)()?;
-        if chooser.passes(name.index) {
+        if !work.packs && chooser.passes(name.index) {
             // Whether something is there that was let go is known to the chooser alone.
             continue;
         }
@@ -146,7 +148,9 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
         let (plan, end) = survey(work, &segment, gone_below, chooser)?;
         let (room, saved_before) = (room_of(name, &segment)?, done.bytes_saved);
         let least = if chooser.insists() { work.saving_min } else { work.saving_min.max(1) };
-        let is_gone = plan.dropped == 0 || make_smaller(work, name, (&segment, &end, &plan), least, &mut done)?;
+        let rewrites = plan.dropped > 0 || work.packs;
+        let is_smaller = rewrites && make_smaller(work, name, (&segment, &end, &plan), least, &mut done)?;
+        let is_gone = is_smaller || plan.dropped == 0;
         if is_gone {
             gone_below = raised(gone_below, name, next_first);
         }

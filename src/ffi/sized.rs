@@ -124,6 +124,32 @@ pub(super) unsafe fn give<T: Grows>(ptr: *mut T, value: &T) -> Result<()> {
     Ok(())
 }
 
+/// As [`check`], of what the caller may do without.
+///
+/// # Safety
+///
+/// As for [`give`].
+pub(super) unsafe fn check_wanted<T: Grows>(ptr: *const T) -> Result<()> {
+    if ptr.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the same contract.
+    unsafe { check(ptr) }
+}
+
+/// As [`give`], of what the caller may do without.
+///
+/// # Safety
+///
+/// As for [`give`].
+pub(super) unsafe fn give_wanted<T: Grows>(ptr: *mut T, value: &T) -> Result<()> {
+    if ptr.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the same contract.
+    unsafe { give(ptr, value) }
+}
+
 /// Whether [`give_all`] would accept `ptr`: to be asked before the work is done.
 ///
 /// # Safety

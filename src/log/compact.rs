@@ -41,6 +41,9 @@ impl Log {
     /// What `keep` does may not close the log.  Nothing is compacted that a transaction manager of this log needs, or
     /// has needed since the log was opened; its own compaction goes further.  Nor anything that a hold keeps.
     ///
+    /// A segment of which nothing goes stays, unless the log is larger than it may be: then it is rewritten, if that makes
+    /// it smaller.
+    ///
     /// Takes room for one segment while it works, and memory for a bit for each record of it.
     ///
     /// # Errors
@@ -92,6 +95,7 @@ impl Log {
             counters: &self.inner.counters,
             below_seq: options.below_seq.min(held_seq),
             saving_min: options.saving_min,
+            packs: commit.is_beyond_limit(),
             go_on: &go_on,
             replace: &|smaller, name| {
                 let replaced = commit.replace_sealed(smaller, name)?;

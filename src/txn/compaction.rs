@@ -260,7 +260,7 @@ impl Chooser for Policy<'_> {
         done.bytes_before += segment.bytes + segment.bytes_saved;
         done.bytes_saved += segment.bytes_saved;
         if segment.is_gone {
-            done.segments_compacted += u64::from(going.records_purged() > 0);
+            done.segments_compacted += u64::from(going.records_purged() > 0 || segment.bytes_saved > 0);
             done.events_purged += going.events_purged;
             done.checkpoints_purged += going.checkpoints_purged;
             done.stream_events_purged += going.stream_events_purged;

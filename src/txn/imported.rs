@@ -11,11 +11,12 @@
 //! | another `import_started`, a checkpoint, or nothing: before any of these two | the same |
 //!
 //! Nothing else is begun between `import_started` and what ends it, so an id says which of the two tables it is in.  The
-//! bytes of both together are bounded, as they will be one.
+//! bytes of both together are bounded, as they will be one.  Commits that the log only remembers give way to what is imported,
+//! until it is known that it never was.
 
 use super::event::Event;
 use super::limits::COMMITTED_KEPT;
-use super::snapshot::HEADER_LEN;
+use super::snapshot::{self, HEADER_LEN};
 use super::{Family, Reason, Refusal, Table};
 
 impl Table {
@@ -24,11 +25,22 @@ impl Table {
         self.imported.is_some()
     }
 
-    /// What is apart takes no room any more.  The import is still to be abandoned.
+    /// What is apart takes no room any more, and what gave way to it is there again.  The import is still to be abandoned.
     pub(super) fn empty_import(&mut self) {
         if let Some(imported) = self.imported.as_deref_mut() {
             *imported = Table::new();
         }
+        while let Some((id, transaction)) = self.gave_way.pop_back() {
+            self.state_len += snapshot::transaction_len(&transaction);
+            self.committed.push_front((id, transaction));
+        }
+        self.remember_at_most(COMMITTED_KEPT);
+    }
+
+    /// There is none any more: it has ended, or never was.
+    pub(super) fn drop_import(&mut self) -> Option<Box<Table>> {
+        self.gave_way.clear();
+        self.imported.take()
     }
 
     /// Of a saga and of a transaction, without what is apart; 0: none.
@@ -84,7 +96,7 @@ impl Table {
     }
 
     pub(super) fn end_import(&mut self) {
-        let Some(imported) = self.imported.take() else { return };
+        let Some(imported) = self.drop_import() else { return };
         self.state_len += imported.state_len - HEADER_LEN;
         self.saga_highest = imported.saga_highest;
         self.transaction_highest = imported.transaction_highest;
@@ -103,7 +115,18 @@ impl Table {
         let own = oldest(self);
         match self.imported.as_deref_mut() {
             Some(imported) if oldest(imported) < own => imported.forget_oldest(),
-            _ => self.forget_oldest(),
+            Some(_) => self.give_way(),
+            None => self.forget_oldest(),
         }
+    }
+
+    /// The oldest commit is forgotten for as long as there is an import.
+    fn give_way(&mut self) -> bool {
+        let oldest = self.committed.front().cloned();
+        self.gave_way.extend(oldest);
+        if self.gave_way.len() > COMMITTED_KEPT {
+            self.gave_way.pop_front();
+        }
+        self.forget_oldest()
     }
 }

@@ -50,6 +50,8 @@ pub struct Table {
     pub(super) state_len: usize,
     /// Operations of an import that has not ended: see [`super::imported`].
     pub(super) imported: Option<Box<Table>>,
+    /// Commits that were remembered here and gave way to those: the first of all, in their order.
+    pub(super) gave_way: VecDeque<(u64, Transaction)>,
 }
 
 impl Default for Table {
@@ -64,6 +66,7 @@ impl Default for Table {
             through_seq: 0,
             state_len: snapshot::HEADER_LEN,
             imported: None,
+            gave_way: VecDeque::new(),
         }
     }
 }
@@ -163,6 +166,14 @@ impl Table {
     pub fn oldest_seq(&self) -> Option<u64> {
         let sagas = self.sagas.values().map(|saga| saga.created_seq);
         sagas.chain(self.transactions.values().map(|transaction| transaction.created_seq)).min()
+    }
+
+    /// Number of the first record of an operation that is not finished.
+    pub(super) fn created_seq(&self, (family, id): (Family, u64)) -> Option<u64> {
+        match family {
+            Family::Saga => self.sagas.get(&id).map(|saga| saga.created_seq),
+            Family::Transaction => self.transactions.get(&id).map(|transaction| transaction.created_seq),
+        }
     }
 
     /// Bytes that the state takes in a checkpoint: what the table's memory is measured by.
@@ -320,10 +331,10 @@ impl Table {
             Event::ImportEnded => self.end_import(),
             Event::ImportAbandoned { .. } => {
                 // A checkpoint in the same batch says the same table as one behind it.
-                self.imported = None;
+                drop(self.drop_import());
                 return Ok(());
             }
-            Event::Checkpoint(_) => self.imported = None,
+            Event::Checkpoint(_) => drop(self.drop_import()),
         }
         self.state_len += snapshot::growth(event);
         self.through_seq = self.through_seq.max(seq);

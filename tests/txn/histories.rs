@@ -1,7 +1,8 @@
 //! Goal: a crash anywhere in any legal history leaves a table and a plan that are right.
 //! Method: random legal histories of several operations side by side.  Each is replayed
 //! whole, and from a checkpoint in the middle; of every prefix the plan is held against
-//! what this file reads from the events alone.  TWAL_SEED replays a seed.
+//! what this file reads from the events alone.  The same histories each time, of which is known what is in them, and
+//! others from a seed.  TWAL_SEED replays a seed.
 
 use std::collections::BTreeMap;
 
@@ -119,10 +120,18 @@ pub fn record(rebuild: &mut Rebuild, seq: u64, event: &Event) {
 
 #[test]
 fn a_crash_anywhere_leaves_the_right_table_and_plan() {
-    let mut rng = seeded();
+    // Of histories from any seed nobody knows whether they have every action: some are rare.
+    let seen = crash_anywhere(&mut Rng(1));
+    println!("{seen:?}");
+    assert_eq!(seen.len(), 6, "every action was met: {seen:?}");
+    crash_anywhere(&mut seeded());
+}
+
+/// How often each action was to be done.
+fn crash_anywhere(rng: &mut Rng) -> BTreeMap<&'static str, u64> {
     let mut seen = BTreeMap::new();
     for round in 0..60 {
-        let history = history(&mut rng, 150);
+        let history = history(rng, 150);
         let middle = usize::try_from(rng.below(history.len() as u64 + 1)).unwrap();
         let mut words: BTreeMap<(Family, u64), Vec<&str>> = BTreeMap::new();
         let mut whole = Rebuild::new(Rules::Strict);
@@ -157,6 +166,5 @@ fn a_crash_anywhere_leaves_the_right_table_and_plan() {
             }
         }
     }
-    println!("{seen:?}");
-    assert_eq!(seen.len(), 6, "every action was met: {seen:?}");
+    seen
 }

@@ -13,6 +13,7 @@ use twal::txn::{Applied, Compaction, CompactionOptions, Event, Family, Manager, 
 use twal::{Candidate, CompactOptions};
 use twal::{Code, Durability, Entry, How, IterOptions, Log};
 
+use super::inspect::at_open;
 use super::machine::Machine;
 use super::{saga, transaction};
 
@@ -413,6 +414,38 @@ fn a_compaction_goes_by_a_checkpoint_that_is_still_there() {
         compacted.unwrap();
     });
     log.close().unwrap();
+}
+
+/// Others go on while it reads, and seal a segment behind the checkpoint that it goes by: what lies there is not its business.
+#[test]
+fn what_is_sealed_behind_its_checkpoint_stays() {
+    let mut stayed = 0;
+    for left in 0..12 {
+        let mut machine = Machine::new(12, Durability::Sync);
+        machine.managed.keep_records = true;
+        let (log, manager, _) = machine.recover();
+        forty_sagas(&manager);
+        let (beside, other) = (log.clone(), manager.clone());
+        let go_on = move || {
+            other.append(&saga(41, "N +1 E s1 D"), None).unwrap();
+            other.append(&saga(42, "N +1 E"), None).unwrap();
+            beside.roll().unwrap();
+        };
+        log.roll().unwrap();
+        at_open(&machine.disk, left, Box::new(go_on));
+        manager.compact(&CompactionOptions::default()).unwrap();
+        machine.disk.behind_next_open(Box::new(|| {}));
+        if manager.saga_status(42).unwrap() == Status::Unknown {
+            break;
+        }
+        // In front of the checkpoint, if it came before that.
+        let there = records(&log).0.get(&(Family::Saga, 41)).map_or(0, Vec::len);
+        assert!(there == 5 || there == 0, "{left}: {there}");
+        stayed += u32::from(there == 5);
+        let (_log, manager, found) = machine.power_cut();
+        assert_eq!((found.unfinished.len(), manager.saga_status(41)), (11, Ok(Status::Finished)), "{left}");
+    }
+    assert!(stayed > 2, "{stayed}");
 }
 
 fn records_left(log: &Log) -> usize {

@@ -9,7 +9,7 @@ use twal::disk::sim::SimDisk;
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, export_log, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
-use twal::txn::{Applied, CompactionOptions, Purge};
+use twal::txn::{Applied, CompactionOptions, Purge, SagaSpec};
 use twal::{Code, Durability, Entry, Error, How, IterOptions, Log};
 
 use super::compaction::SEAL;
@@ -71,6 +71,48 @@ fn what_is_illegal_is_not_exported() {
     }
     let refused = exported(&log, true).unwrap_err();
     assert_eq!((refused.code, refused.seq), (Code::Corrupt, 5), "{refused}");
+}
+
+/// An import would take them for damage.  Nor is a log damaged whose first of them is released: the next one stands behind
+/// nothing then.
+#[test]
+fn ids_that_no_file_has_are_not_exported() {
+    const HIGHEST: u64 = 1 << 63;
+    let mut machine = Machine::new(4, Durability::Sync);
+    machine.options.max_retained_segments = 1;
+    let (log, manager, _) = machine.recover();
+    manager.append(&saga(HIGHEST, "N E"), None).unwrap();
+    assert_eq!(exported(&log, false).unwrap().1.plan.len(), 1, "the last that may be in a file");
+    let high = manager.append(&saga(HIGHEST + 1, "N E"), None).unwrap();
+    manager.append(&transaction(1, "N"), None).unwrap();
+    let check = |records, operations, plan: &[u64]| {
+        let refused = exported(&log, false).unwrap_err();
+        assert_eq!(refused.code, Code::Unsupported, "{refused}");
+        let (done, found) = exported(&log, true).unwrap();
+        assert_eq!(done.left_out, LeftOut { high: records, high_operations: operations, ..LeftOut::default() });
+        assert_eq!((found.wrong_count, found.plan.iter().map(|one| one.id).collect::<Vec<_>>()), (0, plan.to_vec()));
+        refused.seq
+    };
+    assert_eq!(check(2, 1, &[HIGHEST, 1]), high);
+
+    manager.append(&saga(HIGHEST, "D"), None).unwrap();
+    manager.append(&transaction(1, "A B"), None).unwrap();
+    log.roll().unwrap();
+    manager.append(&saga(HIGHEST + 1, "D"), None).unwrap();
+    let high = manager.append(&saga(HIGHEST + 2, "N E"), None).unwrap();
+    manager.checkpoint().unwrap();
+    assert!((2..high).contains(&log.first_seq()));
+    check(3, 2, &[]);
+    // A checkpoint that alone has it.
+    log.roll().unwrap();
+    manager.append(&transaction(2, "N"), None).unwrap();
+    let only = manager.checkpoint().unwrap();
+    let from_it = IterOptions { from_seq: only, ..IterOptions::default() };
+    let (files, dir) = (SimDisk::new(1), Path::new("v26"));
+    let writer = Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated()).unwrap();
+    let left_out = export(&log, &from_it, writer, true).unwrap().left_out;
+    assert_eq!((left_out.high, left_out.high_operations, left_out.headless_operations), (0, 1, 1));
+    assert_eq!(manager.saga_create(&SagaSpec::default()).unwrap().id, HIGHEST + 3);
 }
 
 /// Each once, however many checkpoints hold it; also where only a checkpoint does.

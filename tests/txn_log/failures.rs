@@ -197,6 +197,8 @@ fn what_is_needed_is_held() {
         assert_eq!(log.first_seq(), held, "also when the manager is gone");
         let (manager, found) = Manager::recover(&log, &machine.managed).unwrap();
         assert_eq!(found.unfinished.len(), 1);
+        log.trim(log.last_seq()).unwrap();
+        assert_eq!(log.first_seq(), held, "recovery begins behind it, and holds it all the same");
         manager.append(&saga(2, "s1 D"), None).unwrap();
         let checkpoint = manager.checkpoint().unwrap();
         log.trim(log.last_seq()).unwrap();

@@ -272,12 +272,12 @@ fn fill(log: &Log) {
 }
 
 /// The room ends in the import, and there is none to say that it never was: until there is, nothing is begun, on this log and
-/// after a crash.
+/// after a crash; then an operation is, or another import.
 #[test]
 fn an_import_onto_a_full_disk_says_so() {
     let files = files();
     let whole = Whole::new(&files);
-    for crashes in [false, true] {
+    for next in ["a saga", "an import", "a crash"] {
         let machine = machine(5);
         let (log, manager) = begun(&machine);
         machine.disk.set_capacity(Some(machine.disk.room_taken()));
@@ -293,7 +293,7 @@ fn an_import_onto_a_full_disk_says_so() {
         assert!(!whole.check(&log, &manager));
         let error = manager.saga_create(&SagaSpec::default()).unwrap_err();
         assert_eq!((error.code, log.stats().poisoned), (Code::NoSpc, false), "{error}");
-        if crashes {
+        if next == "a crash" {
             drop((log, manager));
             machine.disk.power_cut();
             assert_eq!(machine.try_recover().map(drop).unwrap_err().code, Code::NoSpc);
@@ -302,6 +302,12 @@ fn an_import_onto_a_full_disk_says_so() {
             continue;
         }
         machine.disk.set_capacity(None);
+        if next == "an import" {
+            let done = import(&manager, &files).unwrap();
+            assert_eq!((done.imported + done.added) as usize, whole.events.len() - whole.before);
+            assert_eq!(resume(&manager), whole.effects);
+            continue;
+        }
         assert_eq!(manager.saga_create(&SagaSpec { start: true, ..SagaSpec::default() }).unwrap().id, 2);
         drop((log, manager));
         let (_log, _manager, found) = machine.power_cut();

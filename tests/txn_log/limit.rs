@@ -2,11 +2,13 @@
 //! find room in one segment beyond the limit, which nobody else gets into.
 //! Method: logs of a few segments, filled up; files are counted after every call; some of the lives go on behind a crash.
 
-use twal::txn::{CompactionOptions, Manager, SagaSpec, TransactionState};
+use twal::disk::sim::Stop;
+use twal::txn::{CompactionOptions, Direction, Manager, Outcome, ResumeOptions, SagaSpec, TransactionState};
 use twal::{Code, Durability, Entry, Error, How, Log};
 
 use super::machine::Machine;
-use super::{name, transaction};
+use super::shards::Shards;
+use super::{name, saga, transaction};
 
 /// Segments.
 const LIMIT: usize = 4;
@@ -50,7 +52,11 @@ impl Life {
     }
 
     fn own(&self) -> Result<u64, Error> {
-        let entry = Entry { data: &[1; 8000], stream: 0, timestamp: None, kind: 0x0100, required: false };
+        self.own_of(8000)
+    }
+
+    fn own_of(&self, len: usize) -> Result<u64, Error> {
+        let entry = Entry { data: &vec![1; len], stream: 0, timestamp: None, kind: 0x0100, required: false };
         self.counted(self.log.append(&entry, How { sync: Some(true), no_wait: false }))
     }
 
@@ -180,6 +186,56 @@ fn all_that_fill_a_log_can_be_ended() {
     }
 }
 
+/// The room ends in the middle of a resume: it has brought the oldest to their ends, leaves the others, and says why; a compaction
+/// makes room for the next one, and each effect happens once.  It once began them all, and none could end any more.
+#[test]
+fn a_resume_in_a_full_log_goes_on_when_there_is_room() {
+    for how in 0..3 {
+        let mut life = Life::new(Durability::Sync, |_| {});
+        let mut begun = 0;
+        life.fill_with(|life| {
+            let id = begun / 2 + 1;
+            let events = if begun % 2 == 0 { saga(id, "N +1 +2:1 E") } else { transaction(id, "N +1 +2 P v1 v2") };
+            life.counted(life.manager.append(&events, None))?;
+            begun += 1;
+            Ok::<_, Error>(())
+        });
+        life = life.again(how);
+        assert_eq!(life.manager.active().unwrap().len() as u64, begun);
+        let shards = Shards::new(|_| Outcome::Done);
+        let options = ResumeOptions { threads: 1, ..ResumeOptions::default() };
+        let (mut resumes, mut finished) = (0, 0);
+        loop {
+            let resumed = life.counted(life.manager.resume(&shards, &options)).unwrap();
+            if resumes == 0 {
+                // A saga and a transaction of one id were begun one behind the other.
+                assert_eq!(shards.parts(1, Direction::Commit).len(), 2, "the oldest first");
+                assert!(shards.memory.lock().unwrap().effects.is_sorted_by_key(|effect| effect.0));
+            }
+            (resumes, finished) = (resumes + 1, finished + resumed.finished);
+            if resumed.left.is_empty() {
+                break;
+            }
+            let is_full = |error: &Error| error.code == Code::NoSpc;
+            assert!(resumed.left.iter().all(|left| left.error.as_ref().is_some_and(is_full)));
+            assert!(resumed.finished > 0, "{resumes} resumes, {finished} of {begun} are finished");
+            life.counted(life.manager.compact(&CompactionOptions::default())).unwrap();
+        }
+        println!("{resumes} resumes, {finished} of {begun} are finished");
+        assert!(resumes > 1, "the room never ended");
+        assert_eq!(finished, begun);
+        for id in 1..=begun / 2 {
+            assert_eq!(shards.parts(id, Direction::Execute), [1, 2]);
+            let mut told = shards.parts(id, Direction::Commit);
+            told.sort_unstable();
+            assert_eq!(told, [1, 2]);
+        }
+        life.begin().unwrap();
+        let life = life.again(how);
+        assert_eq!(life.manager.counts().unwrap().active_transactions, 0);
+    }
+}
+
 /// The program's own records fill it; the manager is asked for the checkpoint, or an event asks for it.
 #[test]
 fn a_checkpoint_releases_what_the_program_filled() {
@@ -223,6 +279,86 @@ fn with_kept_records_a_trim_makes_room() {
         life.counted(life.log.trim(life.log.last_seq() + 1)).unwrap();
         assert!(life.log.first_seq() > first_seq, "{round}");
     }
+}
+
+/// Nothing in it has ended, so nothing goes; but each record has a block of its own.
+#[test]
+fn a_compaction_packs_what_stays_in_a_full_log() {
+    for how in 0..3 {
+        let life = Life::new(Durability::Sync, |_| {});
+        for _ in 0..36 {
+            life.begin().unwrap();
+        }
+        // What this one has seen and left as it was has not changed when the log is full.
+        let seen = life.manager.compact(&CompactionOptions { seal: true, ..CompactionOptions::default() }).unwrap();
+        assert!(seen.segments_compacted < seen.segments_read, "{seen:?}");
+        let begun = 36 + life.fill_with(Life::begin);
+        let done = life.counted(life.manager.compact(&CompactionOptions::default())).unwrap();
+        assert_eq!(done.events_purged, 0, "{done:?}");
+        let segments = life.log.segments().unwrap();
+        let (_, sealed) = segments.split_last().unwrap();
+        assert!(sealed.iter().all(|segment| segment.size < life.machine.options.segment_size / 2), "{sealed:?}");
+        let begun = begun + life.fill_with(Life::begin);
+        let life = life.again(how);
+        assert_eq!(life.manager.counts().unwrap().active_sagas, begun);
+        let mut created = 0;
+        let mut iter = life.log.iter(0).unwrap();
+        while let Some(record) = iter.next_record().unwrap() {
+            created += u64::from(record.kind == 0x01);
+        }
+        assert_eq!(created, begun, "none is missing");
+    }
+}
+
+/// A frame that is open in what is kept has room left, and still takes nobody else.
+#[test]
+fn an_open_frame_beyond_the_limit_takes_nobody_else() {
+    for durability in [Durability::Group, Durability::Async] {
+        let life = Life::new(durability, |_| {});
+        let mut ids = Vec::new();
+        life.fill_with(|life| life.begin().map(|id| ids.push(id)));
+        // The second of them finds it open, and notes how far it may grow.
+        life.counted(life.manager.saga_aborted(ids[0], Some(false))).unwrap();
+        life.counted(life.manager.saga_aborted(ids[1], Some(false))).unwrap();
+        let last_seq = life.log.last_seq();
+        assert!(life.log.durable_seq() < last_seq, "its frame is open");
+        let entry = Entry { data: b"small", stream: 0, timestamp: None, kind: 0x0100, required: false };
+        let refused = life.counted(life.log.append(&entry, How { sync: Some(false), no_wait: false }));
+        assert_eq!((refused.unwrap_err().code, life.log.last_seq()), (Code::NoSpc, last_seq));
+        life.counted(life.manager.saga_aborted(ids[2], Some(false))).unwrap();
+    }
+}
+
+/// The file that is kept was made, and whom it was made for has not come to use it: also after the next open nobody else does.
+#[test]
+fn what_was_kept_for_a_killed_checkpoint_is_for_nobody_else() {
+    let mut made = 0;
+    for step in 0.. {
+        let life = Life::new(Durability::Sync, |_| {});
+        let oldest = life.begin().unwrap(); // holds everything
+        life.fill_with(Life::own);
+        life.fill_with(|life| life.own_of(1));
+        let disk = &life.machine.disk;
+        disk.stop_at(disk.steps() + step, Stop::Kill);
+        let done = life.manager.checkpoint();
+        let spares =
+            |life: &Life| life.machine.disk.names().iter().filter(|name| name.starts_with("twal-spare")).count();
+        made += u64::from(done.is_err() && spares(&life) > 0);
+        let struck = disk.restart();
+        let life = life.again(1);
+        let last_seq = life.log.last_seq();
+        for _ in 0..3 {
+            assert_eq!(life.own().unwrap_err().code, Code::NoSpc, "step {step}");
+        }
+        assert_eq!(life.log.last_seq(), last_seq);
+        life.end(oldest).unwrap();
+        life.counted(life.manager.checkpoint()).unwrap();
+        life.own().unwrap();
+        if !struck {
+            break;
+        }
+    }
+    assert!(made > 0, "no file was made and not used");
 }
 
 /// A log that is larger than its limit allows, because it had another one, gets nothing more.

@@ -8,11 +8,13 @@
 mod compaction;
 mod compaction_failures;
 mod crashes;
+mod edges;
 mod export;
 mod failures;
 mod holes;
 mod import;
 mod import_beside;
+mod import_ends;
 mod inspect;
 mod limit;
 mod live;

@@ -80,6 +80,7 @@ fn exported(done: &Exported, out: &mut Out) -> Result<Exit, Failure> {
         (left_out.steps, "steps' dependencies and payloads"),
         (left_out.tags, "tags of streams"),
         (left_out.headless, "records of operations whose beginning is not there"),
+        (left_out.high, "records of operations with an id above 2^63"),
     ];
     for (count, what) in all.into_iter().filter(|(count, _)| *count > 0) {
         out.fact("left out", format_args!("{count} {what}"))?;

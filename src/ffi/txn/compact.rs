@@ -125,7 +125,9 @@ fn compaction_of(done: &Compaction) -> twal_compaction {
 /// without the records of finished operations, older checkpoints, and what
 /// tombstones and purges drop of the program's records.  If anything has
 /// happened since that checkpoint, or a sealed segment lies behind it, one is
-/// written first, with all that twal_txn_checkpoint() does.
+/// written first, with all that twal_txn_checkpoint() does.  A segment of which
+/// nothing goes stays, unless the log is larger than its log_size_max: then what
+/// stays is packed, if that makes the file smaller.
 ///
 /// What is kept keeps its number and its place.  Appends and readers go on
 /// meanwhile; a reader finds what goes until it is gone.  Whatever crash ends
@@ -169,19 +171,14 @@ pub unsafe extern "C" fn twal_txn_compact(
 ) -> c_int {
     guard_uncancelled(|| {
         let valid = || {
-            if !done_out.is_null() {
-                // SAFETY: a twal_compaction as long as it says (C contract).
-                unsafe { sized::check(done_out)? };
-            }
+            // SAFETY: NULL or a twal_compaction as long as it says (C contract).
+            unsafe { sized::check_wanted(done_out)? };
             // SAFETY: NULL or a twal_compact_options as long as it says (C contract).
             unsafe { options_of(options) }
         };
         // SAFETY: NULL or a manager (C contract).
         let done = unsafe { call(txn, valid, |handle, options| handle.manager.compact(&options))? };
-        if done_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(done_out, &compaction_of(&done)) }
+        unsafe { sized::give_wanted(done_out, &compaction_of(&done)) }
     })
 }

@@ -135,6 +135,11 @@ pub struct twal_v26_exported {
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
+    /// Left out: records of operations with an id above 2^63, which no file of
+    /// the layout may have.
+    pub high: u64,
+    /// Those operations.
+    pub high_operations: u64,
 }
 
 // SAFETY: repr(C), u64 only, struct_size first.
@@ -144,7 +149,7 @@ unsafe impl Grows for twal_v26_exported {
 }
 
 const _: () = assert!(
-    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 80
+    size_of::<twal_v26_options>() == 40 && size_of::<twal_v26_report>() == 160 && size_of::<twal_v26_exported>() == 96
 );
 
 /// Is told each record's number in the files and in the log, in order.
@@ -242,6 +247,8 @@ fn exported_of(done: &Exported) -> twal_v26_exported {
         tags: left_out.tags,
         headless: left_out.headless,
         headless_operations: left_out.headless_operations,
+        high: left_out.high,
+        high_operations: left_out.high_operations,
     }
 }
 
@@ -362,10 +369,8 @@ pub unsafe extern "C" fn twal_import(
         let valid = || {
             // SAFETY: NULL or a string (C contract).
             let dir = unsafe { path_of(dir)? };
-            if !report_out.is_null() {
-                // SAFETY: a twal_v26_report as long as it says (C contract).
-                unsafe { sized::check(report_out)? };
-            }
+            // SAFETY: NULL or a twal_v26_report as long as it says (C contract).
+            unsafe { sized::check_wanted(report_out)? };
             // SAFETY: NULL or a twal_v26_options as long as it says (C contract).
             Ok((dir, unsafe { read_options_of(options)? }))
         };
@@ -379,11 +384,8 @@ pub unsafe extern "C" fn twal_import(
         };
         // SAFETY: NULL or a manager (C contract).
         let done = unsafe { manager::call(txn, valid, import)? };
-        if report_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(report_out, &import_report_of(&done)) }
+        unsafe { sized::give_wanted(report_out, &import_report_of(&done)) }
     })
 }
 
@@ -395,8 +397,9 @@ pub unsafe extern "C" fn twal_import(
 /// after a crash all can be read, or none.  A crash may leave others without the
 /// first; they are the program's to remove, and until then the next export there
 /// is TWAL_E_EXISTS.  What the layout cannot hold (the program's own
-/// records, streams, what steps depend on, operations without their beginning)
-/// is refused, or with TWAL_V26_LEAVE_OUT left out and counted.
+/// records, streams, what steps depend on, operations without their beginning
+/// or with an id above 2^63) is refused, or with TWAL_V26_LEAVE_OUT left out and
+/// counted.
 ///
 ///   log       an open log, also a read-only one
 ///   dir       the directory, which is made if it is missing, and must hold no
@@ -446,19 +449,14 @@ pub unsafe extern "C" fn twal_export(
         }
         // SAFETY: NULL or a string (C contract).
         let dir = unsafe { path_of(dir)? };
-        if !done_out.is_null() {
-            // SAFETY: a twal_v26_exported as long as it says (C contract).
-            unsafe { sized::check(done_out)? };
-        }
+        // SAFETY: NULL or a twal_v26_exported as long as it says (C contract).
+        unsafe { sized::check_wanted(done_out)? };
         // SAFETY: NULL or a twal_v26_options as long as it says (C contract).
         let options = unsafe { options_of(options, WRITE_FLAGS)? };
         // SAFETY: an open log (C contract).
         let done = unsafe { call(log, Purpose::Look, always, |log| export_as(log, dir, &options))? };
-        if done_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(done_out, &exported_of(&done)) }
+        unsafe { sized::give_wanted(done_out, &exported_of(&done)) }
     })
 }
 

@@ -13,7 +13,7 @@ use crate::ffi::log::twal_log;
 use crate::ffi::sized::{self, Grows};
 use crate::mem::fork::ForkGuard;
 use crate::txn::event::Name;
-use crate::txn::{Left, Manager, ManagerOptions, Recovery};
+use crate::txn::{Begun, Left, Manager, ManagerOptions, Recovery};
 
 /// Sagas and two-phase commits over an open log.
 ///
@@ -304,11 +304,31 @@ pub(super) unsafe fn call<A, T>(
     result
 }
 
-/// Tells the manager one event, and the caller its number.
+/// Has the manager append something, and tells the caller its number.
 ///
 /// # Safety
 ///
 /// As for [`call`]; `seq_out` is NULL or room for a number.
+pub(super) unsafe fn append<A>(
+    txn: *mut twal_txn,
+    valid: impl FnOnce() -> Result<A>,
+    append: impl FnOnce(&Manager, A) -> Result<u64>,
+    seq_out: *mut u64,
+) -> c_int {
+    guard_uncancelled(|| {
+        // SAFETY: the contract.
+        let seq = unsafe { call(txn, valid, |handle, arguments| append(&handle.manager, arguments))? };
+        // SAFETY: the contract.
+        unsafe { put_seq(seq_out, seq) };
+        Ok(())
+    })
+}
+
+/// The same of one event of an operation.
+///
+/// # Safety
+///
+/// As for [`append`].
 pub(super) unsafe fn tell<A>(
     txn: *mut twal_txn,
     id: u64,
@@ -316,12 +336,31 @@ pub(super) unsafe fn tell<A>(
     event: impl FnOnce(&Manager, A) -> Result<u64>,
     seq_out: *mut u64,
 ) -> c_int {
+    let valid = || if id == 0 { inval("no operation has the id 0") } else { valid() };
+    // SAFETY: the contract.
+    unsafe { append(txn, valid, event, seq_out) }
+}
+
+/// The same where the manager chooses the operation: the caller is told which.
+///
+/// # Safety
+///
+/// As for [`append`]; `id_out` is NULL or room for a number.
+pub(super) unsafe fn choose<A>(
+    txn: *mut twal_txn,
+    valid: impl FnOnce() -> Result<A>,
+    begin: impl FnOnce(&Manager, A) -> Result<Begun>,
+    id_out: *mut u64,
+    seq_out: *mut u64,
+) -> c_int {
     guard_uncancelled(|| {
-        let valid = || if id == 0 { inval("no operation has the id 0") } else { valid() };
         // SAFETY: the contract.
-        let seq = unsafe { call(txn, valid, |handle, arguments| event(&handle.manager, arguments))? };
+        let begun = unsafe { call(txn, valid, |handle, arguments| begin(&handle.manager, arguments))? };
         // SAFETY: the contract.
-        unsafe { put_seq(seq_out, seq) };
+        unsafe {
+            put_seq(id_out, begun.id);
+            put_seq(seq_out, begun.seq);
+        }
         Ok(())
     })
 }
@@ -413,11 +452,6 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 #[must_use]
 #[no_mangle]
 pub unsafe extern "C" fn twal_txn_checkpoint(txn: *mut twal_txn, seq_out: *mut u64) -> c_int {
-    guard_uncancelled(|| {
-        // SAFETY: NULL or a manager (C contract).
-        let seq = unsafe { call(txn, || Ok(()), |handle, ()| handle.manager.checkpoint())? };
-        // SAFETY: NULL or room for a number (C contract).
-        unsafe { put_seq(seq_out, seq) };
-        Ok(())
-    })
+    // SAFETY: NULL or a manager, NULL or room for a number (C contract).
+    unsafe { append(txn, || Ok(()), |manager, ()| manager.checkpoint(), seq_out) }
 }

@@ -357,10 +357,8 @@ pub unsafe extern "C" fn twal_txn_resume(
 ) -> c_int {
     guard_uncancelled(|| {
         let valid = || {
-            if !resumed_out.is_null() {
-                // SAFETY: a twal_txn_resumed as long as it says (C contract).
-                unsafe { sized::check(resumed_out)? };
-            }
+            // SAFETY: NULL or a twal_txn_resumed as long as it says (C contract).
+            unsafe { sized::check_wanted(resumed_out)? };
             // SAFETY: NULL or participants as long as they say (C contract).
             let program = unsafe { program_of(txn, participants)? };
             // SAFETY: NULL or options as long as they say (C contract).
@@ -374,11 +372,8 @@ pub unsafe extern "C" fn twal_txn_resume(
         };
         // SAFETY: NULL or a manager (C contract).
         let counts = unsafe { call(txn, valid, resume)? };
-        if resumed_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(resumed_out, &counts) }
+        unsafe { sized::give_wanted(resumed_out, &counts) }
     })
 }
 
@@ -424,10 +419,8 @@ pub unsafe extern "C" fn twal_txn_left_get(
 ) -> c_int {
     guard_uncancelled(|| {
         let valid = || {
-            if !error_out.is_null() {
-                // SAFETY: an error as long as it says (C contract).
-                unsafe { sized::check(error_out)? };
-            }
+            // SAFETY: NULL or an error as long as it says (C contract).
+            unsafe { sized::check_wanted(error_out)? };
             // SAFETY: NULL or an operation as long as it says (C contract).
             unsafe { sized::check(operation_out) }
         };
@@ -435,11 +428,8 @@ pub unsafe extern "C" fn twal_txn_left_get(
         let left = unsafe { call(txn, valid, |handle, ()| left_at(handle, at))? };
         // SAFETY: as for the check above.
         unsafe { sized::give(operation_out, &operation_of(&left.operation))? };
-        if error_out.is_null() {
-            return Ok(());
-        }
         // SAFETY: as for the check above.
-        unsafe { sized::give(error_out, &detail_of(left.error.as_ref())) }
+        unsafe { sized::give_wanted(error_out, &detail_of(left.error.as_ref())) }
     })
 }
 

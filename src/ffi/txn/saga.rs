@@ -3,10 +3,9 @@
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 
-use super::manager::{array_of, call, inval, sync_of, tell, twal_txn};
+use super::manager::{array_of, choose, inval, sync_of, tell, twal_txn};
 use crate::base::{Code, Error, Result};
 use crate::ffi::entry::{check_payload, payload};
-use crate::ffi::guard::{guard_uncancelled, put_seq};
 use crate::ffi::sized::{self, Grows};
 use crate::txn::limits::{DEPENDENCIES_MAX, STEPS_MAX, STEP_PAYLOAD_MAX};
 use crate::txn::{SagaSpec, Step};
@@ -162,18 +161,10 @@ pub unsafe extern "C" fn twal_saga_create(
     id_out: *mut u64,
     seq_out: *mut u64,
 ) -> c_int {
-    guard_uncancelled(|| {
-        // SAFETY: NULL or a spec with what it points to (C contract).
-        let valid = || unsafe { spec_of(spec) };
-        // SAFETY: NULL or a manager (C contract).
-        let begun = unsafe { call(txn, valid, |handle, spec| handle.manager.saga_create(&spec))? };
-        // SAFETY: each NULL or room for a number (C contract).
-        unsafe {
-            put_seq(id_out, begun.id);
-            put_seq(seq_out, begun.seq);
-        }
-        Ok(())
-    })
+    // SAFETY: NULL or a spec with what it points to (C contract).
+    let valid = || unsafe { spec_of(spec) };
+    // SAFETY: NULL or a manager, each NULL or room for a number (C contract).
+    unsafe { choose(txn, valid, |manager, spec| manager.saga_create(&spec), id_out, seq_out) }
 }
 
 /// Adds a step to a saga that is not started.

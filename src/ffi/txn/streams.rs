@@ -3,10 +3,10 @@
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
-use super::manager::{call, inval, sync_of, twal_txn};
+use super::manager::{append, call, inval, sync_of, twal_txn};
 use super::operation::give;
 use crate::base::{Code, Error, Result};
-use crate::ffi::guard::{self, guard_uncancelled, put_seq};
+use crate::ffi::guard::{self, guard_uncancelled};
 use crate::ffi::iter::{self, twal_iter};
 use crate::ffi::iter_options::{iter_options_of, twal_iter_options};
 use crate::ffi::sized::Grows;
@@ -18,7 +18,7 @@ use crate::txn::{Applied, Manager, Purge, Tombstone};
 ///
 /// # Safety
 ///
-/// As for [`call`]; `seq_out` is NULL or room for a number.
+/// As for [`append`].
 unsafe fn tell<A>(
     txn: *mut twal_txn,
     flags: u32,
@@ -26,14 +26,9 @@ unsafe fn tell<A>(
     event: impl FnOnce(&Manager, A, Option<bool>) -> Result<u64>,
     seq_out: *mut u64,
 ) -> c_int {
-    guard_uncancelled(|| {
-        let valid = || Ok((valid()?, sync_of(flags)?));
-        // SAFETY: the contract.
-        let seq = unsafe { call(txn, valid, |handle, (arguments, sync)| event(&handle.manager, arguments, sync))? };
-        // SAFETY: the contract.
-        unsafe { put_seq(seq_out, seq) };
-        Ok(())
-    })
+    let valid = || Ok((valid()?, sync_of(flags)?));
+    // SAFETY: the contract.
+    unsafe { append(txn, valid, |manager, (arguments, sync)| event(manager, arguments, sync), seq_out) }
 }
 
 /// Drops what the program has written to a stream.

@@ -3,9 +3,8 @@
 use std::ffi::c_int;
 use std::mem::offset_of;
 
-use super::manager::{array_of, call, inval, name_of, sync_of, tell, twal_txn};
+use super::manager::{array_of, choose, inval, name_of, sync_of, tell, twal_txn};
 use crate::base::Result;
-use crate::ffi::guard::{guard_uncancelled, put_seq};
 use crate::ffi::sized::{self, Grows};
 use crate::txn::event::Name;
 use crate::txn::limits::PARTICIPANTS_MAX;
@@ -131,20 +130,12 @@ pub unsafe extern "C" fn twal_2pc_create(
     id_out: *mut u64,
     seq_out: *mut u64,
 ) -> c_int {
-    guard_uncancelled(|| {
-        // SAFETY: NULL or a spec with what it points to (C contract).
-        let valid = || unsafe { spec_of(spec) };
-        let create =
-            |manager: &Manager, spec: Spec| manager.transaction_create(spec.id, spec.coordinator, &spec.participants);
-        // SAFETY: NULL or a manager (C contract).
-        let begun = unsafe { call(txn, valid, |handle, spec| create(&handle.manager, spec))? };
-        // SAFETY: each NULL or room for a number (C contract).
-        unsafe {
-            put_seq(id_out, begun.id);
-            put_seq(seq_out, begun.seq);
-        }
-        Ok(())
-    })
+    // SAFETY: NULL or a spec with what it points to (C contract).
+    let valid = || unsafe { spec_of(spec) };
+    let create =
+        |manager: &Manager, spec: Spec| manager.transaction_create(spec.id, spec.coordinator, &spec.participants);
+    // SAFETY: NULL or a manager, each NULL or room for a number (C contract).
+    unsafe { choose(txn, valid, create, id_out, seq_out) }
 }
 
 /// Adds a participant to a two-phase commit that is not being prepared.
@@ -419,17 +410,9 @@ pub unsafe extern "C" fn twal_2pc_expire(
     id_out: *mut u64,
     seq_out: *mut u64,
 ) -> c_int {
-    guard_uncancelled(|| {
-        let expire = |handle: &twal_txn, ()| handle.manager.transaction_expire(wait_us.saturating_mul(1000));
-        // SAFETY: NULL or a manager (C contract).
-        let begun = unsafe { call(txn, || Ok(()), expire)? };
-        // SAFETY: each NULL or room for a number (C contract).
-        unsafe {
-            put_seq(id_out, begun.id);
-            put_seq(seq_out, begun.seq);
-        }
-        Ok(())
-    })
+    let expire = |manager: &Manager, ()| manager.transaction_expire(wait_us.saturating_mul(1000));
+    // SAFETY: NULL or a manager, each NULL or room for a number (C contract).
+    unsafe { choose(txn, || Ok(()), expire, id_out, seq_out) }
 }
 
 /// Ends a two-phase commit: nothing of it is there at any participant.

@@ -12,6 +12,7 @@ use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
 use crate::log::{IterOptions, Log, Record};
 
+use super::super::limits::ID_LEAP_MAX;
 use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Streams, Table};
 use super::abandoned::Abandoned;
 
@@ -39,6 +40,10 @@ pub struct LeftOut {
     pub headless: u64,
     /// Those operations.
     pub headless_operations: u64,
+    /// Records of operations whose id is above [`ID_LEAP_MAX`]: no file has one.
+    pub high: u64,
+    /// Those operations.
+    pub high_operations: u64,
 }
 
 /// Writes a log's records from `from_seq` (0: the oldest) to `until_seq`.  If what is next to be read is released meanwhile
@@ -81,6 +86,7 @@ pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -
         begun: Table::new(),
         said: Streams::default(),
         headless: BTreeSet::new(),
+        high: BTreeSet::new(),
         abandoned,
     };
     while let Some(record) = iter.next_record()? {
@@ -90,6 +96,7 @@ pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -
         run.take(&record)?;
     }
     run.left_out.headless_operations = len_u64(run.headless.len());
+    run.left_out.high_operations = len_u64(run.high.len());
     Ok(Exported { written: run.writer.finish()?, left_out: run.left_out })
 }
 
@@ -104,6 +111,8 @@ struct Run {
     said: Streams,
     /// Operations whose beginning was not met.
     headless: BTreeSet<(Family, u64)>,
+    /// Those whose ids no file has.
+    high: BTreeSet<(Family, u64)>,
     abandoned: Abandoned,
 }
 
@@ -129,7 +138,7 @@ impl Run {
                 if self.abandoned.contains(record.seq, &event) {
                     return Ok(());
                 }
-                if !self.is_whole(record, &event)? {
+                if !self.fits(record, &event)? {
                     return Ok(());
                 }
             }
@@ -158,12 +167,18 @@ impl Run {
         Err(Error::new(Code::Unsupported, format!("the v2.6 layout cannot hold {what}")).about_seq(record.seq))
     }
 
-    /// Whether the beginning of the event's operation was met; if not, the record is lost.
+    /// Whether the event's operation has an id that files have, and its beginning was met; if not, the record is lost.
     ///
     /// # Errors
-    /// Corrupt: it was, and the event is not legal behind the others; recovery refuses such a log, too.
-    fn is_whole(&mut self, record: &Record<'_>, event: &Event) -> Result<bool> {
+    /// Corrupt: that is so, and the event is not legal behind the others; recovery refuses such a log, too.
+    fn fits(&mut self, record: &Record<'_>, event: &Event) -> Result<bool> {
         let Some((family, id)) = event.operation() else { return Ok(true) };
+        if id > ID_LEAP_MAX {
+            // Not asked whether it is legal: such an id is that only behind the one before it, which may be gone.
+            self.lose_operation(record, family, id)?;
+            self.left_out.high += 1;
+            return Ok(false);
+        }
         if !event.begins() && !self.was_begun(family, id) {
             self.lose_operation(record, family, id)?;
             self.left_out.headless += 1;
@@ -182,9 +197,13 @@ impl Run {
     }
 
     fn lose_operation(&mut self, record: &Record<'_>, family: Family, id: u64) -> Result<()> {
-        self.lose(record, &format!("{} {id} without its beginning", family.name()))?;
-        self.headless.insert((family, id));
-        Ok(())
+        let (why, operations) = if id > ID_LEAP_MAX {
+            ("which is above 2^63", &mut self.high)
+        } else {
+            ("without its beginning", &mut self.headless)
+        };
+        operations.insert((family, id));
+        self.lose(record, &format!("{} {id}, {why}", family.name()))
     }
 
     /// A checkpoint may be all that is left of an operation, or of what is said of a stream: the records may have been

@@ -102,6 +102,9 @@ impl Manager {
         // One that takes nothing more is recovered first.
         let Ok(mut state) = self.lock() else { return };
         state.import_runs = false;
+        // Also where there is no room to note it down: what was there before is there as it was.
+        state.table.empty_import();
+        state.table.make_room(0, self.inner.state_max);
         drop(state);
         if let Err(error) = self.abandon_import() {
             self.checkpoint_failed(&error);

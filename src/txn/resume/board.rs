@@ -44,6 +44,8 @@ pub struct Operation {
 pub struct Board {
     pub operations: BTreeMap<Key, Operation>,
     pub ready: VecDeque<Job>,
+    /// What is begun goes on before another operation is begun.
+    ends_first: bool,
     /// By the time that they are due, ns, and a number that keeps those of one time apart.
     delayed: BTreeMap<(u64, u64), Job>,
     delayed_count: u64,
@@ -58,6 +60,20 @@ pub struct Board {
 }
 
 impl Board {
+    /// Without operations.
+    pub fn new(ends_first: bool) -> Board {
+        Board { ends_first, ..Board::default() }
+    }
+
+    /// `jobs` of an operation that was begun: behind what others wait for, unless it is to end first.
+    pub fn go_on_with(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        if self.ends_first {
+            jobs.rev().for_each(|job| self.ready.push_front(job));
+        } else {
+            self.ready.extend(jobs);
+        }
+    }
+
     /// `job` at `due_ns` of the clock.
     pub fn put_off(&mut self, job: Job, due_ns: u64) {
         self.delayed_count += 1;
@@ -135,7 +151,7 @@ impl Desk {
                 None => self.wait(board, None),
                 Some(due_ns) if due_ns <= now_ns => {
                     let due = board.delayed.pop_first().map(|(_, job)| job);
-                    board.ready.extend(due);
+                    board.go_on_with(due.into_iter());
                     board
                 }
                 Some(due_ns) => match &self.clock {

@@ -15,6 +15,10 @@
 //! A crash anywhere is followed by a recovery and another resume.  What was done and not logged is asked for again, under
 //! the same token; a participant that remembers tokens answers Done and does nothing.
 //!
+//! All operations go on side by side, the oldest first, so that no participant waits for another one's saga.  But in a log with a
+//! limit on its size, what is begun goes on before another is: each outcome takes space, and only an end gives space back.  A log
+//! that is as large as it may be could else be left with many that were begun, and none that can end.
+//!
 //! A step that neither succeeded nor failed when its tries are used up may have been done.  So its saga
 //! neither goes on nor fails: it is left, and the next resume asks again.
 //!

@@ -38,9 +38,8 @@ impl Manager {
     pub fn resume(&self, participants: &dyn Participants, options: &ResumeOptions) -> Result<Resumed> {
         let turn = self.inner.resumes.take_turn()?;
         let or = |value, default| if value == 0 { default } else { value };
-        let mut board = Board::default();
-        for unfinished in self.to_resume()?.iter().filter(|unfinished| unfinished.action != Action::None) {
-            let key = (unfinished.family, unfinished.id);
+        let mut board = Board::new(self.inner.log.has_limit());
+        for key in self.oldest_to_resume()? {
             board.operations.insert(key, Operation::default());
             board.ready.push_back(Job::Look(key));
         }
@@ -64,6 +63,16 @@ impl Manager {
             resume.run();
         });
         self.report(resume.desk.take_board())
+    }
+
+    /// What there is to do something about, the oldest first: in a log that is as large as it may be its end gives back more
+    /// space than the others'.
+    fn oldest_to_resume(&self) -> Result<Vec<Key>> {
+        let mut all = self.to_resume()?;
+        all.retain(|unfinished| unfinished.action != Action::None);
+        let mut keys: Vec<Key> = all.iter().map(|unfinished| (unfinished.family, unfinished.id)).collect();
+        self.look(|state| keys.sort_by_key(|key| state.table.created_seq(*key)))?;
+        Ok(keys)
     }
 
     /// A resume that runs begins nothing more, and returns Closed when the calls of the program that it has made have come
@@ -121,7 +130,7 @@ impl Resume<'_> {
                     let operation = board.operations.entry(key).or_default();
                     (operation.known, operation.in_flight) = (known, parts.len());
                     let act = |part| Job::Act(Act { key, coordinator, direction, part, attempt: 1 });
-                    board.ready.extend(parts.into_iter().map(act));
+                    board.go_on_with(parts.into_iter().map(act));
                     return;
                 }
                 Ok(Next::Finished) => {
@@ -221,7 +230,7 @@ impl Resume<'_> {
         }
         operation.in_flight -= 1;
         if operation.in_flight == 0 && operation.given_up.is_none() {
-            board.ready.push_back(Job::Look(act.key));
+            board.go_on_with([Job::Look(act.key)].into_iter());
         }
     }
 }
