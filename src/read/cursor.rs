@@ -507,6 +507,8 @@ impl Cursor {
     }
 
     fn next_segment(&mut self) -> Result<()> {
+        // Behind its seal nothing is read, but that bytes are missing there is not passed over in silence.
+        self.at().check_size().map_err(|error| error.about_seq(self.chain.last_seq + 1))?;
         let index = self.at().index() + 1;
         let opened = match self.pinned.front() {
             Some(pinned) => pinned.clone(),

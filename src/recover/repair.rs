@@ -9,8 +9,9 @@
 //!      Then what is no file is moved to the copies.  Where that cannot be, it is
 //!      all put back, and nothing was changed; where that cannot be either, the
 //!      sign stays, and another repair goes on from there.
-//!   3. What is restored; zeros over blocks behind the cut that cannot be read,
-//!      and the cut mark; a segment to be begun gets its header and the mark
+//!   3. What is restored, and files that lack only bytes behind their end; zeros
+//!      over blocks behind the cut that cannot be read, the cut mark, and the
+//!      bytes that the file lacks behind it; a segment to be begun gets its header and the mark
 //!      while it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
@@ -21,6 +22,7 @@
 
 use std::sync::Arc;
 
+use super::fill::lengthen;
 use super::moves::{Moves, NotMoved};
 use super::plan::{End, Newest, Plan, Step, StepKind};
 use crate::base::bytes::{len_u64, usize_of};
@@ -55,6 +57,7 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         return Ok(Backup::default());
     }
     // Room first: a full device is met before anything was changed.
+    check_room(directory, plan, clock)?;
     let begun = match &plan.end {
         Some(end) => prepare(directory, end, clock)?,
         None => None,
@@ -74,11 +77,18 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         lock_for_writing(file.as_ref(), &restored.name, clock)?;
         restored.write(file.as_ref())?;
     }
+    for fill in &plan.fills {
+        let file = directory.open_file(&fill.name.to_string(), Access::Write)?;
+        lock_for_writing(file.as_ref(), &fill.name, clock)?;
+        lengthen(file.as_ref(), fill.name.index, fill.to)?;
+    }
     if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
         let file = directory.open_file(&name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), name, clock)?;
         clear_unreadable(file.as_ref(), header, *offset)?;
         write_mark(file.as_ref(), header, *offset, end, clock)?;
+        // Behind the mark: a segment of full length without it would pass for one that ends there by itself.
+        lengthen(file.as_ref(), header.index, header.segment_size)?;
     }
     let goes = |file: &str| plan.going().any(|step| step.file == file);
     if let Some((spare, name)) = begun.filter(|(_, name)| !moved.contains(&name.to_string())) {
@@ -99,6 +109,25 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     }
     directory.end_repair()?;
     Ok(copied)
+}
+
+/// There is room for what files lack that are kept.
+fn check_room(directory: &Directory, plan: &Plan, clock: &Clock) -> Result<()> {
+    let missing = plan.fills.iter().map(|fill| fill.to - fill.from).sum::<u64>();
+    let cut = match &plan.end {
+        Some(End { newest: Newest::Kept { name, header, .. }, .. }) => {
+            let file = directory.open_file(&name.to_string(), Access::Read)?;
+            let size = file.size().map_err(|error| Error::os(format_args!("cannot measure {name}"), &error))?;
+            header.segment_size.saturating_sub(size)
+        }
+        _ => 0,
+    };
+    if missing + cut == 0 {
+        return Ok(());
+    }
+    let spare =
+        spare::prepare(directory, (missing + cut).next_multiple_of(len_u64(BLOCK_SIZE_MAX as usize)), 0, clock)?;
+    directory.remove_spare(spare)
 }
 
 /// Steps 1 and 2: copies, the sign of an unfinished repair, and the moves; which files were moved.  On failure nothing

@@ -203,8 +203,8 @@ fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, 
     }
     apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
     let seen = repaired(past, crashed)?;
-    // What could not be read may be read once more.
-    let more = matches!(damage, Damage::Unreadable { .. }) && seen.last() > last;
+    // What could not be read may be read once more, and what a file lacked may have been zeros.
+    let more = matches!(damage, Damage::Unreadable { .. } | Damage::Truncate { .. }) && seen.last() > last;
     require!(seen.last() == last || more, "the second repair ends at {}, the first at {last}", seen.last());
     Ok(())
 }
