@@ -658,7 +658,8 @@ typedef enum twal_iter_flags {
     /**
      * Read and check headers alone: record.len is right, record.data is NULL
      * (unless the record is empty), and twal_iter_payload() reads a payload
-     * when asked.  Blocks that hold nothing but payload are not read.
+     * when asked.  Blocks that hold nothing but payload are not read, unless a
+     * compaction took records out between them.
      */
     TWAL_ITER_HEADERS_ONLY = 2,
     /**

@@ -174,8 +174,10 @@ fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Resul
     let block_size = usize_of(u64::from(header.block_size));
     let mut piece = AlignedBuf::zeroed(PIECE)?;
     let zeros = AlignedBuf::zeroed(block_size)?;
-    for at in (from..header.segment_size).step_by(PIECE) {
-        let len = PIECE.min(usize_of(header.segment_size - at));
+    let size = file.size().map_err(|error| Error::os("cannot measure the segment", &error).in_segment(header.index))?;
+    let end = size.next_multiple_of(len_u64(block_size)).min(header.segment_size);
+    for at in (from..end).step_by(PIECE) {
+        let len = PIECE.min(usize_of(end - at));
         if file.read_at(&mut piece[..len], at).is_ok() {
             continue;
         }
