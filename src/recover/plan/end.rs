@@ -44,6 +44,10 @@ pub fn plan(
     let behind = if here.is_some() { at + 1 } else { at };
     if let Some(here) = &here {
         lost.bytes = lost.look(here, &chain, offset)?;
+        if let Some(next) = names.get(behind).filter(|_| is_short) {
+            // What is missing no header shows any more, but where the next one begins.
+            lost.last_seq = lost.last_seq.max(next.first_seq - 1);
+        }
         // Where the newest segment lacks its end, nobody knows whether it held anything there.
         let is_rot = error.code == Code::Corrupt && !is_short;
         let acknowledged = match behind < names.len() || lost.says_durable || is_rot {
