@@ -105,8 +105,7 @@ impl Cut<'_> {
             }
             Expected::Cut => {
                 let known = if self.is_newest() { Acknowledged::Unknown } else { Acknowledged::Yes };
-                let told = self.is_newest() || first.acknowledged == known;
-                require!(first.kind == StepKind::Cut && told && first.acknowledged != Acknowledged::No, "{steps:?}");
+                require!(first.kind == StepKind::Cut && first.acknowledged == known, "{steps:?}");
                 let dropped = steps[1..].iter().filter(|step| step.kind == StepKind::Drop).count();
                 require!(dropped == steps.len() - 1 && dropped == self.past.files.len() - 1 - self.file, "{steps:?}");
                 let refused = repair.apply(Path::new("backup"), false).map_err(|error| error.code);
