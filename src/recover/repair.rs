@@ -9,9 +9,9 @@
 //!      Then what is no file is moved to the copies.  Where that cannot be, it is
 //!      all put back, and nothing was changed; where that cannot be either, the
 //!      sign stays, and another repair goes on from there.
-//!   3. What is restored, and files that lack only bytes behind their end; zeros
-//!      over blocks behind the cut that cannot be read, the cut mark, and the
-//!      bytes that the file lacks behind it; a segment to be begun gets its header and the mark
+//!   3. What is restored, and files that lack only bytes behind their end; the
+//!      cut mark, zeros over blocks behind it that cannot be read, and the bytes
+//!      that the file lacks there; a segment to be begun gets its header and the mark
 //!      while it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
@@ -85,9 +85,9 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
         let file = directory.open_file(&name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), name, clock)?;
-        clear_unreadable(file.as_ref(), header, *offset)?;
         write_mark(file.as_ref(), header, *offset, end, clock)?;
-        // Behind the mark: a segment of full length without it would pass for one that ends there by itself.
+        // After the mark: a segment of zeros and without it would pass for one that ends there by itself.
+        clear_unreadable(file.as_ref(), header, *offset + u64::from(header.block_size))?;
         lengthen(file.as_ref(), header.index, header.segment_size)?;
     }
     let goes = |file: &str| plan.going().any(|step| step.file == file);
@@ -168,7 +168,7 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<(Sp
     Ok(Some((spare, name)))
 }
 
-/// Zeros where nothing can be read from the cut on: opening reads all that is behind the mark, and a block that
+/// Zeros where nothing can be read behind the cut's mark: opening reads all that is behind the mark, and a block that
 /// does not come would refuse the log again.  What is there goes in any case.
 fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Result<()> {
     let block_size = usize_of(u64::from(header.block_size));
