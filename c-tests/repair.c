@@ -227,6 +227,53 @@ static void archived_segment(void)
     original = many;
 }
 
+/* A file that lacks its end: what is in front of it stays, and all of it where nothing that was written is missing. */
+static void short_files(void)
+{
+    for (uint64_t index = 1; index <= 5; index += 2) {
+        copy_log();
+        t_segment segment = t_segment_at(dir, index);
+        uint64_t sum = t_file_sum(segment.path), size = t_file_size(segment.path);
+        t_file_truncate(segment.path, size - 1);
+        uint64_t damaged = t_file_sum(segment.path);
+        t_refused(dir, 0);
+        t_damaged_reads(dir, index * 5, index * 5, LEN);
+        twal_repair *repair = planned();
+        twal_repair_step step = step_at(repair, 0);
+        t_equal(step.kind, TWAL_REPAIR_FILL);
+        t_equal(step.segment, index);
+        t_equal(step.offset, size - 1);
+        t_equal(step.acknowledged, TWAL_ACKNOWLEDGED_NO);
+        no_step_at(repair, 1);
+        t_ok(twal_repair_apply(repair, backup, 0));
+        twal_repair_close(repair);
+        t_equal(t_file_sum(segment.path), sum);
+        t_check(damaged != sum && t_exists(in_backup(step.file)));
+        t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+        t_expect_log(dir, 1, 25, LEN);
+    }
+    for (uint64_t seq = 3; seq <= 23; seq += 5) {
+        copy_log();
+        t_frame frame = t_find_frame(dir, seq, LEN);
+        t_file_truncate(frame.segment.path, frame.payload + 5);
+        t_refused(dir, 0);
+        t_damaged_reads(dir, seq - 1, seq - 1, LEN);
+        uint64_t later = 5 - frame.segment.index;
+        twal_repair *repair = planned();
+        twal_repair_step cut = step_at(repair, 0);
+        t_equal(cut.kind, TWAL_REPAIR_CUT);
+        t_equal(cut.segment, frame.segment.index);
+        t_equal(cut.offset, frame.block);
+        t_equal(cut.acknowledged, later ? TWAL_ACKNOWLEDGED_YES : TWAL_ACKNOWLEDGED_UNKNOWN);
+        for (uint64_t i = 1; i <= later; i++)
+            t_equal(step_at(repair, i).kind, TWAL_REPAIR_DROP);
+        no_step_at(repair, later + 1);
+        applied(repair);
+        /* The frame's header is still there, and says its number. */
+        repaired(seq - 1, later ? 25 : seq, later);
+    }
+}
+
 /* A file that twal does not know: nobody knows what it holds, so it goes if that was said. */
 static void odd_file(void)
 {
@@ -320,6 +367,7 @@ int main(void)
     frames();
     whole_segments();
     archived_segment();
+    short_files();
     odd_file();
     interrupted();
     refusals();

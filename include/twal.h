@@ -658,7 +658,8 @@ typedef enum twal_iter_flags {
     /**
      * Read and check headers alone: record.len is right, record.data is NULL
      * (unless the record is empty), and twal_iter_payload() reads a payload
-     * when asked.  Blocks that hold nothing but payload are not read.
+     * when asked.  Blocks that hold nothing but payload are not read, unless a
+     * compaction took records out between them.
      */
     TWAL_ITER_HEADERS_ONLY = 2,
     /**
@@ -784,6 +785,11 @@ typedef enum twal_repair_kind {
      * no record goes.
      */
     TWAL_REPAIR_RESTORE = 5,
+    /**
+     * The file of a segment that lacks bytes at its end, but nothing that was
+     * written to it, is made as long as it was; no record goes.
+     */
+    TWAL_REPAIR_FILL = 6,
 } twal_repair_kind;
 
 /**
@@ -2119,7 +2125,7 @@ typedef struct twal_repair_step {
      */
     uint64_t segment;
     /**
-     * Where it is cut, or first written again, bytes.
+     * Where it is cut, or first written again, or ends now, bytes.
      */
     uint64_t offset;
     /**
@@ -4728,6 +4734,9 @@ int twal_verify(const char *dir,
  * needs its header and its seal to open.  They are made again, if the next
  * segment's header confirms what is made, and nothing goes.
  *
+ * A segment whose file lacks its end is kept up to there, and cut; if nothing
+ * that was written to it is missing, nothing goes, and nothing behind it.
+ *
  * The log is locked for writing until twal_repair_close(), so that what is
  * applied is what was planned.
  *
@@ -4754,8 +4763,8 @@ int twal_verify(const char *dir,
  *                       its own back.  Or as for twal_open()
  *   TWAL_E_VERSION      written by a release that this one cannot read
  *   TWAL_E_PERM         the operating system refuses access
- *   TWAL_E_IO           the directory could not be read, or an active file not
- *                       be flushed
+ *   TWAL_E_IO           the directory could not be read, a file not be opened
+ *                       or measured, or an active one not be flushed
  *   TWAL_E_NOMEM        no memory or file descriptor left
  *   TWAL_E_PANIC        a bug in twal was caught
  *
@@ -4829,7 +4838,8 @@ int twal_repair_step_get(const twal_repair *repair,
  *                       nothing was changed; or the plan was applied already
  *   TWAL_E_NOTFOUND     backup_dir's parent is missing
  *   TWAL_E_LOCKED       a killed process' last write is still in flight
- *   TWAL_E_NOSPC        no space for the copies, or for a new segment
+ *   TWAL_E_NOSPC        no space for the copies, for a new segment, or for what
+ *                       a file lacks
  *   TWAL_E_IO           a read, write or flush failed
  *   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
  *                       backup_dir is on another file system, it is a mount

@@ -119,8 +119,6 @@ class Segment:
             raise Damage("the header contradicts itself", self.index)
         if (header.index, header.first_seq) != (self.index, self.first_seq):
             raise Damage("the header is not that of the file's name", self.index)
-        if len(self.bytes) < header.segment_size:
-            raise Damage("the file is too short", self.index, len(self.bytes))
         self.header, self.block, self.size = header, block, header.segment_size
         self.before = Chain(
             header.before_identity,
@@ -130,10 +128,26 @@ class Segment:
             header.before_last_seq,
         )
 
+    def check_size(self):
+        """Bytes that are missing at the end hide nothing in front of them."""
+        if len(self.bytes) < self.size:
+            raise Damage("the file is too short", self.index, len(self.bytes))
+
+    def check_generation(self):
+        """A file that is shorter than its header says, and ends as a compacted segment, has an older one's header."""
+        end, offset = len(self.bytes), len(self.bytes) - 2 * self.block
+        if end >= self.size or end % self.block or offset < self.block:
+            return
+        raw = self.bytes[offset : offset + self.block]
+        frame, body = FrameFields(*FRAME.unpack(raw[:128])), raw[128 : 128 + SEAL.size + FIRST_SEAL.size]
+        is_seal = frame.magic == b"TWAF" and frame.flags == SEALED and frame.body_len == len(body)
+        if is_seal and frame.body_crc == crc32c(body) and seal_of(body)[0].first_seq == self.first_seq:
+            raise Damage("the header is an older generation's", self.index)
+
     def frame_at(self, offset):
         """The verified header at this offset, or None."""
         raw = self.bytes[offset : offset + 128]
-        if offset + 128 > self.size or raw[:4] != b"TWAF":
+        if offset + 128 > self.size or len(raw) < 128 or raw[:4] != b"TWAF":
             return None
         frame = FrameFields(*FRAME.unpack(raw))
         place = (self.header.log_id, self.header.salt, struct.pack("<Q", offset))
@@ -282,9 +296,13 @@ class Reader:
             raise SystemExit("format_reader.py: there is no log in " + self.directory)
         bad_name, damage = check_names(names)
         archived = newest_archived(names)
-        before = None
+        before = missing = None
         if archived is not None:
             before = Segment(self.directory, names[archived])
+            try:
+                before.check_size()
+            except Damage as damaged:  # nobody reads there; all that is behind it can be read
+                missing = damaged
         for at in range(0 if archived is None else archived + 1, len(names)):
             if names[at] == bad_name:
                 raise damage
@@ -292,7 +310,10 @@ class Reader:
             self.enter(segment, before)
             self.vouch(segment, names[at + 1 : at + 2])
             yield from self.frames(segment, newest=at + 1 == len(names))
+            segment.check_size()
             before = segment
+        if missing:
+            raise missing
         if names[-1].state != "active":  # rule 1; all that is there can be read
             raise Damage("a newer segment was lost", names[-1].index)
         if stray:
@@ -323,6 +344,7 @@ class Reader:
 
     def vouch(self, segment, behind):
         """The frames may be those that end in the seal which the next header names, if that can be read."""
+        segment.check_generation()
         try:
             behind = Segment(self.directory, behind[0])
         except (IndexError, Damage):

@@ -516,3 +516,67 @@ fn a_file_of_a_strange_name_hides_nothing_and_is_told_at_the_end() {
         assert_eq!(read(&mut machine.open(true).iter(0).unwrap()), ((1..=6).collect(), Err((Code::Corrupt, 7))));
     }
 }
+
+#[test]
+fn a_file_that_lost_its_end_hides_nothing_in_front_of_it() {
+    let whole = Machine::new();
+    let log = whole.open(false);
+    append(&log, 1..=4);
+    log.roll().unwrap();
+    append(&log, 5..=9);
+    log.close().unwrap();
+    let last = (64 << 10) - 1;
+    // Behind its last frame; in the middle of the header of a record's; and in the padding of one.
+    let in_frame = |index, seq: u8| {
+        let content = whole.disk.content(&segment_file(&whole.disk, index)).unwrap();
+        let at = content.windows(100).position(|bytes| bytes == [seq; 100]).unwrap();
+        (at / BLOCK as usize * BLOCK as usize + 64) as u64
+    };
+    for (index, size, good, rest) in [
+        (1, last, 4, 5..=9),
+        (1, in_frame(1, 3), 2, 5..=9),
+        (1, in_frame(1, 3) + 1000, 3, 5..=9),
+        (2, last, 9, 0..=0),
+        (2, in_frame(2, 7), 6, 0..=0),
+        (2, in_frame(2, 7) + 1000, 7, 0..=0),
+        (2, u64::from(BLOCK), 4, 0..=0),
+    ] {
+        let machine = Machine { disk: whole.disk.fork(3), clock: Clock::simulated() };
+        // Beside a writer who found it whole.
+        let log = machine.open(false);
+        let name = segment_file(&machine.disk, index);
+        machine.disk.set_size(&name, size);
+        let front: Vec<u64> = (1..=good).collect();
+        let reader = machine.open(true);
+        for handle in [&reader, &log] {
+            if std::ptr::eq(handle, &log) && index == 2 {
+                continue; // It is being written: the writer's own end is another one.
+            }
+            for way in ways(0) {
+                let mut iter = handle.iter_with(way.clone()).unwrap();
+                assert_eq!(read(&mut iter).0, front, "{index} {size} {way:?}");
+                let error = iter.next_record().map(drop).unwrap_err();
+                let place = (error.code, error.segment, error.offset);
+                assert_eq!(place, (Code::Corrupt, index, size), "{index} {size} {way:?}: {error}");
+            }
+            let found = |seq| handle.read(seq, |record| record.seq).map_err(|error| error.code);
+            for seq in 1..=9 {
+                let there = front.contains(&seq) || (rest.contains(&seq) && std::ptr::eq(handle, &log));
+                assert_eq!(found(seq), if there { Ok(seq) } else { Err(Code::Corrupt) }, "{index} {size} {seq}");
+            }
+            let ((seqs, told), (spots, _)) = read_skipping(handle);
+            let rest = rest.clone().filter(|seq| *seq > 0);
+            assert_eq!(
+                (seqs, told, spots),
+                (front.iter().copied().chain(rest).collect(), Ok(false), 1),
+                "{index} {size}"
+            );
+        }
+        drop(reader);
+        drop(log);
+        machine.disk.set_size(&name, size);
+        let options = Options { block_size: BLOCK, segment_size: 64 << 10, ..Options::default() };
+        let opened = Log::open_on(&*machine.disk, Path::new("log"), &options, machine.clock.clone(), Threads::None);
+        assert_eq!(opened.map(drop).unwrap_err().code, Code::Corrupt, "{index} {size}");
+    }
+}

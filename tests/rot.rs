@@ -27,6 +27,8 @@ mod past;
 mod repairs;
 #[path = "sim/rng.rs"]
 mod rng;
+#[path = "rot/short.rs"]
+mod short;
 
 use damage::Damage;
 use judge::{is_damage, nothing_silent, read_log, reads_otherwise, require, skips_and_counts, Verdict};

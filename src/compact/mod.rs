@@ -136,7 +136,7 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
             // Whether something is there that was let go is known to the chooser alone.
             continue;
         }
-        let segment = match open_to_read(work.directory, name.index, work.log_id) {
+        let segment = match open_to_read(work.directory, name.index, work.log_id).and_then(OpenSegment::whole) {
             // Released meanwhile: gone, as far as anybody reads.
             Err(error) if error.code == Code::Trimmed => Ok(None),
             opened => opened.map(Some),

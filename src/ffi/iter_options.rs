@@ -14,7 +14,8 @@ pub enum twal_iter_flags {
     TWAL_ITER_SKIP_DAMAGED = 1,
     /// Read and check headers alone: record.len is right, record.data is NULL
     /// (unless the record is empty), and twal_iter_payload() reads a payload
-    /// when asked.  Blocks that hold nothing but payload are not read.
+    /// when asked.  Blocks that hold nothing but payload are not read, unless a
+    /// compaction took records out between them.
     TWAL_ITER_HEADERS_ONLY = 2,
     /// Read what is durable now, up to until_seq, and no more; and keep it:
     /// every segment of that is opened now, one file descriptor each, so that

@@ -37,6 +37,9 @@ pub enum twal_repair_kind {
     /// Header and seal of a released segment are written again, as they were;
     /// no record goes.
     TWAL_REPAIR_RESTORE = 5,
+    /// The file of a segment that lacks bytes at its end, but nothing that was
+    /// written to it, is made as long as it was; no record goes.
+    TWAL_REPAIR_FILL = 6,
 }
 
 /// twal_repair_apply(): bits of flags.
@@ -55,7 +58,7 @@ pub struct twal_repair_step {
     pub struct_size: u64,
     /// Index of the segment; 0 if the file is none, as far as can be known.
     pub segment: u64,
-    /// Where it is cut, or first written again, bytes.
+    /// Where it is cut, or first written again, or ends now, bytes.
     pub offset: u64,
     /// First number that goes, or that the new segment begins with.
     pub first_seq: u64,
@@ -95,6 +98,9 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 /// needs its header and its seal to open.  They are made again, if the next
 /// segment's header confirms what is made, and nothing goes.
 ///
+/// A segment whose file lacks its end is kept up to there, and cut; if nothing
+/// that was written to it is missing, nothing goes, and nothing behind it.
+///
 /// The log is locked for writing until twal_repair_close(), so that what is
 /// applied is what was planned.
 ///
@@ -121,8 +127,8 @@ const _: () = assert!(size_of::<twal_repair_step>() == 304 && std::mem::offset_o
 ///                       its own back.  Or as for twal_open()
 ///   TWAL_E_VERSION      written by a release that this one cannot read
 ///   TWAL_E_PERM         the operating system refuses access
-///   TWAL_E_IO           the directory could not be read, or an active file not
-///                       be flushed
+///   TWAL_E_IO           the directory could not be read, a file not be opened
+///                       or measured, or an active one not be flushed
 ///   TWAL_E_NOMEM        no memory or file descriptor left
 ///   TWAL_E_PANIC        a bug in twal was caught
 ///
@@ -224,7 +230,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///                       nothing was changed; or the plan was applied already
 ///   TWAL_E_NOTFOUND     backup_dir's parent is missing
 ///   TWAL_E_LOCKED       a killed process' last write is still in flight
-///   TWAL_E_NOSPC        no space for the copies, or for a new segment
+///   TWAL_E_NOSPC        no space for the copies, for a new segment, or for what
+///                       a file lacks
 ///   TWAL_E_IO           a read, write or flush failed
 ///   TWAL_E_UNSUPPORTED  something has to be moved that is no file, and
 ///                       backup_dir is on another file system, it is a mount
@@ -313,6 +320,7 @@ fn step_of(step: &Step) -> twal_repair_step {
         StepKind::Isolate => twal_repair_kind::TWAL_REPAIR_ISOLATE,
         StepKind::Begin => twal_repair_kind::TWAL_REPAIR_BEGIN,
         StepKind::Restore => twal_repair_kind::TWAL_REPAIR_RESTORE,
+        StepKind::Fill => twal_repair_kind::TWAL_REPAIR_FILL,
     };
     let mut c = twal_repair_step {
         struct_size: 0,
@@ -348,7 +356,9 @@ mod tests {
         let c = step_of(&step);
         assert_eq!([c.segment, c.offset, c.first_seq, c.last_seq], [1, 2, 3, 4]);
         assert_eq!((c.kind, c.acknowledged, c.file[0], c.file[2]), (3, 1, 97, 0));
-        for (kind, number) in [(StepKind::Cut, 1), (StepKind::Drop, 2), (StepKind::Begin, 4), (StepKind::Restore, 5)] {
+        let kinds =
+            [StepKind::Cut, StepKind::Drop, StepKind::Isolate, StepKind::Begin, StepKind::Restore, StepKind::Fill];
+        for (kind, number) in kinds.into_iter().zip(1..) {
             assert_eq!(step_of(&Step { kind, ..step.clone() }).kind, number);
         }
     }

@@ -71,7 +71,7 @@ impl Log {
         let opened = segment::open_to_read(directory, names[at].index, &self.inner.log_id)?;
         let (end, next_seq) = match names.get(at + 1) {
             Some(next) if next.index == names[at].index + 1 => {
-                let next = segment::open(directory, next.index, Access::Read)?.header;
+                let next = segment::open_short(directory, next.index, Access::Read)?.header;
                 vouched::check(directory, &opened, Some(&next))?;
                 (seek::end_before(&opened, &next)?, next.first_seq)
             }

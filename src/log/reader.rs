@@ -19,7 +19,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::Id;
 use crate::read::scout::Scout;
-use crate::read::segment::open_to_read as open_segment_to_read;
+use crate::read::segment::{open_short, open_to_read as open_segment_to_read};
 use crate::read::{Published, Reach};
 use crate::recover::examine::{self, Asked, Damage, Examined};
 use crate::segment::directory::{Listing, UNFINISHED_REPAIR};
@@ -359,7 +359,7 @@ fn look_at_segments(
 /// Of a damaged log: what most of its headers say; of as many, what the newer one does.  A single file of another log is
 /// not to pass for this one.
 fn most_said_log_id(directory: &Directory) -> Id {
-    let header = |index| crate::read::segment::open(directory, index, Access::Read).map(|opened| opened.header);
+    let header = |index| open_short(directory, index, Access::Read).map(|opened| opened.header);
     let mut said: BTreeMap<Id, (u64, usize)> = BTreeMap::new();
     for (at, name) in directory.segments().iter().enumerate() {
         if let Ok(header) = header(name.index) {

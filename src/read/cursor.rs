@@ -397,7 +397,12 @@ impl Cursor {
         loop {
             let heads_only = self.way.heads_only;
             let walker = self.walker();
-            match if heads_only { walker.look_at_head() } else { walker.look() } {
+            let seen = match if heads_only { walker.look_at_head() } else { walker.look() } {
+                // Where numbers may be missing, a header that an older generation left would not show by its number.
+                Look::Whole(frame, _) if heads_only && u64::from(frame.record_count) != frame.seq_span => walker.look(),
+                seen => seen,
+            };
+            match seen {
                 // What was read ahead of the bound may have been taken back and written anew since.
                 Look::Whole(frame, _) if !self.at().was_durable(frame.last_seq().min(bound)) => {
                     self.walker().forget();
@@ -507,6 +512,8 @@ impl Cursor {
     }
 
     fn next_segment(&mut self) -> Result<()> {
+        // Behind its seal nothing is read, but that bytes are missing there is not passed over in silence.
+        self.at().check_size().map_err(|error| error.about_seq(self.chain.last_seq + 1))?;
         let index = self.at().index() + 1;
         let opened = match self.pinned.front() {
             Some(pinned) => pinned.clone(),

@@ -24,6 +24,10 @@ pub struct Mapping {
 impl Mapping {
     /// The file of segment `index`, of `size` bytes, which nobody writes any more; None: this cannot be had here.
     pub fn of(file: &Arc<dyn File>, index: u64, size: u64) -> Option<Mapping> {
+        if file.size().ok()? < size {
+            // What is there of it is read in the other way.
+            return None;
+        }
         let mapped = file.map(size).ok()?;
         Some(Mapping { mapped, file: Arc::clone(file), index, size, fork: ForkGuard::new() })
     }

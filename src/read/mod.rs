@@ -14,6 +14,7 @@ pub mod scout;
 pub mod sealed;
 pub mod seek;
 pub mod segment;
+pub mod short;
 pub mod skip;
 pub mod stream;
 pub mod vouched;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::bytes::len_u64;
+use super::short;
 use crate::base::limits::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File, LockByte, LockKind};
@@ -21,10 +21,52 @@ pub struct OpenSegment {
     pub header: SegmentHeader,
 }
 
+impl OpenSegment {
+    /// It, if its file has all the bytes that its header says.
+    pub fn whole(self) -> Result<OpenSegment> {
+        short::check_size(self.file.as_ref(), self.header.index, self.header.segment_size)?;
+        Ok(self)
+    }
+}
+
 /// Reads and verifies the header of segment `index`; with `access` Write only
 /// if this library may also write such a log.
 pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSegment> {
+    open_short(directory, index, access)?.whole()
+}
+
+/// As [`open`], also of a file that lacks bytes at its end: what lies in front of that can be read.
+pub fn open_short(directory: &Directory, index: u64, access: Access) -> Result<OpenSegment> {
     let (name, file) = directory.open_segment(index, access)?;
+    open_file(directory, name, file, access)
+}
+
+/// As [`open_short`], for whoever decides what becomes of the file: the inner error is what is wrong with it.  The outer
+/// one is the machine's, which does not let it be opened now, and says nothing of what it holds.
+pub fn open_at_rest(directory: &Directory, index: u64, access: Access) -> Result<Result<OpenSegment>> {
+    at_rest(directory.open_segment(index, access), |(name, file)| open_file(directory, name, file, access))
+}
+
+/// The header in the file of segment `index`, whatever segment it says it is; errors as those of [`open_at_rest`].
+pub fn peek_at_rest(directory: &Directory, index: u64) -> Result<Result<SegmentHeader>> {
+    let read = |(_, file): (SegmentName, Arc<dyn File>)| read_header(directory, file.as_ref(), index, Access::Read);
+    at_rest(directory.open_segment(index, Access::Read), read)
+}
+
+/// What `read` makes of a file that was opened.
+fn at_rest<F, T>(opened: Result<F>, read: impl FnOnce(F) -> Result<T>) -> Result<Result<T>> {
+    match opened {
+        // What is no file.
+        Err(error) if error.code == Code::Corrupt => Ok(Err(error)),
+        opened => match read(opened?) {
+            Err(error) if error.code == Code::NoMem => Err(error),
+            read => Ok(read),
+        },
+    }
+}
+
+fn open_file(directory: &Directory, name: SegmentName, file: Arc<dyn File>, access: Access) -> Result<OpenSegment> {
+    let index = name.index;
     let header = read_header(directory, file.as_ref(), index, access)?;
     if header.index != name.index || header.first_seq != name.first_seq {
         return Err(Error::new(
@@ -36,15 +78,16 @@ pub fn open(directory: &Directory, index: u64, access: Access) -> Result<OpenSeg
     Ok(OpenSegment { name, file, header })
 }
 
-/// A segment in a file of any name: its header's word is the only one.
-pub fn open_by_name(directory: &Directory, file_name: &str) -> Result<OpenSegment> {
-    let file = directory.open_file(file_name, Access::Read)?;
-    let header = read_header(directory, file.as_ref(), 0, Access::Read)?;
-    let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Sealed };
-    Ok(OpenSegment { name, file, header })
+/// A segment in a file of any name: its header's word is the only one; errors as those of [`open_at_rest`].
+pub fn open_by_name(directory: &Directory, file_name: &str) -> Result<Result<OpenSegment>> {
+    at_rest(directory.open_file(file_name, Access::Read), |file| {
+        let header = read_header(directory, file.as_ref(), 0, Access::Read)?;
+        let name = SegmentName { index: header.index, first_seq: header.first_seq, state: State::Sealed };
+        Ok(OpenSegment { name, file, header })
+    })
 }
 
-/// As [`open`] for a reader, who keeps the content from being recycled while the
+/// As [`open_short`] for a reader, who keeps the content from being recycled while the
 /// file is open.  Trimmed, with the oldest number that there is: it is gone already; Busy: it is not there quite yet.
 pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<OpenSegment> {
     let trimmed = || {
@@ -110,7 +153,6 @@ pub fn differing_checksums(directory: &Directory, index: u64) -> Option<(u32, u3
 fn read_header(directory: &Directory, file: &dyn File, index: u64, access: Access) -> Result<SegmentHeader> {
     let failed =
         |error| Error { code: Code::Io, ..Error::os("cannot read the segment header", &error) }.in_segment(index);
-    let size = file.size().map_err(failed)?;
     // The largest block there can be: the log's own block size is only in the header.
     let mut block = AlignedBuf::zeroed(BLOCK_SIZE_MAX as usize)?;
     let read = match file.read_at(&mut block, 0) {
@@ -121,12 +163,5 @@ fn read_header(directory: &Directory, file: &dyn File, index: u64, access: Acces
             file.read_at(&mut block[..least as usize], 0).map_err(failed)?
         }
     };
-    let header =
-        SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))?;
-    if size < header.segment_size {
-        let text = format!("the segment file has {size} of {} bytes", header.segment_size);
-        return Err(Error::new(Code::Corrupt, text).at(index, size));
-    }
-    debug_assert!(len_u64(read) <= size);
-    Ok(header)
+    SegmentHeader::decode(&block[..read], access == Access::Write).map_err(|error| error.in_segment(index))
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use super::segment::{open_to_read, OpenSegment};
 use super::stream::{Glimpse, Stream};
-use super::{followers, sealed, vouched, Walker};
+use super::{followers, sealed, short, vouched, Walker};
+use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
-use crate::format::{Chain, Id};
+use crate::format::{Chain, Id, FRAME_HEADER_LEN};
 use crate::segment::Directory;
 
 /// What a reader that skips damage has passed over.
@@ -107,14 +108,14 @@ fn in_segment(
     let Ok(opened) = open_to_read(directory, walker.index(), log_id) else { return Ok(None) };
     let header = opened.header;
     let block = u64::from(header.block_size);
-    let next = super::segment::open(directory, walker.index() + 1, Access::Read).ok();
+    let next = super::segment::open_short(directory, walker.index() + 1, Access::Read).ok();
     let mut stream = Stream::new(Arc::clone(&opened.file), &header)?;
     // Behind its seal a segment holds what it held in an earlier life.
     let seal = next.map(|next| sealed::seal_offset(&header, &next.header, |at| stream.header_at(at).ok().flatten()));
-    let end = seal.map_or(header.segment_size, |seal| seal.saturating_add(block)).min(header.segment_size);
+    let end = seal.map_or(u64::MAX, |seal| seal.saturating_add(block)).min(short::bytes_there(&opened)?);
     // The segment may have been compacted since it was opened: then an offset means nothing.
     let mut at = if walker.reads(&header) { walker.offset() } else { block };
-    while at + block <= end {
+    while at + len_u64(FRAME_HEADER_LEN) <= end {
         // What cannot be read is passed over as well.
         if let Ok(Some(frame)) = stream.header_at(at) {
             let later = followers::follows(chain, &frame);
@@ -145,7 +146,9 @@ pub fn bound_behind_damage(directory: &Directory, log_id: &Id) -> Result<u64> {
     }
     let names = directory.segments();
     let opened = names.iter().rev().find_map(|name| open_to_read(directory, name.index, log_id).ok());
-    let Some(OpenSegment { file, header, .. }) = opened else { return Ok(0) };
+    let Some(opened) = opened else { return Ok(0) };
+    let there = short::bytes_there(&opened)?;
+    let OpenSegment { file, header, .. } = opened;
     // What has a successor is durable to its end.
     let settled = alone || names.last().is_some_and(|newest| newest.index > header.index);
     let block = u64::from(header.block_size);
@@ -153,7 +156,7 @@ pub fn bound_behind_damage(directory: &Directory, log_id: &Id) -> Result<u64> {
     let (mut at, mut chain, mut bound) = (block, header.before, header.before.last_seq);
     // The frames since the last damage: the number that the first one ends with.
     let mut run = Some(bound);
-    while at + block <= header.segment_size {
+    while at + len_u64(FRAME_HEADER_LEN) <= there {
         match stream.look(at) {
             Glimpse::Whole(frame, identity, _) if chain.continues_in(&frame) => {
                 bound = bound.max(frame.durable_seq);

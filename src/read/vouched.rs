@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::segment::{self, OpenSegment};
-use super::{sealed, skip, Look, Walker};
+use super::{sealed, short, skip, Look, Walker};
 use crate::base::bytes::usize_of;
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
@@ -21,6 +21,10 @@ const PIECE: usize = 64 << 10;
 
 /// Corrupt: the next segment's header names another end than this one's.  With `next` that header is known already.
 pub fn check(directory: &Directory, opened: &OpenSegment, next: Option<&SegmentHeader>) -> Result<()> {
+    if short::is_of_later_generation(opened)? {
+        let error = Error::new(Code::Corrupt, short::OTHERS_END).in_segment(opened.header.index);
+        return Err(error.about_seq(opened.header.first_seq));
+    }
     let mut next = next.copied();
     // What looks wrong beside a writer is looked at again.
     for _ in 0..2 {
@@ -54,7 +58,7 @@ fn header_behind(directory: &Directory, opened: &OpenSegment) -> Result<Option<S
     if directory.segment(index).is_none() {
         return Ok(None);
     }
-    match segment::open(directory, index, Access::Read) {
+    match segment::open_short(directory, index, Access::Read) {
         Ok(next) => Ok(Some(next.header)),
         // That may be gone at the next look.
         Err(error) if error.code == Code::NoMem => Err(error),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::ahead::{Piece, ReadAhead};
 use super::mapping::Mapping;
+use super::short;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
@@ -150,6 +151,11 @@ impl Walker {
         (self.piece, self.in_a_row) = (before.piece.min(self.half), before.in_a_row);
     }
 
+    /// Corrupt, at the file's end: bytes of the segment are missing there.
+    pub fn check_size(&self) -> Result<()> {
+        short::check_size(self.file.as_ref(), self.index, self.segment_size)
+    }
+
     /// Whether it reads this very file, not another one that is segment of the same index.
     pub fn reads(&self, header: &SegmentHeader) -> bool {
         self.index == header.index && self.place == header.place() && self.segment_size == header.segment_size
@@ -286,7 +292,8 @@ impl Walker {
         if self.offset + header.frame_len(self.block_size) > self.segment_size {
             return Look::BadBody(header);
         }
-        if let Err(error) = self.load(usize_of(header.frame_len(self.block_size))) {
+        // Its padding nobody looks at: a file may end in it, and the records are there.
+        if let Err(error) = self.load(FRAME_HEADER_LEN + usize_of(u64::from(header.body_len))) {
             return Look::Unreadable(error);
         }
         if header.body_is_whole(self.body(&header)) {
@@ -342,9 +349,11 @@ impl Walker {
             self.read_now(kept, least)?;
         }
         if self.view.len() < len {
-            let text = format!("the segment file ends at {}", self.offset + len_u64(self.view.len()));
+            // The damage is where the file ends, which may lie in front of what is wanted.
+            let end = self.offset + len_u64(self.view.len());
+            let end = self.file.size().map_or(end, |size| size.min(end));
             self.view = 0..0;
-            return Err(Error::new(Code::Corrupt, text).at(self.index, self.offset));
+            return Err(Error::new(Code::Corrupt, format!("the segment file ends at {end}")).at(self.index, end));
         }
         self.ask_ahead();
         Ok(())

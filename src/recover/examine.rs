@@ -16,7 +16,7 @@ use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
 pub use crate::read::vouched::check_seal;
 use crate::read::walk::READ_AHEAD;
-use crate::read::{Look, Walker, Witnessed};
+use crate::read::{short, Look, Walker, Witnessed};
 use crate::recover::beginning::{self, Beginning};
 use crate::recover::verdict::{verdict, Spot, Verdict};
 use crate::segment::directory::Listing;
@@ -88,15 +88,29 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     let from = names.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
     let mut segments: Vec<OpenSegment> = Vec::new();
     let mut purged = 0;
+    // Bytes at a file's end that hide nothing.
+    let mut missing = None;
     for (at, name) in names.iter().enumerate().skip(from) {
         let newest = at + 1 == names.len();
         let named_bad = bad_name.as_ref().filter(|(bad, _)| bad == name && !(newest && is_lost_newer(name)));
         let opened = match named_bad {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
-            None => open_next(directory, name, segments.last(), if newest { asked.access } else { Access::Read }),
+            None => match asked.access {
+                // What is missing at a file's end hides nothing in front of it: it is found behind that.
+                Access::Read => segment::open_short(directory, name.index, Access::Read),
+                Access::Write => segment::open(directory, name.index, if newest { asked.access } else { Access::Read }),
+            }
+            .and_then(|opened| continue_in(opened, segments.last())),
         };
         let damaged = |error| Damage { error, last_good_seq: name.first_seq - 1 };
         let (opened, purged_before) = opened.map_err(damaged)?;
+        if let (Access::Read, Some(before)) = (asked.access, segments.last()) {
+            match check_size(before) {
+                // Nobody reads there: all that is behind it can be delivered.
+                Err(error) if before.name.state == State::Archived => missing = Some(error),
+                checked => checked.map_err(damaged)?,
+            }
+        }
         if segments.last().is_some_and(|before| before.name.state != State::Archived) {
             purged += purged_before;
         }
@@ -110,15 +124,18 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
         verify_all(&segments)?;
     }
     let newest = segments.pop().expect("a listing has a segment");
+    let missing = check_size(&newest).err().or(missing);
     let mut examined = examine_tail(newest)?;
     examined.purged += purged;
-    match bad_name {
+    let bad_name = bad_name.map(|(name, text)| Error::new(Code::Corrupt, text).in_segment(name.index));
+    match missing.or(bad_name) {
         None => Ok(examined),
-        Some((name, text)) => Err(Damage {
-            error: Error::new(Code::Corrupt, text).in_segment(name.index),
-            last_good_seq: examined.end.last_seq,
-        }),
+        Some(error) => Err(Damage { error, last_good_seq: examined.end.last_seq }),
     }
+}
+
+fn check_size(segment: &OpenSegment) -> Result<()> {
+    short::check_size(segment.file.as_ref(), segment.header.index, segment.header.segment_size)
 }
 
 /// What to say where there are holds and nothing else.
@@ -147,16 +164,21 @@ pub fn open_next(
     before: Option<&OpenSegment>,
     access: Access,
 ) -> Result<(OpenSegment, u64)> {
-    let opened = segment::open(directory, name.index, access)?;
-    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).in_segment(name.index));
+    continue_in(segment::open(directory, name.index, access)?, before)
+}
+
+/// As [`open_next`], of one that is open.
+pub fn continue_in(opened: OpenSegment, before: Option<&OpenSegment>) -> Result<(OpenSegment, u64)> {
+    let index = opened.name.index;
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).in_segment(index));
     match before {
-        None if name.index == 1 && opened.header.before != Chain::default() => {
+        None if index == 1 && opened.header.before != Chain::default() => {
             wrong("the first segment names one before it")
         }
         None => Ok((opened, 0)),
         Some(before) => {
             if opened.header.log_id != before.header.log_id {
-                return Err(of_another_log(name.index));
+                return Err(of_another_log(index));
             }
             let seal = check_seal(before, &opened.header)?;
             let purged = opened.header.first_seq - before.header.first_seq - seal.record_count;

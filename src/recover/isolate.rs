@@ -36,7 +36,7 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
         if !directory.is_file(name)? {
             odd.push((unknown(name), not_a_file(&name)));
         } else if name != UNFINISHED_REPAIR {
-            let step = of_this_log(directory, name, &listing.segments).unwrap_or_else(|| unknown(name));
+            let step = of_this_log(directory, name, &listing.segments)?.unwrap_or_else(|| unknown(name));
             odd.push((step, unknown_name(name)));
         }
     }
@@ -76,36 +76,48 @@ pub(super) fn unknown(name: &str) -> Step {
 
 /// The newest header that can be read: it says which log this is.
 pub fn newest_header(directory: &Directory, names: &[SegmentName]) -> Option<SegmentHeader> {
-    let header = |name: &SegmentName| segment::open(directory, name.index, Access::Read).map(|opened| opened.header);
+    let header =
+        |name: &SegmentName| segment::open_short(directory, name.index, Access::Read).map(|opened| opened.header);
     names.iter().rev().find_map(|name| header(name).ok())
 }
 
-/// Which log this is: what most headers say that can be read, and of as many what the newest one does.
-pub fn log_of(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+/// The header of a segment, for a plan: None if it cannot be trusted.
+pub(super) fn header_at_rest(directory: &Directory, name: &SegmentName) -> Result<Option<SegmentHeader>> {
+    let opened = segment::open_at_rest(directory, name.index, Access::Read)?;
+    Ok(opened.ok().map(|opened| opened.header))
+}
+
+/// Which log this is: what most headers say that `header` can read, and of as many what the newest one does.
+pub fn log_of(
+    names: &[SegmentName],
+    header: impl Fn(&SegmentName) -> Result<Option<SegmentHeader>>,
+) -> Result<Option<Id>> {
     let mut said: Vec<(Id, usize)> = Vec::new();
     for name in names.iter().rev() {
-        let Ok(opened) = segment::open(directory, name.index, Access::Read) else { continue };
-        match said.iter_mut().find(|(log_id, _)| *log_id == opened.header.log_id) {
+        let Some(header) = header(name)? else { continue };
+        match said.iter_mut().find(|(log_id, _)| *log_id == header.log_id) {
             Some((_, count)) => *count += 1,
-            None => said.push((opened.header.log_id, 1)),
+            None => said.push((header.log_id, 1)),
         }
     }
-    let most = said.iter().map(|(_, count)| *count).max()?;
-    said.into_iter().find(|(_, count)| *count == most).map(|(log_id, _)| log_id)
+    let most = said.iter().map(|(_, count)| *count).max();
+    Ok(said.into_iter().find(|(_, count)| Some(*count) == most).map(|(log_id, _)| log_id))
 }
 
 /// A segment of this log under another name, by its header; None: that cannot be told.
-fn of_this_log(directory: &Directory, name: &str, names: &[SegmentName]) -> Option<Step> {
-    let opened = segment::open_by_name(directory, name).ok()?;
-    log_of(directory, names).filter(|log_id| opened.header.log_id == *log_id)?;
+fn of_this_log(directory: &Directory, name: &str, names: &[SegmentName]) -> Result<Option<Step>> {
+    let Ok(opened) = segment::open_by_name(directory, name)? else { return Ok(None) };
+    let log_id = log_of(names, |name| header_at_rest(directory, name))?;
+    if log_id != Some(opened.header.log_id) {
+        return Ok(None);
+    }
     let header = opened.header;
     let mut held = Lost::default();
-    // What cannot be read says nothing.
-    held.look(&opened, &header.before, u64::from(header.block_size)).ok()?;
+    held.look(&opened, &header.before, u64::from(header.block_size))?;
     let last_seq = held.last_seq.max(header.first_seq - 1);
     let acknowledged = match held.says_durable && last_seq >= header.first_seq {
         true => Acknowledged::Yes,
         false => Acknowledged::Unknown,
     };
-    Some(Step { segment: header.index, first_seq: header.first_seq, last_seq, acknowledged, ..unknown(name) })
+    Ok(Some(Step { segment: header.index, first_seq: header.first_seq, last_seq, acknowledged, ..unknown(name) }))
 }

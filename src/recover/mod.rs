@@ -4,6 +4,7 @@
 pub mod beginning;
 pub mod create;
 pub mod examine;
+pub mod fill;
 pub mod finding;
 pub mod isolate;
 pub mod moves;

@@ -9,8 +9,9 @@
 //!      Then what is no file is moved to the copies.  Where that cannot be, it is
 //!      all put back, and nothing was changed; where that cannot be either, the
 //!      sign stays, and another repair goes on from there.
-//!   3. What is restored; zeros over blocks behind the cut that cannot be read,
-//!      and the cut mark; a segment to be begun gets its header and the mark
+//!   3. What is restored, and files that lack only bytes behind their end; the
+//!      cut mark, zeros over blocks behind it that cannot be read, and the bytes
+//!      that the file lacks there; a segment to be begun gets its header and the mark
 //!      while it is still a spare, and takes a damaged file's name in one step.
 //!   4. The removals, and the name of the newest segment.  All of it durable.
 //!   5. The file of step 2 goes: the log is whole.
@@ -21,6 +22,7 @@
 
 use std::sync::Arc;
 
+use super::fill::lengthen;
 use super::moves::{Moves, NotMoved};
 use super::plan::{End, Newest, Plan, Step, StepKind};
 use crate::base::bytes::{len_u64, usize_of};
@@ -55,6 +57,7 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         return Ok(Backup::default());
     }
     // Room first: a full device is met before anything was changed.
+    check_room(directory, plan, clock)?;
     let begun = match &plan.end {
         Some(end) => prepare(directory, end, clock)?,
         None => None,
@@ -74,11 +77,18 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
         lock_for_writing(file.as_ref(), &restored.name, clock)?;
         restored.write(file.as_ref())?;
     }
+    for fill in &plan.fills {
+        let file = directory.open_file(&fill.name.to_string(), Access::Write)?;
+        lock_for_writing(file.as_ref(), &fill.name, clock)?;
+        lengthen(file.as_ref(), fill.name.index, fill.to)?;
+    }
     if let Some(end @ End { newest: Newest::Kept { name, header, offset }, .. }) = &plan.end {
         let file = directory.open_file(&name.to_string(), Access::Write)?;
         lock_for_writing(file.as_ref(), name, clock)?;
-        clear_unreadable(file.as_ref(), header, *offset)?;
         write_mark(file.as_ref(), header, *offset, end, clock)?;
+        // After the mark: a segment of zeros and without it would pass for one that ends there by itself.
+        clear_unreadable(file.as_ref(), header, *offset + u64::from(header.block_size))?;
+        lengthen(file.as_ref(), header.index, header.segment_size)?;
     }
     let goes = |file: &str| plan.going().any(|step| step.file == file);
     if let Some((spare, name)) = begun.filter(|(_, name)| !moved.contains(&name.to_string())) {
@@ -99,6 +109,25 @@ pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clo
     }
     directory.end_repair()?;
     Ok(copied)
+}
+
+/// There is room for what files lack that are kept.
+fn check_room(directory: &Directory, plan: &Plan, clock: &Clock) -> Result<()> {
+    let missing = plan.fills.iter().map(|fill| fill.to - fill.from).sum::<u64>();
+    let cut = match &plan.end {
+        Some(End { newest: Newest::Kept { name, header, .. }, .. }) => {
+            let file = directory.open_file(&name.to_string(), Access::Read)?;
+            let size = file.size().map_err(|error| Error::os(format_args!("cannot measure {name}"), &error))?;
+            header.segment_size.saturating_sub(size)
+        }
+        _ => 0,
+    };
+    if missing + cut == 0 {
+        return Ok(());
+    }
+    let spare =
+        spare::prepare(directory, (missing + cut).next_multiple_of(len_u64(BLOCK_SIZE_MAX as usize)), 0, clock)?;
+    directory.remove_spare(spare)
 }
 
 /// Steps 1 and 2: copies, the sign of an unfinished repair, and the moves; which files were moved.  On failure nothing
@@ -139,14 +168,16 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<(Sp
     Ok(Some((spare, name)))
 }
 
-/// Zeros where nothing can be read from the cut on: opening reads all that is behind the mark, and a block that
+/// Zeros where nothing can be read behind the cut's mark: opening reads all that is behind the mark, and a block that
 /// does not come would refuse the log again.  What is there goes in any case.
 fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Result<()> {
     let block_size = usize_of(u64::from(header.block_size));
     let mut piece = AlignedBuf::zeroed(PIECE)?;
     let zeros = AlignedBuf::zeroed(block_size)?;
-    for at in (from..header.segment_size).step_by(PIECE) {
-        let len = PIECE.min(usize_of(header.segment_size - at));
+    let size = file.size().map_err(|error| Error::os("cannot measure the segment", &error).in_segment(header.index))?;
+    let end = size.next_multiple_of(len_u64(block_size)).min(header.segment_size);
+    for at in (from..end).step_by(PIECE) {
+        let len = PIECE.min(usize_of(end - at));
         if file.read_at(&mut piece[..len], at).is_ok() {
             continue;
         }

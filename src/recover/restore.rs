@@ -25,17 +25,19 @@
 //! both checksums of it, the next segment's header names.
 
 use super::examine;
+use super::fill::lengthen;
 use super::finding::Acknowledged;
 use super::plan::{Step, StepKind};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c;
-use crate::base::{random, Error, Result};
+use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Durable, File};
 use crate::format::frame::{Seal, FLAG_SEAL, SEAL_LEN};
 use crate::format::{Chain, FrameHeader, Place, SegmentHeader, FRAME_HEADER_LEN};
 use crate::mem::AlignedBuf;
 use crate::read::sealed::{self, SealedEnd};
 use crate::read::segment::{self, OpenSegment};
+use crate::read::short;
 use crate::read::skip::is_damage;
 use crate::read::stream::{Glimpse, Stream};
 use crate::segment::{Directory, SegmentName};
@@ -51,6 +53,8 @@ pub struct Restored {
     pub error: Error,
     /// How it ends.
     pub chain: Chain,
+    /// Bytes that the file has, or is to have.
+    size: u64,
     /// The header, unless it is whole.
     header: Option<AlignedBuf>,
     /// The seal and its offset, unless it is whole.
@@ -74,6 +78,8 @@ impl Restored {
 
     /// Writes both, durably.
     pub fn write(&self, file: &dyn File) -> Result<()> {
+        // It may be short, too.
+        lengthen(file, self.name.index, self.size)?;
         let header = self.header.iter().map(|block| (0, block));
         for (offset, block) in header.chain(self.seal.iter().map(|(offset, block)| (*offset, block))) {
             let failed = |error| Error::os("cannot write the segment again", &error).at(self.name.index, offset);
@@ -92,26 +98,35 @@ pub fn restore(
     next: &SegmentName,
     error: &Error,
 ) -> Result<Option<Restored>> {
-    let Some(next) = whole(segment::open(directory, next.index, Access::Read))? else { return Ok(None) };
+    let Some(next) = whole(segment::open_at_rest(directory, next.index, Access::Read)?)? else { return Ok(None) };
     let next = next.header;
     if next.index != name.index + 1 || next.first_seq < name.first_seq {
         return Ok(None);
     }
-    let restored = |header: Option<AlignedBuf>, seal: Option<AlignedBuf>| Restored {
+    let restored = |size, header: Option<AlignedBuf>, seal: Option<AlignedBuf>| Restored {
         name: *name,
         error: error.clone(),
         chain: next.before,
+        size,
         header,
         seal: seal.map(|block| (next.before_offset, block)),
     };
-    if let Some((opened, _)) = whole(examine::open_next(directory, name, None, Access::Write))? {
+    let opened = segment::open_at_rest(directory, name.index, Access::Write)?;
+    if let Some((opened, _)) = whole(opened.and_then(|opened| examine::continue_in(opened, None)))? {
         let ours = opened.header.log_id == next.log_id && opened.header.block_size == next.block_size;
         let seal = if ours && !opened.header.is_compacted() { seal(&opened, &next)? } else { None };
-        return Ok(seal.map(|seal| restored(None, Some(seal))));
+        return Ok(seal.map(|seal| restored(opened.header.segment_size, None, Some(seal))));
     }
-    let Some(file) = whole(directory.open_file(&name.to_string(), Access::Read))? else { return Ok(None) };
+    let file = match directory.open_file(&name.to_string(), Access::Read) {
+        // What is no file.
+        Err(error) if error.code == Code::Corrupt => return Ok(None),
+        opened => opened?,
+    };
     let elder = names.iter().rev().find(|elder| elder.index + 1 == name.index);
-    let elder = elder.and_then(|elder| segment::open(directory, elder.index, Access::Read).ok());
+    let elder = match elder {
+        Some(elder) => segment::open_at_rest(directory, elder.index, Access::Read)?.ok(),
+        None => None,
+    };
     let ends = elder.filter(|elder| elder.header.log_id == next.log_id).and_then(|elder| {
         let SealedEnd { chain, before_offset, .. } = sealed::walk(&elder, &mut |_, _| Ok(())).ok()?;
         (chain.last_seq + 1 == name.first_seq).then_some((chain, before_offset))
@@ -122,10 +137,10 @@ pub fn restore(
         header.encode(&mut block);
         let opened = OpenSegment { name: *name, file: file.clone(), header };
         if whole(examine::check_seal(&opened, &next))?.is_some() {
-            return Ok(Some(restored(Some(block), None)));
+            return Ok(Some(restored(header.segment_size, Some(block), None)));
         }
         if let Some(seal) = seal(&opened, &next)? {
-            return Ok(Some(restored(Some(block), Some(seal))));
+            return Ok(Some(restored(header.segment_size, Some(block), Some(seal))));
         }
     }
     Ok(None)
@@ -206,7 +221,8 @@ fn seal(opened: &OpenSegment, next: &SegmentHeader) -> Result<Option<AlignedBuf>
         return Ok(None);
     }
     let mut stream = Stream::new(opened.file.clone(), &opened.header)?;
-    let mut at = end;
+    // Nothing of it can lie behind what is there.
+    let mut at = end.min(short::bytes_there(opened)?.next_multiple_of(block_size));
     let chain = loop {
         at -= block_size;
         if at == 0 {

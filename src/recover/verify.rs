@@ -20,6 +20,8 @@
 
 mod follower;
 mod segment;
+mod spot;
+mod walk;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver};
@@ -29,7 +31,8 @@ use super::finding::{Acknowledged, Finding, Kind};
 use super::isolate;
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::{Access, LockKind};
-use crate::format::{Chain, SegmentHeader};
+use crate::format::{Chain, Id, SegmentHeader};
+use crate::read::segment::open_short;
 use crate::segment::directory::{not_a_file, Listing};
 use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW, SINK};
 use crate::segment::{retain, Directory, SegmentName, State};
@@ -96,7 +99,7 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
     // A follower has no holds.
     let newest = if copy.is_none() { isolate::newest_header(directory, names) } else { None };
     let position = copy.as_ref().and_then(|copy| copy.slot);
-    let log_id = position.map(|slot| slot.log_id).or_else(|| isolate::log_of(directory, names));
+    let log_id = position.map(|slot| slot.log_id).or_else(|| log_of(directory, names));
     let first_seq = names.get(first_live).map_or(1, |name| name.first_seq);
     let mut verifier = Verifier {
         directory,
@@ -122,6 +125,12 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
         })
         .and_then(|()| verifier.segments(names, &reading, effort.threads));
     Ok(verifier.said)
+}
+
+/// Which log this is, as far as can be read.
+fn log_of(directory: &Directory, names: &[SegmentName]) -> Option<Id> {
+    let header = |name: &SegmentName| open_short(directory, name.index, Access::Read).ok().map(|opened| opened.header);
+    isolate::log_of(names, |name| Ok(header(name))).ok().flatten()
 }
 
 /// The names, when they no longer change in ways that look like damage; and what they are to a follower, if the directory

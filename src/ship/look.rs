@@ -10,7 +10,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::real::RealDisk;
 use crate::disk::{Access, Disk};
 use crate::format::{SegmentHeader, SinkSlot};
-use crate::read::segment::peek;
+use crate::read::segment;
 use crate::segment::directory::FollowerPosition;
 use crate::segment::name::SINK;
 use crate::segment::Directory;
@@ -84,7 +84,7 @@ fn look(directory: &Directory) -> Result<Position> {
     if slot.index == 0 {
         return Ok(Position::of_slot(&slot, None));
     }
-    let header = peek(directory, slot.index)?;
+    let header = segment::open(directory, slot.index, Access::Read)?.header;
     if (header.index, header.log_id, header.salt, header.generation)
         != (slot.index, slot.log_id, slot.salt, slot.generation)
     {

@@ -132,7 +132,7 @@ impl Source {
                 opened => opened.map(drop),
             };
         }
-        let opened = open_to_read(self.log.directory(), from.index, &self.log.log_id())?;
+        let opened = open_to_read(self.log.directory(), from.index, &self.log.log_id())?.whole()?;
         if opened.header.generation != from.generation {
             let text = "the segment was compacted in the middle of shipping it: begin anew, with a hold";
             return Err(Error::new(Code::Trimmed, text)
@@ -295,7 +295,7 @@ impl Source {
         let At::Before(index, behind) = &self.at else {
             unreachable!("only in front of a segment there is a next one")
         };
-        let opened = open_to_read(self.log.directory(), *index, &self.log.log_id())?;
+        let opened = open_to_read(self.log.directory(), *index, &self.log.log_id())?.whole()?;
         let before = &opened.header.before;
         if behind.is_some_and(|behind| (behind.identity, behind.last_seq) != (before.identity, before.last_seq)) {
             let text = "the segment does not continue what the follower has";

@@ -66,6 +66,9 @@ pub enum Damage {
 pub struct Frame {
     pub offset: u64,
     pub len: u64,
+    /// Where its body ends, and the number that it ends with.
+    pub body_end: u64,
+    pub last_seq: u64,
     pub durable_end: u64,
     pub durable_seq: u64,
     pub epoch: u64,
@@ -94,6 +97,8 @@ pub fn frames(content: &[u8], block: u64) -> Vec<Frame> {
         frames.push(Frame {
             offset: at,
             len,
+            body_end: at + 128 + number(head, 8, 4),
+            last_seq: number(head, 16, 8) + number(head, 24, 8) - 1,
             durable_seq: number(head, 40, 8),
             durable_end: number(head, 48, 8),
             epoch,
@@ -172,6 +177,11 @@ impl Damage {
                 Some(older) if rng.percent(80) => {
                     let from = in_block(rng);
                     let to = (from + block * rng.within(1, 8)).min(content.len() as u64);
+                    // Of the file as it is not even the seal is left: nothing tells that it was another generation's.
+                    let is_other = from == 0 && generation(&past.older[older].1) != generation(content);
+                    if is_other && to + 2 * block > content.len() as u64 {
+                        return Damage::Remove { file };
+                    }
                     Damage::OlderBlocks { file, older, from, to }
                 }
                 // An earlier generation is whole, and nothing tells: docs/FORMAT.md, "Limits".

@@ -136,6 +136,7 @@ pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, se
     let from = dry.disk.steps();
     apply(&dry).map_err(|error| format!("repair fails: {:?} {error}", error.code))?;
     let last = repaired(past, &dry.fork(seed))?.last();
+    let says_cut = says_cut(&dry.fork(seed));
     let steps = dry.disk.steps() - from;
     // What it said is done stays done.
     let cut = dry.fork(seed);
@@ -171,7 +172,7 @@ pub fn crashes(past: &Past, damage: &Damage, machine: &Machine, (may_shorten, se
         nothing_is_gone(past, damage, &files, &fork).map_err(|text| format!("{what}: {text}"))?;
         let left = ["log", BACKUP].map(|dir| fork.disk.count_what_is_no_file(Path::new(dir))).iter().sum::<usize>();
         require!(left >= no_files, "{what}: of {no_files} things that are no files {left} are left");
-        after_a_crash(past, damage, &fork, (may_shorten, last)).map_err(|text| format!("{what}: {text}"))?;
+        after_a_crash(past, damage, &fork, (may_shorten, last, says_cut)).map_err(|text| format!("{what}: {text}"))?;
     }
     Ok(states)
 }
@@ -187,7 +188,17 @@ pub fn nothing_is_gone(past: &Past, damage: &Damage, files: &[(String, Vec<u8>)]
     Ok(())
 }
 
-fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, last): (bool, u64)) -> Verdict {
+/// Whether the log says that something was cut.
+fn says_cut(machine: &Machine) -> bool {
+    machine.open().is_ok_and(|log| log.report().repaired_seq > 0)
+}
+
+fn after_a_crash(
+    past: &Past,
+    damage: &Damage,
+    crashed: &Machine,
+    (may_shorten, last, cut): (bool, u64, bool),
+) -> Verdict {
     let fork = crashed.fork(last);
     match fork.open() {
         Err(error) => is_damage(&error)?,
@@ -203,8 +214,9 @@ fn after_a_crash(past: &Past, damage: &Damage, crashed: &Machine, (may_shorten, 
     }
     apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
     let seen = repaired(past, crashed)?;
-    // What could not be read may be read once more.
-    let more = matches!(damage, Damage::Unreadable { .. }) && seen.last() > last;
+    // What could not be read may be read once more, and what a file lacked may have been zeros.
+    let more = matches!(damage, Damage::Unreadable { .. } | Damage::Truncate { .. }) && seen.last() > last;
     require!(seen.last() == last || more, "the second repair ends at {}, the first at {last}", seen.last());
+    require!(more || !cut || says_cut(&crashed.fork(last)), "the second repair does not say that something was cut");
     Ok(())
 }

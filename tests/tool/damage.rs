@@ -106,6 +106,56 @@ fn a_repair_is_planned_decided_and_carried_out() {
     assert!(info.contains("repaired"), "{info}");
 }
 
+/// Every kind of step, and what is said where there is none.
+#[test]
+fn a_plan_says_in_words_what_is_done() {
+    const ARCHIVED: &str = "twal-0000000000000001-00000000000000000001.archived";
+    const NEWEST: &str = "twal-0000000000000003-00000000000000000049.active";
+    let change = |dir: &Path, file: &str, at: usize| {
+        let mut bytes = std::fs::read(dir.join(file)).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(dir.join(file), bytes).unwrap();
+    };
+    let cut = |dir: &Path, file: &str, size: u64| {
+        std::fs::File::options().write(true).open(dir.join(file)).unwrap().set_len(size).unwrap();
+    };
+    type Break<'a> = Box<dyn Fn(&Path) + 'a>;
+    let cases: [(&str, i32, Break<'_>); 8] = [
+        ("a frame of a released segment", 0, Box::new(|dir| change(dir, ARCHIVED, 4096 + 30))),
+        ("an interrupted repair", 1, Box::new(|dir| std::fs::write(dir.join("twal-repair-unfinished"), "").unwrap())),
+        ("the header of a released segment", 1, Box::new(|dir| change(dir, ARCHIVED, 100))),
+        ("a file that lacks its last byte", 1, Box::new(|dir| cut(dir, BROKEN, (64 << 10) - 1))),
+        ("a header", 5, Box::new(|dir| change(dir, BROKEN, 100))),
+        ("a strange file", 5, Box::new(|dir| std::fs::write(dir.join("twal-odd"), "odd").unwrap())),
+        ("a file that lacks frames", 5, Box::new(|dir| cut(dir, BROKEN, 30_000))),
+        ("the newest one lacks its end", 5, Box::new(|dir| cut(dir, NEWEST, 50_000))),
+    ];
+    let mut printed = String::new();
+    for (number, (what, exit, damage)) in cases.iter().enumerate() {
+        let dir = golden("v30-written", &format!("sentences-{number}"));
+        damage(&dir);
+        let words = if *exit == 5 { "repair LOG --drop-acknowledged" } else { "repair LOG" };
+        if *exit == 5 {
+            on(&dir, "repair LOG").ends(5);
+        }
+        let ran = on(&dir, words).ends((*exit).min(1));
+        printed += &format!("# {what}\n{}", ran.stdout);
+        if *exit > 0 {
+            let backup = scratch(&format!("tool-sentences-backup-{number}")).join("copies");
+            let done = write_on(&dir, &format!("{words} --apply --backup {}", backup.display())).ends(0).stdout;
+            let last = done.lines().last().unwrap();
+            let copies = segments_of(&backup).len();
+            let said = format!("repaired; copies of {copies} files, ");
+            assert!(
+                last.starts_with(&said) && last.ends_with(&format!("are in {}", backup.display())),
+                "{what}: {last}"
+            );
+            on(&dir, "verify LOG").ends(0);
+        }
+    }
+    expect("repair-sentences.txt", &printed);
+}
+
 /// A half-written end was promised to nobody: told, and no damage.
 #[test]
 fn a_torn_end_is_told_and_is_no_damage() {

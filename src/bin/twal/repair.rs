@@ -68,10 +68,11 @@ fn step_text(step: &Step) -> String {
         StepKind::Isolate => format!("move {file} out of the log"),
         StepKind::Begin => format!("begin {file}"),
         StepKind::Restore => format!("write header and seal of {file} again, from offset {offset}; nothing goes"),
+        StepKind::Fill => format!("make {file} as long as it was, from offset {offset} on; nothing goes"),
     };
     let acknowledged = acknowledged_text(step.acknowledged);
     match step.kind {
-        StepKind::Restore => what,
+        StepKind::Restore | StepKind::Fill => what,
         _ if *first_seq == 0 => format!("{what}: whatever it holds goes, {acknowledged}"),
         _ if last_seq < first_seq => format!("{what}: records from {first_seq} on go if there are any, {acknowledged}"),
         _ => format!("{what}: records {} go, {acknowledged}", range(*first_seq, *last_seq)),
