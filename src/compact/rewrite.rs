@@ -25,13 +25,17 @@ pub fn rewrite(
     (segment, end, plan): (&OpenSegment, &SealedEnd, &Plan),
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<Spare> {
+    let Some(generation) = segment.header.generation.checked_add(1) else {
+        let text = "the segment says that it was compacted as often as can be counted";
+        return Err(Error::new(Code::Corrupt, text).at(segment.header.index, 0));
+    };
     // Named like a spare until it is whole: every release ignores those when it reads, and clears them away.
     let spare = directory.create_spare()?;
     let header = SegmentHeader {
         created_ns: clock.wall_ns(),
         segment_size: plan.size(),
         salt: spare.salt,
-        generation: segment.header.generation + 1,
+        generation,
         ..segment.header
     };
     let written = write(&spare, clock, &header, (segment, end, plan), go_on);

@@ -35,7 +35,7 @@ use super::finding::Acknowledged;
 use super::isolate;
 use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
-use crate::base::limits::BLOCK_SIZE_DEFAULT;
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, NUMBER_MAX};
 use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
@@ -486,6 +486,11 @@ fn plan_end(
             Newest::Begun(header)
         }
     };
+    if lost.epoch >= NUMBER_MAX {
+        let text =
+            format!("epoch {} is at the end of what can be counted, and a repair needs a higher one", lost.epoch);
+        return Err(Error { code: Code::Unsupported, text: text.into(), ..error });
+    }
     plan.end = Some(End {
         newest,
         chain,
