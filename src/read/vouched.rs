@@ -93,13 +93,13 @@ fn has_another_end(opened: &OpenSegment, next: &SegmentHeader) -> Result<bool> {
 /// The segment before ends in the very seal that `header` names, or in one that stands for it.
 pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> {
     let index = before.header.index;
-    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
     let block = usize_of(u64::from(before.header.block_size));
     let mut walker = Walker::new(before.file.clone(), &before.header, u64::from(before.header.block_size), block)?;
     let offset = sealed::seal_offset(&before.header, header, |at| {
         walker.go_to(at);
         walker.look_at_header().ok().flatten()
     });
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, offset));
     if offset >= before.header.segment_size {
         return wrong("the next segment names a seal behind the end of this one");
     }
