@@ -97,7 +97,7 @@ fn read_back(
     let read = spare.file.read_at(&mut block, 0).map_err(failed)?;
     let written = SegmentHeader::decode(&block[..read], true).is_ok_and(|decoded| decoded == header);
     let whole = OpenSegment { name: segment.name, file: Arc::clone(&spare.file), header };
-    let seen = sealed::walk(&whole, &mut |_, _| Ok(())).map_err(|stopped| stopped.error);
+    let seen = sealed::check(&whole).map_err(|stopped| stopped.error);
     match seen {
         Ok(seen) if written && (seen.chain, seen.before_offset) == (end.chain, end.before_offset) => {
             debug_assert_eq!(seen.records, plan.kept);

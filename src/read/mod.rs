@@ -15,6 +15,7 @@ pub mod sealed;
 pub mod seek;
 pub mod segment;
 pub mod skip;
+pub mod sparse;
 pub mod stream;
 pub mod vouched;
 pub mod walk;

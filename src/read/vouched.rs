@@ -77,7 +77,7 @@ fn has_another_end(opened: &OpenSegment, next: &SegmentHeader) -> Result<bool> {
         };
         chain = Chain::after(&frame, identity);
         if frame.has(FLAG_SEAL) {
-            let seal = Seal::decode(walker.body(&frame));
+            let seal = Seal::decode(walker.words(&frame));
             return Ok(seal.is_some_and(|seal| seal.end(chain, offset) != (*named, next.before_offset)));
         }
         walker.pass(&frame);
@@ -104,9 +104,11 @@ pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> 
         return wrong("the next segment names a seal behind the end of this one");
     }
     walker.go_to(offset);
-    match walker.look() {
+    match walker.look_over() {
         Look::Whole(frame, identity) if frame.has(FLAG_SEAL) => {
-            let Some(seal) = Seal::decode(walker.body(&frame)) else { return wrong("the segment's seal says nothing") };
+            let Some(seal) = Seal::decode(walker.words(&frame)) else {
+                return wrong("the segment's seal says nothing");
+            };
             if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
                 return wrong("the segment does not end in the seal that the next one names");
             }

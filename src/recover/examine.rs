@@ -200,7 +200,7 @@ fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
 }
 
 fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
-    sealed::walk(segment, &mut |_, _| Ok(())).map(drop).map_err(Damage::from)
+    sealed::check(segment).map(drop).map_err(Damage::from)
 }
 
 /// Walks the newest segment to the log's end.
@@ -225,13 +225,13 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
         cut: None,
     };
     while !found.sealed {
-        let look = walker.look();
+        let look = walker.look_over();
         if let Look::Whole(frame, identity) = &look {
             if found.end.continues_in(frame) {
                 assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
-                let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.body(frame))).flatten();
-                found.end = Chain::behind(frame, *identity, walker.body(frame));
+                let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.words(frame))).flatten();
+                found.end = Chain::behind(frame, *identity, walker.words(frame));
                 walker.pass(frame);
                 found.end_offset = walker.offset();
                 found.witnessed.pass(frame, offset, found.end_offset, found.end);
@@ -269,7 +269,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
             Verdict::Rot => {
                 // A writer may have finished the frame since it was read: look again before calling it damaged.
                 walker.forget();
-                if matches!(walker.look(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
+                if matches!(walker.look_over(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
                     continue;
                 }
                 let error = rot(header.index, found.end_offset, &found.end);

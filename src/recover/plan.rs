@@ -374,7 +374,7 @@ fn archived_end(
 }
 
 fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
-    let SealedEnd { chain, offset, .. } = sealed::walk(opened, &mut |_, _| Ok(()))?;
+    let SealedEnd { chain, offset, .. } = sealed::check(opened)?;
     Ok((chain, offset))
 }
 
@@ -511,7 +511,7 @@ fn chain_before(opened: &OpenSegment, offset: u64) -> Result<Chain> {
     let block = u64::from(opened.header.block_size);
     let mut walker = Walker::new(opened.file.clone(), &opened.header, block, READ_AHEAD)?;
     while walker.offset() < offset {
-        let Look::Whole(frame, identity) = walker.look() else { break };
+        let Look::Whole(frame, identity) = walker.look_over() else { break };
         chain = Chain::after(&frame, identity);
         walker.pass(&frame);
     }
@@ -601,7 +601,7 @@ fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
                 }
             }
         }
-        at += block;
+        at = stream.next_block(at);
     }
     Err(Error::new(Code::Corrupt, "the segment's seal has gone since it was read").in_segment(before.name.index))
 }
@@ -635,7 +635,7 @@ impl Lost {
                     bytes = at + frame.frame_len(block) - offset;
                 }
             }
-            at += block;
+            at = stream.next_block(at);
         }
         Ok(bytes)
     }

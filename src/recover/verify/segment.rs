@@ -555,7 +555,7 @@ impl Walk {
                 Ok(_) => {}
                 Err(error) => behind.unreadable = behind.unreadable.or(Some((at, error))),
             }
-            at += block;
+            at = self.stream.next_block(at);
         }
         behind
     }
