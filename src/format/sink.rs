@@ -7,7 +7,7 @@
 use super::{Chain, Id};
 use crate::base::bytes::*;
 use crate::base::crc::crc32c;
-use crate::base::limits::{INDEX_MAX, NUMBER_MAX};
+use crate::base::limits::NUMBER_MAX;
 use crate::base::{Code, Error, Result};
 
 /// First bytes of each copy.
@@ -130,7 +130,7 @@ impl SinkSlot {
 
     /// What no sink comes to: whoever counts on from it would run over.
     fn is_sound(&self) -> bool {
-        self.number < NUMBER_MAX && self.chain.last_seq < u64::MAX && self.index.max(self.first_index) <= INDEX_MAX
+        self.number.max(self.chain.last_seq).max(self.index).max(self.first_index) < NUMBER_MAX
     }
 
     /// The newest slot of a file whose copies have `copy_len` bytes; None: no copy is whole.

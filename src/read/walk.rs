@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::ahead::{Piece, ReadAhead};
 use super::mapping::Mapping;
 use super::sparse::{self, Holes};
+use super::stream::Passing;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
@@ -321,7 +322,11 @@ impl Walker {
         let is_kept = pieces.is_none() && header.has(FLAG_DATA);
         if self.is_long(&header) && !(is_kept && self.may_take(header.frame_len(self.block_size))) {
             let body = self.offset + len_u64(FRAME_HEADER_LEN);
+            let mut records = is_kept.then(|| Passing::of(&header, body));
             let mut each = |at: u64, bytes: &[u8]| {
+                if let Some(records) = &mut records {
+                    records.feed(at, bytes);
+                }
                 if let Some(pieces) = &mut pieces {
                     pieces(&header, at, bytes);
                 }
@@ -329,8 +334,13 @@ impl Walker {
             match self.sum(body, body + u64::from(header.body_len), &mut each) {
                 Err(error) => return Look::Unreadable(error),
                 Ok(crc) if crc != header.body_crc => return Look::BadBody(header),
-                Ok(_) if !is_kept => return Look::Whole(header, identity),
                 Ok(_) => {}
+            }
+            match records.map(|records| records.finish(&header, self.is_compacted)) {
+                None => return Look::Whole(header, identity),
+                // The checksum of zeros is nothing that only a writer knows.
+                Some(Err(error)) => return Look::Unreadable(error.at(self.index, self.offset)),
+                Some(Ok(())) => {}
             }
         }
         if let Err(error) = self.load(usize_of(header.frame_len(self.block_size))) {

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::limits::{INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
@@ -290,6 +291,20 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
     }
     found.purged = (found.end.last_seq + 1 - header.first_seq).saturating_sub(found.records_in_newest);
     Ok(found)
+}
+
+/// Nobody counts on where a number is at the end of its range.  No writer comes there: it is a lie, or damage that a
+/// checksum let pass.
+pub fn check_counts_on(examined: &Examined) -> Result<()> {
+    let index = examined.newest.header.index;
+    let counted = [
+        ("epoch", examined.epoch_max, NUMBER_MAX),
+        ("record", examined.end.last_seq, NUMBER_MAX),
+        ("segment", index, INDEX_WRITTEN_MAX),
+    ];
+    let Some((what, number, max)) = counted.into_iter().find(|(_, number, max)| number >= max) else { return Ok(()) };
+    let text = format!("{what} {number} is at the end of what can be counted ({max}): nobody can write on behind it");
+    Err(Error::new(Code::Corrupt, text).at(index, examined.end_offset))
 }
 
 fn spot_of(look: &Look, last: &Chain) -> Spot {

@@ -21,7 +21,7 @@ use super::create;
 use super::examine::{self, Asked, Examined};
 use crate::base::bytes::usize_of;
 use crate::base::clock::Clock;
-use crate::base::limits::{BLOCK_SIZE_DEFAULT, FRAME_SIZE_CAP, INDEX_WRITTEN_MAX, NUMBER_MAX};
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, FRAME_SIZE_CAP};
 use crate::base::options::Config;
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Durable, File, LockKind};
@@ -92,7 +92,7 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
     }
     let config = config.clone().for_log(examined.newest.header.block_size)?;
     check_alignment(directory, config.block_size)?;
-    check_counts_on(&examined)?;
+    examine::check_counts_on(&examined)?;
     let frames_rewritten = rewrite(&examined)?;
     Ok(Opened {
         epoch: examined.epoch_max + 1,
@@ -142,20 +142,6 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
         spares,
         keeps_holds: false,
     })
-}
-
-/// Nobody counts on where a number is at the end of its range.  No writer comes there: it is a lie, or damage that a
-/// checksum let pass.
-fn check_counts_on(examined: &Examined) -> Result<()> {
-    let index = examined.newest.header.index;
-    let counted = [
-        ("epoch", examined.epoch_max, NUMBER_MAX),
-        ("record", examined.end.last_seq, NUMBER_MAX),
-        ("segment", index, INDEX_WRITTEN_MAX),
-    ];
-    let Some((what, number, max)) = counted.into_iter().find(|(_, number, max)| number >= max) else { return Ok(()) };
-    let text = format!("{what} {number} is at the end of what can be counted ({max}): nobody can write on behind it");
-    Err(Error::new(Code::Corrupt, text).at(index, examined.end_offset))
 }
 
 fn check_alignment(directory: &Directory, block_size: u32) -> Result<()> {

@@ -35,7 +35,7 @@ use super::finding::Acknowledged;
 use super::isolate;
 use super::restore::{self, Restored};
 use crate::base::bytes::len_u64;
-use crate::base::limits::{BLOCK_SIZE_DEFAULT, NUMBER_MAX};
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
@@ -284,7 +284,11 @@ fn first_damage(
         }
         let chain_before = chain;
         let walked = match newest && !examine::is_lost_newer(name) {
-            true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
+            true => examine::examine_tail(opened.clone()).and_then(|found| {
+                let (end, offset) = (found.end, found.end_offset);
+                let counts_on = examine::check_counts_on(&found);
+                counts_on.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+            }),
             false if at < live => archived_end(directory, names, at, &opened),
             false => walk(&opened, newest),
         };
@@ -486,9 +490,12 @@ fn plan_end(
             Newest::Begun(header)
         }
     };
-    if lost.epoch >= NUMBER_MAX {
+    let index = match &newest {
+        Newest::Kept { header, .. } | Newest::Begun(header) => header.index,
+    };
+    if lost.epoch.max(chain.last_seq) >= NUMBER_MAX || index >= INDEX_WRITTEN_MAX {
         let text =
-            format!("epoch {} is at the end of what can be counted, and a repair needs a higher one", lost.epoch);
+            format!("{}; and what a repair could leave has a number at the end of what can be counted", error.text);
         return Err(Error { code: Code::Unsupported, text: text.into(), ..error });
     }
     plan.end = Some(End {

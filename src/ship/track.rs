@@ -14,7 +14,7 @@ use crate::base::bytes::{len_u64, usize_of};
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
-use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
 use crate::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use crate::read::sparse::{self, Holes};
 use crate::read::stream::{Glimpse, Stream};
@@ -157,7 +157,7 @@ impl Track {
                 _ if passed > 0 => return Ok(here.start..here.start + passed),
                 Some(Next::Long(frame)) if frame <= left && len_u64(len) < frame => {
                     if frame > READ_MAX && !sparse::is_there(file.as_ref(), frame) && !self.is_whole_in(file)? {
-                        return Err(self.damaged("a frame with another body than was composed with it"));
+                        return Err(self.damaged("a long frame that is not whole, or holds no records"));
                     }
                     wanted = frame;
                 }
@@ -177,7 +177,8 @@ impl Track {
         // Damage is no damage before it was read twice.
         for _ in 0..2 {
             match stream.look(self.offset) {
-                Glimpse::Whole(..) => return Ok(true),
+                // Without records none is so long.
+                Glimpse::Whole(frame, _, body) if frame.has(FLAG_DATA) && body.bad.is_empty() => return Ok(true),
                 Glimpse::Unreadable(error) => return Err(error),
                 _ => stream.forget(),
             }
