@@ -12,6 +12,8 @@ use twal::disk::Disk;
 use twal::format::frame::{FLAG_DATA, FLAG_MARK};
 use twal::format::sink::{SINK_COPIES, SINK_COPY_LEN, SINK_SLOTS};
 use twal::format::{Holds, SinkSlot};
+use twal::segment::name::Named;
+use twal::segment::Directory;
 use twal::{Code, CompactOptions, Error, HoldName, Log, Options, Position, Sink, SinkOptions, Source};
 
 use crate::forged::{do_all, options, simulated, written, Came, File, BLOCK, DIR, EACH};
@@ -187,11 +189,13 @@ fn no_compaction_comes_behind_the_last() {
 fn a_spare_may_have_any_number() {
     let disk = simulated(&written());
     disk.put_file("twal-spare-9999999999999999999", &[0; 8192]);
-    for _ in 0..3 {
-        let log = open(&disk, false).unwrap();
-        log.roll().unwrap();
-        log.close().unwrap();
-    }
+    let directory = Directory::open(disk.as_ref(), Path::new(DIR), false).unwrap();
+    directory.scan().unwrap();
+    let spare = directory.create_spare().unwrap();
+    assert!(matches!(Named::parse(&spare.name), Named::Spare(_)), "{}", spare.name);
+    let log = open(&disk, false).unwrap();
+    log.roll().unwrap();
+    log.close().unwrap();
 }
 
 /// Holds that were written as often as can be counted are damaged ones: they keep everything.
