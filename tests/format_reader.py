@@ -114,6 +114,7 @@ class Segment:
             and (header.generation > 0) == (header.incompatible == COMPACTED)
             and header.segment_size % block == 0
             and header.before_offset % block == 0
+            and header.before_offset < 2**40
         )
         if not sound:
             raise Damage("the header contradicts itself", self.index)

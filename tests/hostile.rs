@@ -11,9 +11,17 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 #[path = "../fuzz/entries.rs"]
 mod entries;
+#[path = "hostile/forged.rs"]
+mod forged;
+#[path = "hostile/holes.rs"]
+mod holes;
+#[path = "hostile/numbers.rs"]
+mod numbers;
 #[allow(dead_code)]
 #[path = "sim/rng.rs"]
 mod rng;
@@ -23,8 +31,22 @@ use rng::Rng;
 /// Most bytes that are asked for at once, by a repair for its copies; whatever a length says.
 const PIECE_MAX: usize = 1 << 20;
 
-/// Notes the largest piece that this thread has asked for: others tell of a canary's panic meanwhile.
+/// Notes the largest piece that this thread has asked for: others tell of a canary's panic meanwhile.  And how much
+/// all threads have at most.
 struct Noting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// How many bytes more there were at most while `work` ran, those of tests beside it too.
+fn peak_of(work: impl FnOnce()) -> usize {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = LIVE.load(Ordering::SeqCst);
+    PEAK.store(before, Ordering::SeqCst);
+    work();
+    PEAK.load(Ordering::SeqCst).saturating_sub(before)
+}
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
@@ -36,15 +58,28 @@ static ALLOCATOR: Noting = Noting;
 // SAFETY: passes everything on to the system's allocator; noting touches one number, which needs no memory.
 unsafe impl GlobalAlloc for Noting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.set(LARGEST.get().max(layout.size()));
+        note(layout.size());
         // SAFETY: the caller's contract is the system's.
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::SeqCst);
         // SAFETY: as above.
         unsafe { System.dealloc(old, layout) }
     }
+}
+
+fn note(size: usize) {
+    LARGEST.set(LARGEST.get().max(size));
+    let live = LIVE.fetch_add(size, Ordering::SeqCst) + size;
+    PEAK.fetch_max(live, Ordering::SeqCst);
 }
 
 /// Records of the committed log that are not released.

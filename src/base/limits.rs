@@ -16,6 +16,16 @@ pub const SEGMENT_SIZE_MAX: u64 = 1 << 40;
 /// Blocks of a segment that hold no records: header, last mark, seal.
 pub const SEGMENT_OVERHEAD_BLOCKS: u64 = 3;
 
+/// Epochs, numbers of records, and how often a file was written stay below: no writer comes so far, and whoever counts on
+/// from what a file says never runs over.
+pub const NUMBER_MAX: u64 = u64::MAX / 2;
+/// Highest index of a segment: a name has 16 digits for it.
+pub const INDEX_MAX: u64 = 9_999_999_999_999_999;
+/// A log whose newest segment has a lower index can be written on.
+pub const INDEX_WRITTEN_MAX: u64 = 5_000_000_000_000_000;
+/// Numbers of spares that are given stay below: a name has 19 digits for it.
+pub const SPARE_NUMBER_MAX: u64 = 1_000_000_000_000_000_000;
+
 /// Bytes of accepted, not yet written records.
 pub const RING_SIZE_DEFAULT: u64 = 32 << 20;
 /// Largest ring.
@@ -65,5 +75,6 @@ const _: () = assert!(SEGMENT_SIZE_DEFAULT.is_multiple_of(BLOCK_SIZE_MAX as u64)
 const _: () = assert!(FRAME_SIZE_CAP.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(ZERO_PIECE.is_multiple_of(BLOCK_SIZE_MAX as u64));
 const _: () = assert!(ZERO_PIECE <= ZERO_PIECE_MAX && ZERO_PIECE_MAX.is_multiple_of(BLOCK_SIZE_MAX as u64));
+const _: () = assert!(INDEX_WRITTEN_MAX < INDEX_MAX);
 const _: () = assert!(RECORD_SIZE_MAX < FRAME_SIZE_MAX);
 const _: () = assert!(RECORD_SIZE_MAX_DEFAULT < SEGMENT_SIZE_DEFAULT);

@@ -25,13 +25,17 @@ pub fn rewrite(
     (segment, end, plan): (&OpenSegment, &SealedEnd, &Plan),
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<Spare> {
+    let Some(generation) = segment.header.generation.checked_add(1) else {
+        let text = "the segment says that it was compacted as often as can be counted";
+        return Err(Error::new(Code::Corrupt, text).at(segment.header.index, 0));
+    };
     // Named like a spare until it is whole: every release ignores those when it reads, and clears them away.
     let spare = directory.create_spare()?;
     let header = SegmentHeader {
         created_ns: clock.wall_ns(),
         segment_size: plan.size(),
         salt: spare.salt,
-        generation: segment.header.generation + 1,
+        generation,
         ..segment.header
     };
     let written = write(&spare, clock, &header, (segment, end, plan), go_on);
@@ -93,7 +97,7 @@ fn read_back(
     let read = spare.file.read_at(&mut block, 0).map_err(failed)?;
     let written = SegmentHeader::decode(&block[..read], true).is_ok_and(|decoded| decoded == header);
     let whole = OpenSegment { name: segment.name, file: Arc::clone(&spare.file), header };
-    let seen = sealed::walk(&whole, &mut |_, _| Ok(())).map_err(|stopped| stopped.error);
+    let seen = sealed::check(&whole).map_err(|stopped| stopped.error);
     match seen {
         Ok(seen) if written && (seen.chain, seen.before_offset) == (end.chain, end.before_offset) => {
             debug_assert_eq!(seen.records, plan.kept);

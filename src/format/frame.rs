@@ -92,6 +92,9 @@ pub struct Chain {
 }
 
 impl FrameHeader {
+    /// Most bytes that a header can say of its frame, but for what is left of the last block.
+    pub const LEN_MAX: u64 = u32::MAX as u64 + FRAME_HEADER_LEN as u64;
+
     /// Bytes of the frame on disk.
     pub fn frame_len(&self, block_size: u64) -> u64 {
         (len_u64(FRAME_HEADER_LEN) + u64::from(self.body_len)).next_multiple_of(block_size)

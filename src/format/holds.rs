@@ -9,6 +9,7 @@ use std::fmt;
 use super::Id;
 use crate::base::bytes::*;
 use crate::base::crc::{crc32c, crc32c_append};
+use crate::base::limits::NUMBER_MAX;
 use crate::base::{Code, Error, Result};
 
 /// First bytes of the file.
@@ -182,10 +183,13 @@ impl Holds {
                 Some(Hold { name, seq: get_u64(entry, AT_SEQ), index: get_u64(entry, AT_INDEX) })
             })
             .collect();
+        let number = get_u64(bytes, AT_NUMBER);
         let all = all.filter(|all| {
-            all.iter().all(|hold| hold.seq >= 1) && all.windows(2).all(|pair| pair[0].name < pair[1].name)
+            number < NUMBER_MAX
+                && all.iter().all(|hold| hold.seq >= 1)
+                && all.windows(2).all(|pair| pair[0].name < pair[1].name)
         });
-        Ok(Holds { number: get_u64(bytes, AT_NUMBER), all: all.ok_or_else(|| corrupt("they contradict themselves"))? })
+        Ok(Holds { number, all: all.ok_or_else(|| corrupt("they contradict themselves"))? })
     }
 }
 

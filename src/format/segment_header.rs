@@ -218,6 +218,7 @@ impl SegmentHeader {
             && (size_min..=SEGMENT_SIZE_MAX).contains(&self.segment_size)
             && self.segment_size.is_multiple_of(block)
             && self.before_offset.is_multiple_of(block)
+            && self.before_offset < SEGMENT_SIZE_MAX
     }
 }
 

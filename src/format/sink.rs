@@ -7,6 +7,7 @@
 use super::{Chain, Id};
 use crate::base::bytes::*;
 use crate::base::crc::crc32c;
+use crate::base::limits::NUMBER_MAX;
 use crate::base::{Code, Error, Result};
 
 /// First bytes of each copy.
@@ -89,7 +90,8 @@ impl SinkSlot {
         put_u32(out, AT_CRC, crc);
     }
 
-    /// Reads one copy; None: it is torn, damaged, or was never written.  Version: a later release's.
+    /// Reads one copy; None: it is torn, damaged, or was never written.  Version: a later release's; Corrupt:
+    /// nobody wrote this.
     pub fn decode(bytes: &[u8]) -> Result<Option<SinkSlot>> {
         if bytes.len() < SINK_LEN
             || &bytes[AT_MAGIC..AT_VERSION] != SINK_MAGIC
@@ -102,7 +104,7 @@ impl SinkSlot {
             let text = format!("a follower's position of version {version}; this library knows {SINK_VERSION}");
             return Err(Error::new(Code::Version, text));
         }
-        Ok(Some(SinkSlot {
+        let slot = SinkSlot {
             number: get_u64(bytes, AT_NUMBER),
             log_id: get_id(bytes, AT_LOG_ID),
             history_id: get_id(bytes, AT_HISTORY_ID),
@@ -118,7 +120,17 @@ impl SinkSlot {
                 last_seq: get_u64(bytes, AT_LAST_SEQ),
             },
             first_index: get_u64(bytes, AT_FIRST_INDEX),
-        }))
+        };
+        if !slot.is_sound() {
+            let text = "the follower's position has a number at the end of what can be counted";
+            return Err(Error::new(Code::Corrupt, text));
+        }
+        Ok(Some(slot))
+    }
+
+    /// What no sink comes to: whoever counts on from it would run over.
+    fn is_sound(&self) -> bool {
+        self.number.max(self.chain.last_seq).max(self.index).max(self.first_index) < NUMBER_MAX
     }
 
     /// The newest slot of a file whose copies have `copy_len` bytes; None: no copy is whole.

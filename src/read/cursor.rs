@@ -367,8 +367,8 @@ impl Cursor {
             let (at, is_compacted) = (self.at(), self.at().is_compacted());
             let checked = match self.skipped {
                 // A batch with a damaged record is passed over whole, not delivered up to there.
-                Some(_) => check_records(&frame, is_compacted, at.body(&frame)),
-                None => check_counts(&frame, is_compacted),
+                Some(_) if frame.has(FLAG_DATA) => check_records(&frame, is_compacted, at.body(&frame)),
+                _ => check_counts(&frame, is_compacted),
             };
             checked.map_err(|error| error.at(at.index(), at.offset()))?;
             let is_data = frame.has(FLAG_DATA);
@@ -376,7 +376,7 @@ impl Cursor {
             self.frame = Some(Present {
                 behind: match is_data {
                     true => Chain::after(&frame, identity),
-                    false => Chain::behind(&frame, identity, self.at().body(&frame)),
+                    false => Chain::behind(&frame, identity, self.at().words(&frame)),
                 },
                 records_end,
                 payload: 0,

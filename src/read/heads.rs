@@ -55,11 +55,21 @@ pub fn payload<'a>(walker: &'a mut Walker, frame: &Present) -> Result<&'a [u8]> 
         let head = RecordHeader::decode_header_with(bytes, room);
         head == Ok(frame.record) && frame.record.is_payload(&bytes[RECORD_HEADER_LEN..])
     };
-    let span = walker.span(from, len)?;
-    if !is_right(&walker.bytes()[span]) {
-        walker.forget();
+    let read = |walker: &mut Walker| -> Result<bool> {
+        // Only its header was read: that alone takes no memory.
+        if !walker.may_take(len_u64(len)) {
+            let payload = from + len_u64(RECORD_HEADER_LEN);
+            let crc = walker.sum(payload, from + len_u64(len), &mut |_, _| ())?;
+            if crc != frame.record.payload_crc {
+                return Ok(false);
+            }
+        }
         let span = walker.span(from, len)?;
-        if !is_right(&walker.bytes()[span]) {
+        Ok(is_right(&walker.bytes()[span]))
+    };
+    if !read(walker)? {
+        walker.forget();
+        if !read(walker)? {
             let text = "a record's payload is damaged";
             return Err(Error::new(Code::Corrupt, text).at(walker.index(), from).about_seq(frame.record.seq));
         }

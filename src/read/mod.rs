@@ -16,6 +16,7 @@ pub mod seek;
 pub mod segment;
 pub mod short;
 pub mod skip;
+pub mod sparse;
 pub mod stream;
 pub mod vouched;
 pub mod walk;

@@ -212,10 +212,10 @@ impl Scout {
                 // Sealed, and its successor has no name yet.
                 return Ok(());
             }
-            match self.walker.look() {
+            match self.walker.look_over() {
                 Look::Whole(frame, identity) if self.chain.continues_in(&frame) => {
                     let offset = self.walker.offset();
-                    self.chain = Chain::behind(&frame, identity, self.walker.body(&frame));
+                    self.chain = Chain::behind(&frame, identity, self.walker.words(&frame));
                     self.walker.pass(&frame);
                     self.witnessed.pass(&frame, offset, self.walker.offset(), self.chain);
                     self.sealed = frame.has(FLAG_SEAL);

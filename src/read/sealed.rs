@@ -3,10 +3,11 @@
 
 use super::records::check_records;
 use super::segment::OpenSegment;
+use super::stream::Passing;
 use super::walk::READ_AHEAD;
 use super::{Look, Walker};
 use crate::base::{Code, Error, Result};
-use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
 use crate::format::{Chain, FrameHeader, SegmentHeader};
 
 /// How such a segment ends.
@@ -33,11 +34,20 @@ pub struct Stopped {
     pub offset: u64,
 }
 
+/// What is given each frame of a segment with its body, and may end the walk.
+type Each<'e> = &'e mut dyn FnMut(&FrameHeader, &[u8]) -> Result<()>;
+
 /// Walks `segment`; `each` is given every frame with its body, the seal too, and may end the walk.
-pub fn walk(
-    segment: &OpenSegment,
-    each: &mut dyn FnMut(&FrameHeader, &[u8]) -> Result<()>,
-) -> Result<SealedEnd, Stopped> {
+pub fn walk(segment: &OpenSegment, each: Each<'_>) -> Result<SealedEnd, Stopped> {
+    walk_and(segment, Some(each))
+}
+
+/// The same for whoever asks for no frame: none that is longer than what is read at once stays in memory.
+pub fn check(segment: &OpenSegment) -> Result<SealedEnd, Stopped> {
+    walk_and(segment, None)
+}
+
+fn walk_and(segment: &OpenSegment, mut each: Option<Each<'_>>) -> Result<SealedEnd, Stopped> {
     let header = &segment.header;
     let (mut end, mut records) = (header.before, 0);
     let block = u64::from(header.block_size);
@@ -46,20 +56,35 @@ pub fn walk(
         Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|e| stopped(e, end, block))?;
     loop {
         let offset = walker.offset();
-        let (frame, identity) = match walker.look() {
+        let mut long: Option<Passing> = None;
+        let look = match &each {
+            Some(_) => walker.look(),
+            None => walker.look_through(&mut |frame, at, bytes| {
+                long.get_or_insert_with(|| Passing::of(frame, at)).feed(at, bytes);
+            }),
+        };
+        let (frame, identity) = match look {
             Look::Whole(frame, identity) if end.continues_in(&frame) => (frame, identity),
             Look::Unreadable(error) => return Err(stopped(error, end, offset)),
             _ => return Err(stopped(rot(header.index, offset, &end), end, offset)),
         };
-        let body = walker.body(&frame);
-        check_records(&frame, header.is_compacted(), body)
-            .map_err(|error| stopped(error.at(header.index, offset), end, offset))?;
+        let body = match &long {
+            None if frame.has(FLAG_DATA) => walker.body(&frame),
+            _ => walker.words(&frame),
+        };
+        let checked = match long {
+            Some(long) => long.finish(&frame, header.is_compacted()),
+            None => check_records(&frame, header.is_compacted(), body),
+        };
+        checked.map_err(|error| stopped(error.at(header.index, offset), end, offset))?;
         let seal = if frame.has(FLAG_SEAL) { Some(Seal::decode(body)) } else { None };
         if seal.is_some_and(|seal| !agrees(seal.as_ref(), header, records)) {
             let error = Error::new(Code::Corrupt, "the segment's seal contradicts what it ends");
             return Err(stopped(error.at(header.index, offset), end, offset));
         }
-        each(&frame, body).map_err(|error| stopped(error, end, offset))?;
+        if let Some(each) = &mut each {
+            each(&frame, body).map_err(|error| stopped(error, end, offset))?;
+        }
         records += u64::from(frame.record_count);
         end = Chain::after(&frame, identity);
         walker.pass(&frame);

@@ -131,7 +131,7 @@ fn in_segment(
                 }
             }
         }
-        at += block;
+        at = stream.next_block(at);
     }
     Ok(None)
 }
@@ -174,7 +174,7 @@ pub fn bound_behind_damage(directory: &Directory, log_id: &Id) -> Result<u64> {
                         bound = bound.max(frame.durable_seq);
                     }
                 }
-                at += block;
+                at = stream.next_block(at);
             }
         }
     }

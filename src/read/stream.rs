@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::records::check_counts;
+use super::records::{bad_record, check_counts};
+use super::sparse::Holes;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
@@ -74,6 +75,7 @@ pub struct Stream {
     /// File offset of the buffer's first byte, and how many there are.
     start: u64,
     len: usize,
+    holes: Holes,
     /// Bytes read so far.
     pub bytes: u64,
 }
@@ -92,6 +94,7 @@ impl Stream {
             buf: AlignedBuf::zeroed(usize_of(len))?,
             start: 0,
             len: 0,
+            holes: Holes::default(),
             bytes: 0,
         })
     }
@@ -99,6 +102,26 @@ impl Stream {
     /// Forgets what was read: the device is asked again.
     pub fn forget(&mut self) {
         self.len = 0;
+    }
+
+    /// Offset of the block behind the one at `offset`; where nothing was ever written there, of the next one that may
+    /// hold something, or the segment's end.
+    pub fn next_block(&mut self, offset: u64) -> u64 {
+        let next = offset + self.block_size;
+        if (self.start..self.start + len_u64(self.len)).contains(&next) {
+            return next;
+        }
+        self.holes.pass(self.file.as_ref(), next, self.block_size, self.segment_size)
+    }
+
+    /// For whoever goes from block to block towards the file's beginning: has what lies in front of the one at `offset`
+    /// read together with it.
+    pub fn expect_from_behind(&mut self, offset: u64) {
+        if !(self.start..self.start + len_u64(self.len)).contains(&offset) {
+            let front = (offset + self.block_size).saturating_sub(len_u64(self.buf.len()));
+            // What cannot be read is found out by who looks at it.
+            let _ = self.load(front.next_multiple_of(self.block_size));
+        }
     }
 
     /// Bytes from `offset` on: at least 1, at most `max`, and not beyond `offset`'s piece.
@@ -166,29 +189,61 @@ impl Stream {
     }
 
     fn body(&mut self, header: &FrameHeader, from: u64) -> Result<Body> {
-        let mut found = Body::default();
+        let mut passing = Passing::of(header, from);
         let end = from + u64::from(header.body_len);
-        let mut records = header.has(FLAG_DATA).then(|| Records::new(header, from, end));
-        let mut at = from;
+        let (mut at, mut seal) = (from, None);
         while at < end {
             let bytes = self.run(at, end - at)?;
-            found.crc = crc32c_append(found.crc, bytes);
-            if let Some(records) = &mut records {
-                records.feed(at, bytes, &mut found);
-            }
+            passing.feed(at, bytes);
             if header.has(FLAG_SEAL) && at == from {
-                found.seal = Seal::decode(bytes);
+                seal = Seal::decode(bytes);
             }
             at += len_u64(bytes.len());
         }
-        if let Some(records) = records {
-            records.finish(header, self.is_compacted, &mut found);
-        }
-        Ok(found)
+        Ok(Body { seal, ..passing.end(header, self.is_compacted) })
     }
 }
 
-/// Tells the records of a body apart while its bytes pass by.
+/// The records of a long frame, checked while its body passes by.
+pub(super) struct Passing {
+    records: Option<Records>,
+    found: Body,
+}
+
+impl Passing {
+    /// Of a frame whose body begins at `from` of the file.
+    pub(super) fn of(header: &FrameHeader, from: u64) -> Passing {
+        let end = from + u64::from(header.body_len);
+        let records = header.has(FLAG_DATA).then(|| Records::new(header, from, end));
+        Passing { records, found: Body::default() }
+    }
+
+    /// `bytes` are at `at` of the file.
+    pub(super) fn feed(&mut self, at: u64, bytes: &[u8]) {
+        self.found.crc = crc32c_append(self.found.crc, bytes);
+        if let Some(records) = &mut self.records {
+            records.feed(at, bytes, &mut self.found);
+        }
+    }
+
+    /// Behind the last byte.
+    fn end(mut self, header: &FrameHeader, is_compacted: bool) -> Body {
+        if let Some(records) = self.records {
+            records.finish(header, is_compacted, &mut self.found);
+        }
+        self.found
+    }
+
+    /// The same, and what is wrong with the first record that is not as it should be.
+    pub(super) fn finish(self, header: &FrameHeader, is_compacted: bool) -> Result<()> {
+        match self.end(header, is_compacted).bad.first() {
+            Some(bad) => Err(bad_record(bad.why).about_seq(bad.seq)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tells the records of a body apart.
 struct Records {
     first_seq: u64,
     last_seq: u64,

@@ -81,7 +81,7 @@ fn has_another_end(opened: &OpenSegment, next: &SegmentHeader) -> Result<bool> {
         };
         chain = Chain::after(&frame, identity);
         if frame.has(FLAG_SEAL) {
-            let seal = Seal::decode(walker.body(&frame));
+            let seal = Seal::decode(walker.words(&frame));
             return Ok(seal.is_some_and(|seal| seal.end(chain, offset) != (*named, next.before_offset)));
         }
         walker.pass(&frame);
@@ -97,20 +97,22 @@ fn has_another_end(opened: &OpenSegment, next: &SegmentHeader) -> Result<bool> {
 /// The segment before ends in the very seal that `header` names, or in one that stands for it.
 pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> {
     let index = before.header.index;
-    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, header.before_offset));
     let block = usize_of(u64::from(before.header.block_size));
     let mut walker = Walker::new(before.file.clone(), &before.header, u64::from(before.header.block_size), block)?;
     let offset = sealed::seal_offset(&before.header, header, |at| {
         walker.go_to(at);
         walker.look_at_header().ok().flatten()
     });
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(index, offset));
     if offset >= before.header.segment_size {
         return wrong("the next segment names a seal behind the end of this one");
     }
     walker.go_to(offset);
-    match walker.look() {
+    match walker.look_over() {
         Look::Whole(frame, identity) if frame.has(FLAG_SEAL) => {
-            let Some(seal) = Seal::decode(walker.body(&frame)) else { return wrong("the segment's seal says nothing") };
+            let Some(seal) = Seal::decode(walker.words(&frame)) else {
+                return wrong("the segment's seal says nothing");
+            };
             if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
                 return wrong("the segment does not end in the seal that the next one names");
             }

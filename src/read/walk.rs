@@ -8,7 +8,10 @@ use std::sync::Arc;
 use super::ahead::{Piece, ReadAhead};
 use super::mapping::Mapping;
 use super::short;
+use super::sparse::{self, Holes};
+use super::stream::Passing;
 use crate::base::bytes::{len_u64, usize_of};
+use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
 use crate::format::frame::FLAG_DATA;
@@ -59,7 +62,12 @@ pub struct Walker {
     /// Bytes that were asked of the device.
     bytes_read: u64,
     durable_ahead: u64,
+    /// What was never written of the file is passed over where frames are looked for.
+    holes: Holes,
 }
+
+/// What is given the pieces of a body: the frame, a place in the file, and the bytes there.
+pub type Each<'e> = &'e mut dyn FnMut(&FrameHeader, u64, &[u8]);
 
 /// Whether, and how far, this walker reads ahead.
 enum Ahead {
@@ -115,6 +123,7 @@ impl Walker {
             durable_until: 0,
             bytes_read: 0,
             durable_ahead: 0,
+            holes: Holes::default(),
         })
     }
 
@@ -129,8 +138,12 @@ impl Walker {
         (self.piece, self.ahead) = (self.piece_min, Ahead::Never);
     }
 
-    /// Reads the file, which is complete, by mapping it, where that can be had.
+    /// Reads the file, which is complete, by mapping it, where that can be had.  Not one with holes: what is looked at of
+    /// them takes room in the page cache, and on tmpfs in the file.
     pub fn read_mapped(&mut self) {
+        if !sparse::is_there(self.file.as_ref(), self.segment_size) {
+            return;
+        }
         self.mapped = Mapping::of(&self.file, self.index, self.segment_size);
         if self.mapped.is_some() {
             self.ahead = Ahead::Never;
@@ -186,9 +199,12 @@ impl Walker {
         self.offset += header.frame_len(self.block_size);
     }
 
-    /// Goes to the next block.
+    /// Goes to the next block, or behind what was never written there.
     pub fn pass_block(&mut self) {
         self.offset += self.block_size;
+        if self.available() == 0 {
+            self.offset = self.holes.pass(self.file.as_ref(), self.offset, self.block_size, self.segment_size);
+        }
     }
 
     /// Forgets what was read ahead: the device is asked again.
@@ -278,8 +294,25 @@ impl Walker {
         }
     }
 
-    /// What is here.
+    /// What is here.  A frame with records is in memory then, if it is whole; a long one is not taken there on its
+    /// header's word alone.
     pub fn look(&mut self) -> Look {
+        self.look_and(None)
+    }
+
+    /// As [`Walker::look`], for whoever does not ask for records: of a frame that is longer than what is read at once
+    /// nothing stays in memory.
+    pub fn look_over(&mut self) -> Look {
+        self.look_and(Some(&mut |_, _, _| ()))
+    }
+
+    /// The same, and `each` is given the body of such a frame piece by piece.
+    pub fn look_through(&mut self, each: Each<'_>) -> Look {
+        self.look_and(Some(each))
+    }
+
+    /// With `pieces` a long frame is not kept.
+    fn look_and(&mut self, mut pieces: Option<Each<'_>>) -> Look {
         if self.offset >= self.segment_size {
             return Look::FileEnd;
         }
@@ -292,6 +325,30 @@ impl Walker {
         if self.offset + header.frame_len(self.block_size) > self.segment_size {
             return Look::BadBody(header);
         }
+        let is_kept = pieces.is_none() && header.has(FLAG_DATA);
+        if self.is_long(&header) && !(is_kept && self.may_take(header.frame_len(self.block_size))) {
+            let body = self.offset + len_u64(FRAME_HEADER_LEN);
+            let mut records = is_kept.then(|| Passing::of(&header, body));
+            let mut each = |at: u64, bytes: &[u8]| {
+                if let Some(records) = &mut records {
+                    records.feed(at, bytes);
+                }
+                if let Some(pieces) = &mut pieces {
+                    pieces(&header, at, bytes);
+                }
+            };
+            match self.sum(body, body + u64::from(header.body_len), &mut each) {
+                Err(error) => return Look::Unreadable(error),
+                Ok(crc) if crc != header.body_crc => return Look::BadBody(header),
+                Ok(_) => {}
+            }
+            match records.map(|records| records.finish(&header, self.is_compacted)) {
+                None => return Look::Whole(header, identity),
+                // The checksum of zeros is nothing that only a writer knows.
+                Some(Err(error)) => return Look::Unreadable(error.at(self.index, self.offset)),
+                Some(Ok(())) => {}
+            }
+        }
         // Its padding nobody looks at: a file may end in it, and the records are there.
         if let Err(error) = self.load(FRAME_HEADER_LEN + usize_of(u64::from(header.body_len))) {
             return Look::Unreadable(error);
@@ -303,7 +360,54 @@ impl Walker {
         }
     }
 
-    /// The body of the frame that `look` showed as whole, until the walker reads on.
+    /// A frame that does not fit in what is read at once.
+    fn is_long(&self, header: &FrameHeader) -> bool {
+        header.frame_len(self.block_size) > len_u64(self.half)
+    }
+
+    /// Whether so many bytes may be taken into memory before any of them was looked at: they are no more than frames
+    /// usually have, or the device holds as many of the file.
+    pub fn may_take(&self, bytes: u64) -> bool {
+        bytes <= len_u64(READ_AHEAD) || sparse::is_there(self.file.as_ref(), bytes)
+    }
+
+    /// The checksum of what lies from `at` to `end` in the file, read in pieces, which `each` is given with their places.
+    pub fn sum(&mut self, mut at: u64, end: u64, each: &mut dyn FnMut(u64, &[u8])) -> Result<u32> {
+        let here = self.offset;
+        let mut crc = 0;
+        while at < end {
+            self.offset = at / self.block_size * self.block_size;
+            let into = usize_of(at - self.offset);
+            // What is in the buffer comes first: it is not moved about.
+            let len = match self.available() / usize_of(self.block_size) {
+                0 => self.half,
+                blocks => blocks * usize_of(self.block_size),
+            };
+            let len = len.min(usize_of((end - self.offset).next_multiple_of(self.block_size)));
+            if let Err(error) = self.load(len) {
+                self.offset = here;
+                return Err(error.at(self.index, here));
+            }
+            let until = len.min(usize_of(end - self.offset));
+            let bytes = &self.bytes()[self.at() + into..self.at() + until];
+            crc = crc32c_append(crc, bytes);
+            each(at, bytes);
+            at += len_u64(bytes.len());
+        }
+        self.offset = here;
+        Ok(crc)
+    }
+
+    /// The body of the frame that was shown as whole, if it is one without records, until the walker reads on; nothing
+    /// of one that is longer than any that is written.
+    pub fn words(&self, header: &FrameHeader) -> &[u8] {
+        if header.has(FLAG_DATA) || self.is_long(header) {
+            return &[];
+        }
+        self.body(header)
+    }
+
+    /// The body of the frame with records that `look` showed as whole, until the walker reads on.
     pub fn body(&self, header: &FrameHeader) -> &[u8] {
         let start = self.at() + FRAME_HEADER_LEN;
         &self.bytes()[start..start + usize_of(u64::from(header.body_len))]

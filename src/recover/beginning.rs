@@ -8,11 +8,12 @@
 //! or the header is not the one that it was written with.
 
 use crate::base::bytes::{len_u64, usize_of};
-use crate::base::limits::BLOCK_SIZE_DEFAULT;
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX};
 use crate::base::Result;
 use crate::disk::File;
 use crate::format::{FrameHeader, SegmentHeader, SEGMENT_HEADER_LEN};
 use crate::mem::AlignedBuf;
+use crate::read::sparse::Holes;
 
 /// Bytes read at once.
 const PIECE: u64 = 256 << 10;
@@ -44,8 +45,13 @@ pub fn look(file: &dyn File, header: &SegmentHeader) -> Result<Beginning> {
     let mut piece = AlignedBuf::zeroed(usize_of(PIECE))?;
     let mut places = Vec::new();
     let mut found = Beginning::Unwritten;
+    let mut holes = Holes::default();
     let mut at = 0;
-    while at < header.segment_size {
+    loop {
+        at = holes.pass(file, at, u64::from(BLOCK_SIZE_MAX), header.segment_size);
+        if at >= header.segment_size {
+            break;
+        }
         let len = PIECE.min(header.segment_size - at);
         let mut read = file.read_at(&mut piece[..usize_of(len)], at);
         if read.is_err() {

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::limits::{INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
@@ -222,7 +223,7 @@ fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
 }
 
 fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
-    sealed::walk(segment, &mut |_, _| Ok(())).map(drop).map_err(Damage::from)
+    sealed::check(segment).map(drop).map_err(Damage::from)
 }
 
 /// Walks the newest segment to the log's end.
@@ -247,13 +248,13 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
         cut: None,
     };
     while !found.sealed {
-        let look = walker.look();
+        let look = walker.look_over();
         if let Look::Whole(frame, identity) = &look {
             if found.end.continues_in(frame) {
                 assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
-                let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.body(frame))).flatten();
-                found.end = Chain::behind(frame, *identity, walker.body(frame));
+                let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.words(frame))).flatten();
+                found.end = Chain::behind(frame, *identity, walker.words(frame));
                 walker.pass(frame);
                 found.end_offset = walker.offset();
                 found.witnessed.pass(frame, offset, found.end_offset, found.end);
@@ -291,7 +292,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
             Verdict::Rot => {
                 // A writer may have finished the frame since it was read: look again before calling it damaged.
                 walker.forget();
-                if matches!(walker.look(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
+                if matches!(walker.look_over(), Look::Whole(frame, _) if found.end.continues_in(&frame)) {
                     continue;
                 }
                 let error = rot(header.index, found.end_offset, &found.end);
@@ -312,6 +313,20 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
     }
     found.purged = (found.end.last_seq + 1 - header.first_seq).saturating_sub(found.records_in_newest);
     Ok(found)
+}
+
+/// Nobody counts on where a number is at the end of its range.  No writer comes there: it is a lie, or damage that a
+/// checksum let pass.
+pub fn check_counts_on(examined: &Examined) -> Result<()> {
+    let index = examined.newest.header.index;
+    let counted = [
+        ("epoch", examined.epoch_max, NUMBER_MAX),
+        ("record", examined.end.last_seq, NUMBER_MAX),
+        ("segment", index, INDEX_WRITTEN_MAX),
+    ];
+    let Some((what, number, max)) = counted.into_iter().find(|(_, number, max)| number >= max) else { return Ok(()) };
+    let text = format!("{what} {number} is at the end of what can be counted ({max}): nobody can write on behind it");
+    Err(Error::new(Code::Corrupt, text).at(index, examined.end_offset))
 }
 
 fn spot_of(look: &Look, last: &Chain) -> Spot {

@@ -39,6 +39,7 @@ use crate::read::sealed::{self, SealedEnd};
 use crate::read::segment::{self, OpenSegment};
 use crate::read::short;
 use crate::read::skip::is_damage;
+use crate::read::sparse::Holes;
 use crate::read::stream::{Glimpse, Stream};
 use crate::segment::{Directory, SegmentName};
 
@@ -128,7 +129,7 @@ pub fn restore(
         None => None,
     };
     let ends = elder.filter(|elder| elder.header.log_id == next.log_id).and_then(|elder| {
-        let SealedEnd { chain, before_offset, .. } = sealed::walk(&elder, &mut |_, _| Ok(())).ok()?;
+        let SealedEnd { chain, before_offset, .. } = sealed::check(&elder).ok()?;
         (chain.last_seq + 1 == name.first_seq).then_some((chain, before_offset))
     });
     for place in places(file.as_ref(), &next)? {
@@ -159,14 +160,17 @@ fn whole<T>(read: Result<T>) -> Result<Option<T>> {
 fn places(file: &dyn File, next: &SegmentHeader) -> Result<Vec<Place>> {
     let mut block = AlignedBuf::zeroed(usize_of(u64::from(next.block_size)))?;
     let mut places = Vec::new();
-    let mut at = u64::from(next.block_size);
-    while at <= next.before_offset && places.len() < PLACES_MAX {
+    let block_size = u64::from(next.block_size);
+    let size = file.size().map_err(|error| Error::os("cannot measure the segment", &error))?;
+    let end = size.min(next.before_offset.saturating_add(block_size));
+    let (mut holes, mut at) = (Holes::default(), block_size);
+    while at < end && places.len() < PLACES_MAX {
         // What cannot be read says nothing.
         let read = file.read_at(&mut block, at).unwrap_or(0);
         if let Some(place) = FrameHeader::place_of(at, &block[..read]).filter(|place| !places.contains(place)) {
             places.push(place);
         }
-        at += u64::from(next.block_size);
+        at = holes.pass(file, at + block_size, block_size, end);
     }
     Ok(places)
 }
@@ -221,6 +225,7 @@ fn seal(opened: &OpenSegment, next: &SegmentHeader) -> Result<Option<AlignedBuf>
         return Ok(None);
     }
     let mut stream = Stream::new(opened.file.clone(), &opened.header)?;
+    let frame_max = FrameHeader::LEN_MAX.next_multiple_of(block_size);
     // Nothing of it can lie behind what is there.
     let mut at = end.min(short::bytes_there(opened)?.next_multiple_of(block_size));
     let chain = loop {
@@ -228,6 +233,11 @@ fn seal(opened: &OpenSegment, next: &SegmentHeader) -> Result<Option<AlignedBuf>
         if at == 0 {
             break opened.header.before.identity;
         }
+        if end - at > frame_max {
+            // None that begins here or further in front can end there.
+            return Ok(None);
+        }
+        stream.expect_from_behind(at);
         let ends_there = |frame: FrameHeader| at + frame.frame_len(block_size) == end;
         // What cannot be read is passed over: then what is found does not end there.
         if !stream.header_at(at).is_ok_and(|frame| frame.is_some_and(ends_there)) {

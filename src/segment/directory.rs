@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::name::{Named, SegmentName, State};
 use super::{retain, Spare};
 use crate::base::clock::Clock;
-use crate::base::limits::LOCK_WAIT_MS;
+use crate::base::limits::{LOCK_WAIT_MS, SPARE_NUMBER_MAX};
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Access, Dir, Disk, Facts, File, LockByte, LockKind};
 use crate::format::Hold;
@@ -172,7 +172,8 @@ impl Directory {
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
         listing.spares.sort_unstable();
         listing.unknown.sort_unstable();
-        if let Some(&n) = listing.spares.last() {
+        // Nobody counts to the end of the range: behind a file that is named so there is no name.
+        if let Some(&n) = listing.spares.iter().rfind(|n| **n < SPARE_NUMBER_MAX) {
             next.0 = next.0.max(n + 1);
         }
         lock(&self.segments).clone_from(&listing.segments);

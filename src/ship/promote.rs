@@ -17,7 +17,7 @@ use super::sink::{finish, new_file, Segment, Sink};
 use super::track::Track;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c;
-use crate::base::limits::SEGMENT_SIZE_DEFAULT;
+use crate::base::limits::{NUMBER_MAX, SEGMENT_SIZE_DEFAULT};
 use crate::base::{random, Code, Error, Result};
 use crate::disk::{Durable, File};
 use crate::format::frame::{Seal, FLAG_SEAL, SEAL_LEN};
@@ -35,6 +35,9 @@ impl Sink {
         let Some(Segment { file, track }) = &self.segment else {
             return Err(Error::new(Code::State, "the follower has nothing yet that could be promoted"));
         };
+        if track.chain.epoch >= NUMBER_MAX || track.chain.last_seq >= NUMBER_MAX {
+            return Err(track.damaged("there is no higher epoch, or no higher number: nobody could write on"));
+        }
         let old = track.header;
         // What a compaction leaves is no size to go on with.
         let segment_size = if old.is_compacted() { SEGMENT_SIZE_DEFAULT } else { old.segment_size };
@@ -76,7 +79,6 @@ impl Sink {
 fn write_seal(file: &dyn File, track: &Track, epoch_id: crate::format::Id) -> Result<Chain> {
     let (header, offset) = (&track.header, track.offset);
     let mut block = AlignedBuf::zeroed(usize_of(u64::from(header.block_size)))?;
-    let Some(epoch) = track.chain.epoch.checked_add(1) else { return Err(track.damaged("there is no higher epoch")) };
     if offset + len_u64(block.len()) > header.segment_size {
         return Err(track.damaged("the segment has no room for a seal"));
     }
@@ -93,7 +95,7 @@ fn write_seal(file: &dyn File, track: &Track, epoch_id: crate::format::Id) -> Re
         flags: FLAG_SEAL,
         durable_seq: track.chain.last_seq,
         durable_end: offset,
-        epoch,
+        epoch: track.chain.epoch + 1,
         epoch_id,
         frame_number: 1,
         chain: track.chain.identity,

@@ -27,6 +27,7 @@ use crate::disk::{Access, Durable, File};
 use crate::format::{SegmentHeader, SinkSlot};
 use crate::mem::AlignedBuf;
 use crate::read::segment::{self, OpenSegment};
+use crate::read::sparse::Holes;
 use crate::recover::examine;
 use crate::segment::directory::{lock_for_writing, Listing};
 use crate::segment::followed::Followed;
@@ -191,9 +192,13 @@ fn remove_spares(directory: &Directory, listing: &Listing) -> Result<()> {
 fn cut(file: &dyn File, header: &SegmentHeader, offset: u64) -> Result<()> {
     let failed = |error| Error::os("cannot cut off what was not durable", &error).at(header.index, offset);
     let mut buf = AlignedBuf::zeroed(usize_of(FRAME_SIZE_CAP.min(header.segment_size - offset)))?;
-    let mut at = offset;
-    let mut changed = false;
-    while at < header.segment_size {
+    let (mut at, mut changed) = (offset, false);
+    let mut holes = Holes::default();
+    loop {
+        at = holes.pass(file, at, u64::from(header.block_size), header.segment_size);
+        if at >= header.segment_size {
+            break;
+        }
         let len = FRAME_SIZE_CAP.min(header.segment_size - at);
         // What cannot be read is written over, too.
         let read = read_exactly(file, &mut buf, header.index, at, len);

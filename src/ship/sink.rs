@@ -23,6 +23,7 @@ use super::track::Track;
 use super::{reopen, Piece, Position};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::clock::Clock;
+use crate::base::limits::INDEX_MAX;
 use crate::base::options::{Config, Options};
 use crate::base::{Code, Error, Result};
 use crate::disk::latch::Latch;
@@ -33,9 +34,6 @@ use crate::format::{Chain, Id, SegmentHeader, SinkSlot};
 use crate::mem::AlignedBuf;
 use crate::segment::directory::FollowerPosition;
 use crate::segment::{spare, Directory, SegmentName, Spare, State};
-
-/// Names have 16 digits for an index, and a promotion wants one more.
-const INDEX_MAX: u64 = 9_999_999_999_999_999;
 
 /// How a follower's directory is opened.  In every field 0 (or false) means the default.
 #[derive(Debug, Clone, Default)]
@@ -323,6 +321,7 @@ impl Sink {
         if piece.data.len() != usize_of(u64::from(header.block_size)) || piece.zeros != 0 {
             return wrong("a segment's first piece is its header's block");
         }
+        // A promotion wants one more.
         if header.index >= INDEX_MAX {
             return wrong("the segment's index has no room in a name");
         }

@@ -9,13 +9,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::window::Window;
+use super::window::{Window, READ_MAX};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::limits::FRAME_SIZE_CAP;
 use crate::base::{Code, Error, Result};
 use crate::disk::File;
-use crate::format::frame::{Seal, FLAG_SEAL};
+use crate::format::frame::{Seal, FLAG_DATA, FLAG_SEAL};
 use crate::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
+use crate::read::sparse::{self, Holes};
+use crate::read::stream::{Glimpse, Stream};
 
 /// Where in a segment a copy has come to, and how the frames up to there end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +155,12 @@ impl Track {
             };
             match stopped {
                 _ if passed > 0 => return Ok(here.start..here.start + passed),
-                Some(Next::Long(frame)) if frame <= left && len_u64(len) < frame => wanted = frame,
+                Some(Next::Long(frame)) if frame <= left && len_u64(len) < frame => {
+                    if frame > READ_MAX && !sparse::is_there(file.as_ref(), frame) && !self.is_whole_in(file)? {
+                        return Err(self.damaged("a long frame that is not whole, or holds no records"));
+                    }
+                    wanted = frame;
+                }
                 _ if !doubted => {
                     doubted = true;
                     window.forget();
@@ -164,12 +171,32 @@ impl Track {
         }
     }
 
+    /// Whether the frame here is whole, read in pieces: a header alone may say any length.
+    fn is_whole_in(&self, file: &Arc<dyn File>) -> Result<bool> {
+        let mut stream = Stream::new(Arc::clone(file), &self.header)?;
+        // Damage is no damage before it was read twice.
+        for _ in 0..2 {
+            match stream.look(self.offset) {
+                // Without records none is so long.
+                Glimpse::Whole(frame, _, body) if frame.has(FLAG_DATA) && body.bad.is_empty() => return Ok(true),
+                Glimpse::Unreadable(error) => return Err(error),
+                _ => stream.forget(),
+            }
+        }
+        Ok(false)
+    }
+
     /// Reads on behind the seal: how many zeros come first, in whole blocks, and where in the window bytes follow that
     /// are no blocks of zeros.
     pub fn read_rest(&mut self, file: &Arc<dyn File>, window: &mut Window) -> Result<(u64, Range<usize>)> {
         let (size, block) = (self.header.segment_size, usize_of(u64::from(self.header.block_size)));
         let start = self.offset;
-        while self.offset < size {
+        let mut holes = Holes::default();
+        loop {
+            self.offset = holes.pass(file.as_ref(), self.offset, len_u64(block), size);
+            if self.offset >= size {
+                break;
+            }
             let here = window.load(file, self.header.index, self.offset, len_u64(block), size)?;
             let from = here.start;
             let bytes = &window.bytes()[from..here.end.min(from + usize_of(FRAME_SIZE_CAP))];

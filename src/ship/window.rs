@@ -14,7 +14,7 @@ use crate::mem::AlignedBuf;
 use crate::read::ahead::{Piece, ReadAhead};
 
 /// Most bytes read at once, but for one frame that is longer.
-const READ_MAX: u64 = 2 << 20;
+pub const READ_MAX: u64 = 2 << 20;
 /// Room in front of what is read ahead: for what is left over of the read before.
 const ROOM: usize = 2 << 20;
 

@@ -225,6 +225,10 @@ impl File for SimFile {
         self.shared.world().look(self.id, |inode| inode.written_until(offset))
     }
 
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        self.shared.world().look(self.id, |inode| inode.data_from(offset))
+    }
+
     fn try_lock(&self, byte: LockByte, kind: LockKind) -> io::Result<bool> {
         self.shared.world().lock_file(self.id, byte, kind)
     }

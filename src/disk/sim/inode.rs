@@ -101,6 +101,13 @@ impl Ranges {
         self.0.range(..=from).next_back().map_or(from, |(_, end)| from.max(*end))
     }
 
+    fn first_from(&self, from: u64) -> Option<u64> {
+        if self.first_gap(from) > from {
+            return Some(from);
+        }
+        self.0.range(from..).next().map(|(start, _)| *start)
+    }
+
     fn cut_at(&mut self, size: u64) {
         self.0.retain(|start, _| *start < size);
         for end in self.0.values_mut() {
@@ -310,9 +317,9 @@ impl Inode {
         drop(self.dirty.split_off(&end));
     }
 
-    /// Cuts or lengthens the file behind everybody's back, durably.
+    /// Cuts or lengthens the file behind everybody's back, durably; what is longer is a hole.
     pub(super) fn force_size(&mut self, bytes: u64) {
-        self.set_size(Size { bytes, room: bytes.next_multiple_of(ROOM_UNIT) });
+        self.set_size(Size { bytes, room: bytes.next_multiple_of(ROOM_UNIT).min(self.size.room) });
         if !bytes.is_multiple_of(SECTOR) {
             self.edit(bytes, &vec![0; usize_of(SECTOR - bytes % SECTOR)], |_, zero| zero);
         }
@@ -374,6 +381,15 @@ impl Inode {
     /// First byte from `offset` on that was never written, or the size.
     pub(super) fn written_until(&self, offset: u64) -> u64 {
         self.written.first_gap(offset).min(self.size.bytes)
+    }
+
+    /// First byte from `offset` on that was ever written, or the size.
+    pub(super) fn data_from(&self, offset: u64) -> u64 {
+        // What a flush that failed made durable is in no extent.
+        let mut sectors = self.sectors.range(offset / SECTOR..);
+        let sector = sectors.find(|(_, sector)| sector.visible().is_some());
+        let data = sector.map_or(self.size.bytes, |(index, _)| (index * SECTOR).max(offset));
+        self.written.first_from(offset).unwrap_or(data).min(data).min(self.size.bytes)
     }
 
     /// What reads see of the sector at `offset`.

@@ -107,7 +107,7 @@ pub enum CallKind {
     Sync,
     /// [`File::allocate`] and [`File::truncate`].
     Allocate,
-    /// [`File::size`], [`File::room`] and [`File::written_until`].
+    /// [`File::size`], [`File::room`], [`File::written_until`] and [`File::data_from`].
     Stat,
     /// Locking and unlocking, of files and directories.
     Lock,

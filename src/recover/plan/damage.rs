@@ -136,7 +136,11 @@ impl Search<'_> {
             }
             let chain_before = chain;
             let walked = match newest && !examine::is_lost_newer(name) {
-                true => examine::examine_tail(opened.clone()).map(|found| (found.end, found.end_offset)),
+                true => examine::examine_tail(opened.clone()).and_then(|found| {
+                    let (end, offset) = (found.end, found.end_offset);
+                    let counts_on = examine::check_counts_on(&found);
+                    counts_on.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+                }),
                 false if at < live => archived_end(directory, names, at, &opened)?,
                 false => walk(&opened, newest),
             };
@@ -263,7 +267,7 @@ fn archived_end(
 }
 
 fn walk_to_seal(opened: &OpenSegment) -> Result<(Chain, u64), Stopped> {
-    let SealedEnd { chain, offset, .. } = sealed::walk(opened, &mut |_, _| Ok(()))?;
+    let SealedEnd { chain, offset, .. } = sealed::check(opened)?;
     Ok((chain, offset))
 }
 

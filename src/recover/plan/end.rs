@@ -7,7 +7,7 @@ use super::damage::{is_others, Found};
 use super::lost::Lost;
 use super::{End, Newest, Plan, Step, StepKind};
 use crate::base::bytes::len_u64;
-use crate::base::limits::BLOCK_SIZE_DEFAULT;
+use crate::base::limits::{BLOCK_SIZE_DEFAULT, INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
@@ -106,6 +106,14 @@ pub fn plan(
             Newest::Begun(header)
         }
     };
+    let index = match &newest {
+        Newest::Kept { header, .. } | Newest::Begun(header) => header.index,
+    };
+    if lost.epoch.max(chain.last_seq) >= NUMBER_MAX || index >= INDEX_WRITTEN_MAX {
+        let text =
+            format!("{}; and what a repair could leave has a number at the end of what can be counted", error.text);
+        return Err(Error { code: Code::Unsupported, text: text.into(), ..error });
+    }
     plan.end = Some(End {
         newest,
         chain,
@@ -126,7 +134,7 @@ fn chain_before(opened: &OpenSegment, offset: u64) -> Result<Chain> {
     let block = u64::from(opened.header.block_size);
     let mut walker = Walker::new(opened.file.clone(), &opened.header, block, READ_AHEAD)?;
     while walker.offset() < offset {
-        let Look::Whole(frame, identity) = walker.look() else { break };
+        let Look::Whole(frame, identity) = walker.look_over() else { break };
         chain = Chain::after(&frame, identity);
         walker.pass(&frame);
     }
@@ -220,7 +228,7 @@ fn seal_offset(before: &OpenSegment, chain: &Chain) -> Result<u64> {
                 }
             }
         }
-        at += block;
+        at = stream.next_block(at);
     }
     Err(Error::new(Code::Corrupt, "the segment's seal has gone since it was read").in_segment(before.name.index))
 }

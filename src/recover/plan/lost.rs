@@ -41,7 +41,7 @@ impl Lost {
                     bytes = at + frame.frame_len(block) - offset;
                 }
             }
-            at += block;
+            at = stream.next_block(at);
         }
         Ok(bytes)
     }

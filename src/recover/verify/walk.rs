@@ -131,7 +131,7 @@ impl Walk {
                 Ok(_) => {}
                 Err(error) => behind.unreadable = behind.unreadable.or(Some((at, error))),
             }
-            at += block;
+            at = self.stream.next_block(at);
         }
         if at + block <= end && at + len_u64(FRAME_HEADER_LEN) > self.there && behind.unreadable.is_none() {
             behind.unreadable = self.missing.clone().map(|error| (self.there, error));
