@@ -82,7 +82,8 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 ///                     is the oldest that there is
 ///   TWAL_E_STATE      the hold is further already, the detail's seq tells
 ///                     where; or the log is open for reading only and has no
-///                     holds yet
+///                     holds yet, or is a follower's copy: what is needed is
+///                     held at its source
 ///   TWAL_E_BUSY       there are 64 holds already; or the log is open for
 ///                     reading only, and its segments changed too fast to be
 ///                     listed or are damaged

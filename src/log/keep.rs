@@ -243,7 +243,7 @@ impl Log {
         self.check_not_closed()?;
         let names = match self.segment_names() {
             // Of a damaged log, those that are there.
-            Err(error) if error.code == Code::Busy => self.inner.directory.segments(),
+            Err(error) if matches!(error.code, Code::Busy | Code::Corrupt) => self.inner.directory.segments(),
             names => names?,
         };
         let holds = self.inner.directory.holds().ok();
@@ -315,6 +315,10 @@ impl Log {
         let inner = &self.inner;
         let commit = match &inner.side {
             Side::Writer(_) => Some(self.unpoisoned_writer()?),
+            Side::Reader(reader) if reader.follows() => {
+                let text = "the directory is a follower's: what is kept there is what its source has not given back";
+                return Err(Error::new(Code::State, text));
+            }
             Side::Reader(_) => None,
         };
         let mut held = inner.directory.hold_still(&inner.clock)?;
@@ -381,7 +385,10 @@ impl Log {
     pub(super) fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
-            Side::Reader(_) => self.inner.directory.scan_whole(),
+            Side::Reader(_) => match self.followed()? {
+                Some((names, _)) => Ok(names),
+                None => self.inner.directory.scan_whole(),
+            },
         }
     }
 }
