@@ -4199,7 +4199,8 @@ int twal_read(twal_log *log,
  *   log   an open log
  *   name  1 to 39 visible ASCII characters
  *   seq   the oldest number that is needed; 0: the oldest there is; up to
- *         twal_last_seq() + 1
+ *         twal_last_seq() + 1, as far as a handle that is open for reading
+ *         only can see it by now
  *
  * Returns TWAL_OK, also if the hold was there already, or
  *

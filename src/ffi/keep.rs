@@ -69,7 +69,8 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 ///   log   an open log
 ///   name  1 to 39 visible ASCII characters
 ///   seq   the oldest number that is needed; 0: the oldest there is; up to
-///         twal_last_seq() + 1
+///         twal_last_seq() + 1, as far as a handle that is open for reading
+///         only can see it by now
 ///
 /// Returns TWAL_OK, also if the hold was there already, or
 ///

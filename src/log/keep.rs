@@ -125,9 +125,17 @@ impl Log {
     /// As `twal_hold_set`.
     pub fn hold_set(&self, name: &str, seq: u64) -> Result<()> {
         let name = name_of(name)?;
-        let last_seq = self.last_seq();
+        let mut last_seq = self.last_seq();
+        if let (Side::Reader(_), true) = (&self.inner.side, seq > last_seq + 1) {
+            // As it is now, not as it was when somebody last read.
+            last_seq = self.inner.look_on().0;
+        }
         if seq > last_seq + 1 {
-            let text = format!("a hold at {seq}: the last record is {last_seq}");
+            let seen = match &self.inner.side {
+                Side::Writer(_) => "",
+                Side::Reader(_) => " that can be seen from here by now",
+            };
+            let text = format!("a hold at {seq}: the last record{seen} is {last_seq}");
             return Err(Error::new(Code::Inval, text).about_seq(seq));
         }
         if let (Side::Writer(_), Some(before)) = (&self.inner.side, seq.checked_sub(1)) {
