@@ -347,6 +347,7 @@ fn examine_to_read(
         let mut kind = Kind::of(&listing);
         let is_empty = listing.segments.is_empty() && !listing.sink;
         let unsettled = match is_empty {
+            true if alone && listing.holds => return Err(Error::new(Code::Corrupt, examine::LOST_LOG)),
             true if alone => return Err(Error::new(Code::NotFound, NO_LOG)),
             // Its writer may be just about to make it.
             true => None,
