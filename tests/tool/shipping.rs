@@ -299,4 +299,8 @@ fn a_follower_is_looked_at_and_copied() {
     write_on(&to, &format!("copy LOG {}", third.display())).ends(0);
     assert_eq!(dumped(&third), dumped(&dir));
     on(&third, "verify LOG").ends(0);
+    let empty = scratch("tool-ship-look-empty");
+    let refused = write_on(&empty, "receive LOG --no-input --promote").ends(3);
+    assert!(refused.stderr.contains("nothing that could be promoted"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0, "something was left");
 }
