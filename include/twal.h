@@ -4005,6 +4005,7 @@ int twal_iter_skipped(const twal_iter *iter,
  *   TWAL_E_CLOSED   the log was closed
  *   TWAL_E_TRIMMED  what comes next was released and is gone;
  *                   twal_last_error().seq is the oldest number there is
+ *   TWAL_E_STATE    the log is a follower's copy, and another one is in its place
  *   TWAL_E_IO       bytes could not be read; they may be readable later
  *   TWAL_E_PERM     the operating system refuses to open the next segment
  *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
@@ -4155,6 +4156,8 @@ void twal_iter_close(twal_iter *iter);
  *   TWAL_E_CLOSED    twal_close() has begun
  *   TWAL_E_TRIMMED   it was released; twal_last_error().seq is the oldest
  *                    number there is
+ *   TWAL_E_STATE     the log is a follower's copy, and another one is in its
+ *                    place
  *   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
  *                    or a compaction took the record out
  *   TWAL_E_IO        a file could not be opened or read
