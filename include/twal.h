@@ -3199,6 +3199,13 @@ int twal_last_error(twal_error *error_out);
  * Only the last component of dir is created (mode 0700; files 0600; less the
  * umask).  Files not named twal-* are left alone.
  *
+ * A follower's directory (twal_sink_open()) opens with TWAL_OPEN_READ_ONLY, also
+ * beside its sink in another process: what is read is what its position says is
+ * durable, everything up to there, and it grows with that.  When the follower is
+ * promoted the handle goes on as a reader of the log that it has become.  Nothing
+ * can be held there (twal_hold_set()).  Where another copy was put in its place,
+ * readers get TWAL_E_STATE from then on.
+ *
  *   dir      path of the directory
  *   options  how to open; NULL: all defaults
  *   log_out  receives the handle; give it back with twal_close().
@@ -3212,10 +3219,11 @@ int twal_last_error(twal_error *error_out);
  *   TWAL_E_LOCKED       another process, or another handle of this one, has
  *                       the log open for writing; or a killed process' last
  *                       write was still in flight after 2 seconds
- *   TWAL_E_STATE        the directory is a follower's: twal_sink_promote() makes
- *                       it a log
+ *   TWAL_E_STATE        the directory is a follower's: it opens for reading only,
+ *                       until twal_sink_promote() makes it a log
  *   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
- *                       and NO_CREATE or READ_ONLY was set
+ *                       and NO_CREATE or READ_ONLY was set; or READ_ONLY, and
+ *                       the follower there has nothing yet
  *   TWAL_E_PERM         the operating system refuses access
  *   TWAL_E_NOSPC        no space for a new log
  *   TWAL_E_NOMEM        no memory, thread or file descriptor left
@@ -4014,6 +4022,7 @@ int twal_iter_skipped(const twal_iter *iter,
  *   TWAL_E_CLOSED   the log was closed
  *   TWAL_E_TRIMMED  what comes next was released and is gone;
  *                   twal_last_error().seq is the oldest number there is
+ *   TWAL_E_STATE    the log is a follower's copy, and another one is in its place
  *   TWAL_E_IO       bytes could not be read; they may be readable later
  *   TWAL_E_PERM     the operating system refuses to open the next segment
  *   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where
@@ -4164,6 +4173,8 @@ void twal_iter_close(twal_iter *iter);
  *   TWAL_E_CLOSED    twal_close() has begun
  *   TWAL_E_TRIMMED   it was released; twal_last_error().seq is the oldest
  *                    number there is
+ *   TWAL_E_STATE     the log is a follower's copy, and another one is in its
+ *                    place
  *   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
  *                    or a compaction took the record out
  *   TWAL_E_IO        a file could not be opened or read
@@ -4208,7 +4219,8 @@ int twal_read(twal_log *log,
  *   log   an open log
  *   name  1 to 39 visible ASCII characters
  *   seq   the oldest number that is needed; 0: the oldest there is; up to
- *         twal_last_seq() + 1
+ *         twal_last_seq() + 1, as far as a handle that is open for reading
+ *         only can see it by now
  *
  * Returns TWAL_OK, also if the hold was there already, or
  *
@@ -4221,7 +4233,8 @@ int twal_read(twal_log *log,
  *                     is the oldest that there is
  *   TWAL_E_STATE      the hold is further already, the detail's seq tells
  *                     where; or the log is open for reading only and has no
- *                     holds yet
+ *                     holds yet, or is a follower's copy: what is needed is
+ *                     held at its source
  *   TWAL_E_BUSY       there are 64 holds already; or the log is open for
  *                     reading only, and its segments changed too fast to be
  *                     listed or are damaged
@@ -4897,7 +4910,9 @@ void twal_repair_close(twal_repair *repair);
  * that is open for reading only, what nothing testifies for yet, a killed
  * writer's last records and its newest segment's name, is flushed first.  If a
  * write or flush of that writer had failed, open the log for writing before it
- * is shipped: no flush brings back what a failed one has dropped.
+ * is shipped: no flush brings back what a failed one has dropped.  A follower's
+ * copy that is open for reading only ships what is durable there; when it is
+ * promoted, the source is at its end (TWAL_E_STATE): another history begins.
  *
  * Without a position it begins with the newest segment that was released, or
  * the oldest there is: then a copy is a log without a gap in its names.  With
@@ -4932,7 +4947,9 @@ void twal_repair_close(twal_repair *repair);
  *                       oldest number there is
  *   TWAL_E_STATE        the position is another log's or another history's
  *                       (the text names both), or the follower has more than
- *                       this log, or something else: a repair may have cut it
+ *                       this log, or something else: a repair may have cut it;
+ *                       or the log is a follower's copy, and another one is in
+ *                       its place
  *   TWAL_E_BUSY         a writer elsewhere is just beginning that segment, or
  *                       its segments change too fast to be listed; ask again
  *   TWAL_E_CORRUPT      the log is damaged at that place
@@ -5016,8 +5033,9 @@ void twal_source_close(twal_source *source);
  *
  * The directory holds a copy of a log, byte for byte, and the file twal-sink,
  * which says how far the copy is durable.  While that file is there, twal_open()
- * refuses the directory: it is a follower's, and what lies above its position
- * nobody vouches for.
+ * refuses to write the directory: it is a follower's.  What lies in front of its
+ * position can be read (TWAL_OPEN_READ_ONLY), by any number of processes beside
+ * the sink; for what lies behind it nobody vouches.
  *
  * Checked here is that no segment in front of the position is missing; the header
  * and the seal of each from the newest archived one on; and every byte of the

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod compact;
+mod follower;
 mod iter;
 mod keep;
 mod layer;

@@ -233,6 +233,12 @@ fn a_log_that_lost_every_segment_is_not_made_anew() {
     }
     let names = machine.disk.names();
     assert_eq!(code(machine.open()), Some(Code::Corrupt));
+    for (read_only, no_create) in [(true, false), (false, true)] {
+        let options = Options { read_only, no_create, ..machine.options.clone() };
+        let (clock, path) = (machine.clock.clone(), Path::new(DIR));
+        let opened = Log::open_on(&*machine.disk, path, &options, clock, twal::commit::Threads::None);
+        assert_eq!(code(opened), Some(Code::Corrupt), "whoever opens it");
+    }
     assert_eq!(machine.disk.names(), names);
     assert_eq!(machine.verify(), [FindingKind::Name]);
     machine.disk.remove_file("twal-holds");

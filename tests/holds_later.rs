@@ -61,6 +61,25 @@ fn a_hold_that_is_set_again_releases_what_it_could_not() {
     assert!(failures >= 3, "{failures}");
 }
 
+/// A reader that has read nothing since it was opened holds what is there by now, and not only what was there then.
+#[test]
+fn a_reader_holds_what_is_there_by_now() {
+    let machine = Machine::new(1);
+    let log = machine.open().unwrap();
+    log.hold_set("mine", 0).unwrap();
+    append(&log).unwrap();
+    let reader = machine.open_to_read();
+    let before = reader.last_seq();
+    fill(&log, 3).unwrap();
+    let last = log.durable_seq();
+    assert!(last > before + 1);
+    reader.hold_set("follower", last).unwrap();
+    assert_eq!(holds(&log)["follower"], last);
+    let refused = reader.hold_set("follower", last + 2).unwrap_err();
+    assert_eq!(refused.code, Code::Inval);
+    assert!(refused.text.contains(&format!("that can be seen from here by now is {last}")), "{refused}");
+}
+
 /// Not every failure to read them is damage.
 #[test]
 fn what_cannot_be_read_now_is_not_reported_as_damage() {

@@ -33,6 +33,9 @@ mod rng;
 #[path = "ship/promotion.rs"]
 mod promotion;
 
+#[path = "ship/replica.rs"]
+mod replica;
+
 const ENDS: [(Stop, Keep); 4] = [
     (Stop::PowerCut, Keep::Nothing),
     (Stop::PowerCut, Keep::Random),

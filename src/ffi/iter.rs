@@ -220,6 +220,7 @@ fn skipped_of(skipped: Skipped) -> twal_skipped {
 ///   TWAL_E_CLOSED   the log was closed
 ///   TWAL_E_TRIMMED  what comes next was released and is gone;
 ///                   twal_last_error().seq is the oldest number there is
+///   TWAL_E_STATE    the log is a follower's copy, and another one is in its place
 ///   TWAL_E_IO       bytes could not be read; they may be readable later
 ///   TWAL_E_PERM     the operating system refuses to open the next segment
 ///   TWAL_E_CORRUPT  the log is damaged here; twal_last_error() says where

@@ -69,7 +69,8 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 ///   log   an open log
 ///   name  1 to 39 visible ASCII characters
 ///   seq   the oldest number that is needed; 0: the oldest there is; up to
-///         twal_last_seq() + 1
+///         twal_last_seq() + 1, as far as a handle that is open for reading
+///         only can see it by now
 ///
 /// Returns TWAL_OK, also if the hold was there already, or
 ///
@@ -82,7 +83,8 @@ unsafe fn name_at(name: *const c_char) -> Result<HoldName> {
 ///                     is the oldest that there is
 ///   TWAL_E_STATE      the hold is further already, the detail's seq tells
 ///                     where; or the log is open for reading only and has no
-///                     holds yet
+///                     holds yet, or is a follower's copy: what is needed is
+///                     held at its source
 ///   TWAL_E_BUSY       there are 64 holds already; or the log is open for
 ///                     reading only, and its segments changed too fast to be
 ///                     listed or are damaged

@@ -38,6 +38,13 @@ pub struct twal_log {
 /// Only the last component of dir is created (mode 0700; files 0600; less the
 /// umask).  Files not named twal-* are left alone.
 ///
+/// A follower's directory (twal_sink_open()) opens with TWAL_OPEN_READ_ONLY, also
+/// beside its sink in another process: what is read is what its position says is
+/// durable, everything up to there, and it grows with that.  When the follower is
+/// promoted the handle goes on as a reader of the log that it has become.  Nothing
+/// can be held there (twal_hold_set()).  Where another copy was put in its place,
+/// readers get TWAL_E_STATE from then on.
+///
 ///   dir      path of the directory
 ///   options  how to open; NULL: all defaults
 ///   log_out  receives the handle; give it back with twal_close().
@@ -51,10 +58,11 @@ pub struct twal_log {
 ///   TWAL_E_LOCKED       another process, or another handle of this one, has
 ///                       the log open for writing; or a killed process' last
 ///                       write was still in flight after 2 seconds
-///   TWAL_E_STATE        the directory is a follower's: twal_sink_promote() makes
-///                       it a log
+///   TWAL_E_STATE        the directory is a follower's: it opens for reading only,
+///                       until twal_sink_promote() makes it a log
 ///   TWAL_E_NOTFOUND     the parent directory is missing; or there is no log,
-///                       and NO_CREATE or READ_ONLY was set
+///                       and NO_CREATE or READ_ONLY was set; or READ_ONLY, and
+///                       the follower there has nothing yet
 ///   TWAL_E_PERM         the operating system refuses access
 ///   TWAL_E_NOSPC        no space for a new log
 ///   TWAL_E_NOMEM        no memory, thread or file descriptor left

@@ -29,6 +29,8 @@ use crate::base::{Code, Error};
 ///   TWAL_E_CLOSED    twal_close() has begun
 ///   TWAL_E_TRIMMED   it was released; twal_last_error().seq is the oldest
 ///                    number there is
+///   TWAL_E_STATE     the log is a follower's copy, and another one is in its
+///                    place
 ///   TWAL_E_NOTFOUND  there is none with this number: it is 0, not durable yet,
 ///                    or a compaction took the record out
 ///   TWAL_E_IO        a file could not be opened or read

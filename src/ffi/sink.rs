@@ -76,8 +76,9 @@ unsafe fn run<T>(sink: *mut twal_sink, body: impl FnOnce(&mut Sink) -> Result<T>
 ///
 /// The directory holds a copy of a log, byte for byte, and the file twal-sink,
 /// which says how far the copy is durable.  While that file is there, twal_open()
-/// refuses the directory: it is a follower's, and what lies above its position
-/// nobody vouches for.
+/// refuses to write the directory: it is a follower's.  What lies in front of its
+/// position can be read (TWAL_OPEN_READ_ONLY), by any number of processes beside
+/// the sink; for what lies behind it nobody vouches.
 ///
 /// Checked here is that no segment in front of the position is missing; the header
 /// and the seal of each from the newest archived one on; and every byte of the

@@ -28,7 +28,9 @@ pub struct twal_source {
 /// that is open for reading only, what nothing testifies for yet, a killed
 /// writer's last records and its newest segment's name, is flushed first.  If a
 /// write or flush of that writer had failed, open the log for writing before it
-/// is shipped: no flush brings back what a failed one has dropped.
+/// is shipped: no flush brings back what a failed one has dropped.  A follower's
+/// copy that is open for reading only ships what is durable there; when it is
+/// promoted, the source is at its end (TWAL_E_STATE): another history begins.
 ///
 /// Without a position it begins with the newest segment that was released, or
 /// the oldest there is: then a copy is a log without a gap in its names.  With
@@ -63,7 +65,9 @@ pub struct twal_source {
 ///                       oldest number there is
 ///   TWAL_E_STATE        the position is another log's or another history's
 ///                       (the text names both), or the follower has more than
-///                       this log, or something else: a repair may have cut it
+///                       this log, or something else: a repair may have cut it;
+///                       or the log is a follower's copy, and another one is in
+///                       its place
 ///   TWAL_E_BUSY         a writer elsewhere is just beginning that segment, or
 ///                       its segments change too fast to be listed; ask again
 ///   TWAL_E_CORRUPT      the log is damaged at that place

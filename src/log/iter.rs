@@ -103,7 +103,7 @@ impl Log {
             match self.cursor_of(asked, &options, behind_damage) {
                 // The oldest went while it was opened: another one is the oldest now.
                 Err(error) if error.code == Code::Trimmed && asked == 0 && oldest < self.first_seq() => {}
-                made => break made?,
+                made => break made.map_err(|error| self.inner.judged(error))?,
             }
         };
         let IterOptions { streams, kinds, known_kinds, hidden, limit, .. } = options;
@@ -124,7 +124,7 @@ impl Log {
             match stopped {
                 None => cursor.end_at(bound.min(until_seq)),
                 // Damage is no end: who comes there is told of it.
-                Some(_) if self.inner.is_damaged() => {}
+                Some(error) if error.code != Code::State && self.inner.is_damaged() => {}
                 Some(error) => return Err(error),
             }
             if let Side::Reader(_) = &self.inner.side {
@@ -155,7 +155,8 @@ impl Log {
         let way = Way {
             skip: options.skip_damaged,
             heads_only: options.headers_only,
-            mapped: options.map_sealed,
+            // The segment that a follower's position is in may be named as one that is complete.
+            mapped: options.map_sealed && !self.is_follower(),
             one: false,
         };
         Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, way)
@@ -183,7 +184,11 @@ impl Log {
 
 impl Inner {
     pub(super) fn bound_behind_damage(&self) -> Result<u64> {
-        skip::bound_behind_damage(&self.directory, &self.log_id)
+        match &self.side {
+            // Nothing behind its position was ever acknowledged, whatever frames say there.
+            Side::Reader(reader) if reader.follows() => Ok(reader.acknowledged_seq()),
+            _ => skip::bound_behind_damage(&self.directory, &self.log_id),
+        }
     }
 
     /// How far can be read now, and why no further if that is not just the end.
@@ -255,7 +260,7 @@ impl Iter {
             return Ok(false);
         }
         let spots = self.skipped().spots;
-        let found = self.find_next();
+        let found = self.find_next().map_err(|error| self.inner.judged(error));
         for _ in spots..self.skipped().spots {
             self.inner.counters.corrupted_records.one();
             let skipped = self.skipped();
@@ -321,7 +326,7 @@ impl Iter {
             return Err(none());
         }
         let (inner, told, place) = (&self.inner, &mut self.damage_told, (self.cursor.next_seq(), true));
-        let payload = self.cursor.payload();
+        let payload = self.cursor.payload().map_err(|error| inner.judged(error));
         payload.inspect_err(|error| tell_damage(inner, told, place, error))?.ok_or_else(none)
     }
 

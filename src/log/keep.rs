@@ -125,9 +125,17 @@ impl Log {
     /// As `twal_hold_set`.
     pub fn hold_set(&self, name: &str, seq: u64) -> Result<()> {
         let name = name_of(name)?;
-        let last_seq = self.last_seq();
+        let mut last_seq = self.last_seq();
+        if let (Side::Reader(_), true) = (&self.inner.side, seq > last_seq + 1) {
+            // As it is now, not as it was when somebody last read.
+            last_seq = self.inner.look_on().0;
+        }
         if seq > last_seq + 1 {
-            let text = format!("a hold at {seq}: the last record is {last_seq}");
+            let seen = match &self.inner.side {
+                Side::Writer(_) => "",
+                Side::Reader(_) => " that can be seen from here by now",
+            };
+            let text = format!("a hold at {seq}: the last record{seen} is {last_seq}");
             return Err(Error::new(Code::Inval, text).about_seq(seq));
         }
         if let (Side::Writer(_), Some(before)) = (&self.inner.side, seq.checked_sub(1)) {
@@ -243,7 +251,7 @@ impl Log {
         self.check_not_closed()?;
         let names = match self.segment_names() {
             // Of a damaged log, those that are there.
-            Err(error) if error.code == Code::Busy => self.inner.directory.segments(),
+            Err(error) if matches!(error.code, Code::Busy | Code::Corrupt) => self.inner.directory.segments(),
             names => names?,
         };
         let holds = self.inner.directory.holds().ok();
@@ -315,6 +323,10 @@ impl Log {
         let inner = &self.inner;
         let commit = match &inner.side {
             Side::Writer(_) => Some(self.unpoisoned_writer()?),
+            Side::Reader(reader) if reader.follows() => {
+                let text = "the directory is a follower's: what is kept there is what its source has not given back";
+                return Err(Error::new(Code::State, text));
+            }
             Side::Reader(_) => None,
         };
         let mut held = inner.directory.hold_still(&inner.clock)?;
@@ -381,7 +393,10 @@ impl Log {
     pub(super) fn segment_names(&self) -> Result<Vec<SegmentName>> {
         match &self.inner.side {
             Side::Writer(_) => Ok(self.inner.directory.segments()),
-            Side::Reader(_) => self.inner.directory.scan_whole(),
+            Side::Reader(_) => match self.followed()? {
+                Some((names, _)) => Ok(names),
+                None => self.inner.directory.scan_whole(),
+            },
         }
     }
 }

@@ -16,7 +16,9 @@ impl Log {
     /// # Errors
     /// As `twal_read`.
     pub fn read<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {
-        self.read_one(seq, with).inspect_err(|error| self.inner.met_damage(error))
+        self.read_one(seq, with)
+            .map_err(|error| self.inner.judged(error))
+            .inspect_err(|error| self.inner.met_damage(error))
     }
 
     fn read_one<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::follower::{self, Kind};
 use super::keep;
 use super::layer::Kept;
 use super::report::{count_of, live_segments, of_examined, RecoveryReport, Tail};
@@ -17,7 +18,8 @@ use crate::base::limits::OPEN_CHANGING_MS;
 use crate::base::options::Config;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
-use crate::format::Id;
+use crate::format::{Id, SinkSlot};
+use crate::read::position::PositionScout;
 use crate::read::scout::Scout;
 use crate::read::segment::{open_short, open_to_read as open_segment_to_read};
 use crate::read::{Published, Reach};
@@ -44,6 +46,8 @@ pub(super) struct Reader {
     scout: Mutex<Scouting>,
     /// Whether that knows of damage: a look may take long, and this is asked without waiting for it.
     damaged: AtomicBool,
+    /// The directory is a follower's; until it is promoted.  Written under `scout`.
+    follows: AtomicBool,
     /// Who waits looks no sooner.  Written under `scout`.
     pub(super) due_ns: AtomicU64,
     pub(super) watch: Watch,
@@ -52,16 +56,29 @@ pub(super) struct Reader {
 }
 
 struct Scouting {
-    scout: Option<Scout>,
+    guide: Guide,
     damage: Option<Damage>,
+    /// Of a follower's copy: everything up to here was durable by its position, damaged or not.
+    acknowledged_seq: u64,
+}
+
+/// Who knows how far it goes.
+enum Guide {
+    /// Nobody any more: it is damaged.
+    Nobody,
+    /// The log's own frames.
+    Log(Box<Scout>),
+    /// The follower's position.
+    Copy(Box<PositionScout>),
 }
 
 impl Reader {
-    fn new(bound: u64, reach: Reach, scouting: Scouting) -> Reader {
+    fn new(bound: u64, reach: Reach, follows: bool, scouting: Scouting) -> Reader {
         Reader {
             bound: AtomicU64::new(bound),
             reach: Arc::new(Published::new(reach)),
             damaged: AtomicBool::new(scouting.damage.is_some()),
+            follows: AtomicBool::new(follows),
             scout: Mutex::new(scouting),
             due_ns: AtomicU64::new(0),
             watch: Watch::default(),
@@ -82,6 +99,24 @@ impl Reader {
         self.scout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It is a follower's copy that is read, and no log.
+    pub(super) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Acquire)
+    }
+
+    /// Of a follower's copy, up to where it was acknowledged, damaged or not.
+    pub(super) fn acknowledged_seq(&self) -> u64 {
+        self.lock().acknowledged_seq
+    }
+
+    /// The position of a follower's copy that is not damaged.
+    pub(super) fn slot(&self) -> Option<SinkSlot> {
+        match &self.lock().guide {
+            Guide::Copy(copy) => Some(*copy.slot()),
+            Guide::Log(_) | Guide::Nobody => None,
+        }
+    }
+
     /// Damage is known.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
@@ -96,7 +131,10 @@ impl Reader {
     /// Up to where the last look saw whole frames; what lies behind the bound may not be durable.
     pub(super) fn seen_seq(&self) -> u64 {
         let bound = self.bound.load(Ordering::Acquire);
-        self.lock().scout.as_ref().map_or(bound, |scout| scout.seen_seq().max(bound))
+        match &self.lock().guide {
+            Guide::Log(scout) => scout.seen_seq().max(bound),
+            Guide::Copy(_) | Guide::Nobody => bound,
+        }
     }
 
     /// How far can be read now, and why no further: damage, which stays, or what the machine lacks for the moment.
@@ -106,23 +144,61 @@ impl Reader {
         if let Some(damage) = &scouting.damage {
             return (bound, Some(damage.error.clone()));
         }
-        let Some(scout) = &mut scouting.scout else { return (bound, None) };
-        let walked_before = scout.bytes_walked();
-        let (seen, stopped) = scout.look_on().unwrap_or_else(|error| (bound, Some(error)));
+        let walked_before = scouting.guide.bytes_walked();
+        let looked = self.look_with(&mut scouting.guide, clock);
+        let Some((seen, stopped)) = looked.unwrap_or_else(|error| Some((bound, Some(error)))) else {
+            return (bound, None);
+        };
         let in_vain = seen <= bound;
-        let walked = if in_vain { scout.bytes_walked() - walked_before } else { 0 };
+        let walked = if in_vain { scouting.guide.bytes_walked().saturating_sub(walked_before) } else { 0 };
         let cost_ns = walked.saturating_mul(PAUSE_NS_A_BYTE);
         self.due_ns.store(clock.now_ns().saturating_add(PAUSE_MIN_NS.max(cost_ns)), Ordering::Release);
-        self.reach.set(self.reach.get().max(scout.reach()));
+        self.reach.set(self.reach.get().max(scouting.guide.reach()));
         bound = bound.max(seen);
         self.bound.store(bound, Ordering::Release);
-        // Memory and descriptors come back; what the device says of the log stays.
-        let damage = stopped.clone().filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version));
+        scouting.acknowledged_seq = scouting.acknowledged_seq.max(bound);
+        // Memory and descriptors come back; what the device says of the log stays, and so does another copy in its place.
+        let damage = stopped
+            .clone()
+            .filter(|error| matches!(error.code, Code::Corrupt | Code::Io | Code::Version | Code::State));
         if let Some(error) = damage {
             scouting.damage = Some(Damage { error, last_good_seq: bound });
             self.damaged.store(true, Ordering::Release);
         }
         (bound, stopped)
+    }
+
+    /// The highest number that can be delivered now, and what stops there; None: there is nobody to ask.
+    fn look_with(&self, guide: &mut Guide, clock: &Clock) -> Result<Option<(u64, Option<Error>)>> {
+        if let Guide::Copy(copy) = guide {
+            if copy.look_on()? {
+                return Ok(Some((copy.seq(), None)));
+            }
+            *guide = Guide::Log(Box::new(copy.into_log(clock.clone())?));
+            self.follows.store(false, Ordering::Release);
+        }
+        match guide {
+            Guide::Log(scout) => scout.look_on().map(Some),
+            Guide::Copy(_) | Guide::Nobody => Ok(None),
+        }
+    }
+}
+
+impl Guide {
+    fn bytes_walked(&self) -> u64 {
+        match self {
+            Guide::Log(scout) => scout.bytes_walked(),
+            Guide::Copy(_) | Guide::Nobody => 0,
+        }
+    }
+
+    /// Up to where the files are durable, as the last look found.
+    fn reach(&self) -> Reach {
+        match self {
+            Guide::Log(scout) => scout.reach(),
+            Guide::Copy(copy) => copy.reach(),
+            Guide::Nobody => Reach { segment: 0, end: 0 },
+        }
     }
 }
 
@@ -139,10 +215,18 @@ fn is_unlocked(directory: &Directory) -> Result<bool> {
 pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> Result<Inner> {
     // Given back at once: while a reader holds it no writer can open the log.
     let alone = is_unlocked(&directory)?;
-    let examined = examine_to_read(&directory, &config, clock, alone);
+    let (examined, kind) = examine_to_read(&directory, &config, clock, alone)?;
     let counters = Arc::new(Counters::default());
     let mut keeps_holds = false;
-    let (mut report, log_id, config, reader) = match examined? {
+    let (follows, acknowledged_seq) = match &kind {
+        Kind::Log => (false, 0),
+        Kind::Copy(None) => (true, 0),
+        Kind::Copy(Some(position)) => {
+            directory.end_at(position.slot.index);
+            (true, position.slot.chain.last_seq)
+        }
+    };
+    let (mut report, log_id, config, reader) = match examined {
         Ok(found) => {
             let bound = if alone { found.end.last_seq } else { found.witnessed.seq };
             let mut report = of_examined(&directory, &found);
@@ -155,14 +239,21 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 true => Reach { segment: found.newest.header.index, end: found.end_offset },
                 false => Reach { segment: found.newest.header.index, end: found.witnessed.end },
             };
-            let scout = Scout::new(
-                Arc::clone(&directory),
-                clock.clone(),
-                (found.newest.file, found.newest.header),
-                found.witnessed,
-            )?;
-            let scouting = Scouting { scout: Some(scout), damage: None };
-            (report, log_id, config, Reader::new(bound, reach, scouting))
+            let guide = match kind {
+                Kind::Copy(Some(position)) => {
+                    // The holds are the source's.
+                    keeps_holds = false;
+                    let copy = PositionScout::new(Arc::clone(&directory), position, found.newest);
+                    Guide::Copy(Box::new(copy))
+                }
+                Kind::Copy(None) | Kind::Log => {
+                    let newest = (found.newest.file, found.newest.header);
+                    let scout = Scout::new(Arc::clone(&directory), clock.clone(), newest, found.witnessed)?;
+                    Guide::Log(Box::new(scout))
+                }
+            };
+            let scouting = Scouting { guide, damage: None, acknowledged_seq };
+            (report, log_id, config, Reader::new(bound, reach, follows, scouting))
         }
         Err(damage) => {
             let first_seq = directory.first_seq();
@@ -179,8 +270,8 @@ pub(super) fn open(directory: Arc<Directory>, config: Config, clock: &Clock) -> 
                 ..RecoveryReport::default()
             };
             let log_id = most_said_log_id(&directory);
-            let scouting = Scouting { scout: None, damage: Some(damage) };
-            (report, log_id, config, Reader::new(bound, Reach { segment: 0, end: 0 }, scouting))
+            let scouting = Scouting { guide: Guide::Nobody, damage: Some(damage), acknowledged_seq };
+            (report, log_id, config, Reader::new(bound, Reach { segment: 0, end: 0 }, follows, scouting))
         }
     };
     keep::look(&directory, &mut report, (log_id, false), keeps_holds);
@@ -243,7 +334,7 @@ fn examine_to_read(
     config: &Config,
     clock: &Clock,
     alone: bool,
-) -> Result<Result<Examined, Damage>> {
+) -> Result<(Result<Examined, Damage>, Kind)> {
     let asked = Asked { access: Access::Read, verify: config.verify };
     // With nobody there it is looked at twice all the same: a writer may just have come, or gone.
     let looks_same = if alone { 2 } else { LOOKS_SAME };
@@ -253,14 +344,15 @@ fn examine_to_read(
     loop {
         looks += 1;
         let listing = directory.scan()?;
-        listing.check_no_follower()?;
-        let is_empty = listing.segments.is_empty();
+        let mut kind = Kind::of(&listing);
+        let is_empty = listing.segments.is_empty() && !listing.sink;
         let unsettled = match is_empty {
+            true if alone && listing.holds => return Err(Error::new(Code::Corrupt, examine::LOST_LOG)),
             true if alone => return Err(Error::new(Code::NotFound, NO_LOG)),
             // Its writer may be just about to make it.
             true => None,
-            false => match look_to_read(directory, &listing, asked, alone)? {
-                Ok(found) => return Ok(Ok(found)),
+            false => match look_to_read(directory, &listing, asked, alone, &mut kind)? {
+                Ok(found) => return Ok((Ok(found), kind)),
                 Err(unsettled) => unsettled,
             },
         };
@@ -270,7 +362,7 @@ fn examine_to_read(
         };
         if same >= looks_same {
             if let Some(stays) = unsettled {
-                return stays.settled();
+                return Ok((stays.settled()?, kind));
             }
         }
         before = unsettled;
@@ -283,7 +375,7 @@ fn examine_to_read(
                 _ if is_empty => Error::new(Code::NotFound, NO_LOG),
                 None => Error::new(Code::Busy, "the log changes too fast to be opened"),
                 // Nobody changes it: what is different at each look is the device.
-                Some(before) if alone && is_unlocked(directory)? => return before.settled(),
+                Some(before) if alone && is_unlocked(directory)? => return Ok((before.settled()?, kind)),
                 Some(before) => {
                     let text = format!("the log changes too fast to be opened; the last look found: {}", before.error);
                     Error::new(Code::Busy, text)
@@ -303,11 +395,12 @@ fn look_to_read(
     listing: &Listing,
     asked: Asked,
     alone: bool,
+    kind: &mut Kind,
 ) -> Result<Result<Examined, Option<Unsettled>>> {
     let stray = listing.unknown.first().filter(|_| !listing.unknown.iter().any(|name| name == UNFINISHED_REPAIR));
-    let Some(stray) = stray else { return look_at_segments(directory, listing, asked, alone) };
+    let Some(stray) = stray else { return look_at_segments(directory, listing, asked, alone, kind) };
     let segments_only = Listing { unknown: Vec::new(), ..listing.clone() };
-    Ok(match look_at_segments(directory, &segments_only, asked, alone)? {
+    Ok(match look_at_segments(directory, &segments_only, asked, alone, kind)? {
         Ok(found) => {
             let error = Error::new(Code::Corrupt, examine::unknown_name(stray));
             let last_seq = if alone { found.end.last_seq } else { found.witnessed.seq };
@@ -322,8 +415,9 @@ fn look_at_segments(
     listing: &Listing,
     asked: Asked,
     alone: bool,
+    kind: &mut Kind,
 ) -> Result<Result<Examined, Option<Unsettled>>> {
-    if alone {
+    if alone && !listing.sink {
         for name in listing.segments.iter().filter(|name| name.state == State::Active) {
             let file = match directory.open_segment(name.index, Access::Read) {
                 // Gone, or not a file at all: the examination says so, after what can be read.
@@ -335,7 +429,14 @@ fn look_at_segments(
         }
         directory.sync()?;
     }
-    let mut found = match examine::examine(directory, listing, asked) {
+    let examined = match kind {
+        Kind::Log => examine::examine(directory, listing, asked),
+        Kind::Copy(position) => match follower::look(directory, listing, asked.verify, position)? {
+            Some(examined) => examined,
+            None => return Ok(Err(None)),
+        },
+    };
+    let mut found = match examined {
         Ok(found) => found,
         Err(damage) if damage.error.code == Code::Version => return Err(damage.error),
         Err(damage) => return Ok(Err(Some(Unsettled::of_damage(damage, listing)))),

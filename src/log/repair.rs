@@ -14,6 +14,7 @@ use crate::disk::{Access, Disk, File, LockKind};
 use crate::format::Id;
 use crate::read::segment::peek;
 use crate::recover::finding::Acknowledged;
+use crate::recover::isolate;
 use crate::recover::plan::{self, Plan, Step};
 use crate::recover::repair::{self, Backup};
 use crate::segment::directory::lock_for_writing;
@@ -115,6 +116,14 @@ impl Repair {
     /// What keeps it from reading them, and is no damage.
     pub fn released_damage(&self) -> Result<Option<Error>> {
         plan::released_damage(&self.directory)
+    }
+
+    /// Why the holds cannot be read, if they cannot: no repair brings them back, and until they are set anew
+    /// ([`Log::hold_reset`](super::Log::hold_reset)) nothing is released.
+    pub fn holds_damage(&self) -> Option<Error> {
+        let newest = isolate::newest_header(&self.directory, &self.directory.segments())?;
+        self.directory.belongs_to(newest.log_id, false, newest.keeps_holds);
+        self.directory.holds().err()
     }
 
     /// Carries the plan out, after a copy of every file that is changed or goes was made durable in `backup`.

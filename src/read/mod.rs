@@ -8,6 +8,7 @@ pub mod followers;
 mod heads;
 pub mod hidden;
 mod mapping;
+pub mod position;
 pub mod reach;
 mod records;
 pub mod scout;

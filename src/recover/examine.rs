@@ -194,7 +194,7 @@ pub fn of_another_log(index: u64) -> Error {
 }
 
 /// Every byte of every segment that can be read but the newest, in parallel.
-fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
+pub fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     // The archived one in front of them is asked for its end alone: nobody reads it.
     let archived = segments.iter().take_while(|segment| segment.name.state == State::Archived).count();
     let older = &segments[archived.min(segments.len() - 1)..segments.len() - 1];

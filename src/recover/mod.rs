@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod beginning;
+pub mod copy;
 pub mod create;
 pub mod examine;
 pub mod fill;

@@ -58,15 +58,15 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
     let listing = directory.scan()?;
     listing.check_no_follower()?;
     if listing.segments.is_empty() {
+        if listing.holds {
+            return Err(Error::new(Code::Corrupt, examine::LOST_LOG));
+        }
         if config.no_create {
             return Err(Error::new(Code::NotFound, "there is no log in the directory"));
         }
         if let Some(unknown) = listing.unknown.first() {
             let text = format!("there is no log, but {unknown}: {}", examine::unknown_name(unknown));
             return Err(Error::new(Code::Corrupt, text));
-        }
-        if listing.holds {
-            return Err(Error::new(Code::Corrupt, examine::LOST_LOG));
         }
         return create_log(directory, config, clock, listing.spares);
     }

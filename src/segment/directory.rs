@@ -9,6 +9,7 @@ mod holds;
 mod repair;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Directory {
     segments: Mutex<Vec<SegmentName>>,
     /// Held over a change of names and its flush, so that two changes never interleave.
     names: Mutex<NextSpare>,
+    /// Segments above are none of what is read: see [`Directory::end_at`].  Publishes nothing.
+    last_index: AtomicU64,
     holding: Holding,
 }
 
@@ -103,6 +106,7 @@ impl Directory {
             dir,
             segments: Mutex::new(Vec::new()),
             names: Mutex::new(NextSpare(1)),
+            last_index: AtomicU64::new(u64::MAX),
             holding: Holding::default(),
         })
     }
@@ -169,6 +173,8 @@ impl Directory {
                 Named::HoldsNew | Named::SinkNew | Named::Foreign => {}
             }
         }
+        let last_index = self.last_index.load(Ordering::Relaxed);
+        listing.segments.retain(|segment| segment.index <= last_index);
         listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
         listing.spares.sort_unstable();
         listing.unknown.sort_unstable();

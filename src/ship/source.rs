@@ -17,11 +17,13 @@ use crate::format::{Id, SegmentHeader};
 use crate::log::Log;
 use crate::read::segment::{open_to_read, peek, OpenSegment};
 use crate::read::Reach;
-use crate::segment::State;
+use crate::segment::{SegmentName, State};
 
 /// Yields a log's durable bytes, from a place on.  One thread at a time.
 pub struct Source {
     log: Log,
+    /// The log is a follower's copy.
+    follows: bool,
     history_id: Id,
     at: At,
     window: Window,
@@ -75,9 +77,19 @@ impl Source {
     pub fn open(log: &Log, from: Option<&Position>) -> Result<Source> {
         log.check_not_closed()?;
         let directory = log.directory();
-        let segments = directory.scan_whole()?;
-        let newest = segments.last().map_or(0, |newest| newest.index);
-        let history_id = peek(directory, newest)?.history_id;
+        let followed = log.followed()?;
+        let follows = followed.is_some();
+        let newest_of = |segments: &[SegmentName]| segments.last().map_or(0, |newest| newest.index);
+        let (segments, history_id) = match followed {
+            // What a follower has so far may all be from before its source's last promotion.
+            Some((segments, slot)) => (segments, slot.history_id),
+            None => {
+                let segments = directory.scan_whole()?;
+                let history_id = peek(directory, newest_of(&segments))?.history_id;
+                (segments, history_id)
+            }
+        };
+        let newest = newest_of(&segments);
         let window = Window::new()?;
         let archived = segments.iter().rfind(|name| name.state == State::Archived);
         let mut released = Released::default();
@@ -90,7 +102,7 @@ impl Source {
             Some(from) if from.complete => At::Before(from.index.saturating_add(1), Some(Behind::of(from))),
             Some(from) => At::Before(from.index, None),
         };
-        let mut source = Source { log: log.clone(), history_id, at, window, released };
+        let mut source = Source { log: log.clone(), follows, history_id, at, window, released };
         if let Some(from) = from.filter(|from| from.index != 0 || from.log_id != Id::default()) {
             source.check_origin(from)?;
         }
@@ -247,6 +259,11 @@ impl Source {
     /// A piece of what is durable in front of this.
     fn look_within(&mut self, reach: Reach) -> Result<Option<Cut>> {
         let (active, durable_end) = (reach.segment, reach.end);
+        // After the reach: where that is beyond the copy, this is known.
+        if self.follows && !self.log.is_follower() {
+            let text = "the follower that is shipped from was promoted: what comes next is another history's";
+            return Err(Error::new(Code::State, text));
+        }
         loop {
             match &mut self.at {
                 At::Before(index, _) if *index > active => break,
@@ -266,6 +283,10 @@ impl Source {
                 At::In(file, track) => {
                     let header = track.header;
                     let end = if header.index < active { header.segment_size } else { durable_end };
+                    if self.follows && track.is_sealed() && header.index == active && end < header.segment_size {
+                        // What is behind a seal comes in pieces, too; as zeros it would be another file.
+                        break;
+                    }
                     let mut next = **track;
                     let (zeros, bytes) = if track.offset == 0 {
                         next = Track::begin(header);

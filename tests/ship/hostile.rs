@@ -190,9 +190,9 @@ fn foreign_logs_and_directories_are_refused() {
     }
     assert_eq!(code(Source::open(&foreign, Some(&here))), Some(Code::State));
     sink.close().unwrap();
-    // A follower's directory is no log, and a log's no follower's.
+    // A follower's directory is no log to be written, and a log's no follower's.
     assert_eq!(code(copy.open()), Some(Code::State));
-    assert_eq!(code(copy.open_to_read()), Some(Code::State));
+    assert_eq!(copy.open_to_read().unwrap().last_seq(), here.last_seq);
     assert_eq!(copy.verify(), [], "but it can be read to its end");
     let plan = twal::Repair::plan_on(
         Box::new((*copy.disk).clone()),

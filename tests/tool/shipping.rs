@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use twal::Log;
 
 use crate::common::{options, scratch, segments_of};
-use crate::harness::{a_log, append, args_on, command, on, run, spawn, write_on, ANY_DISK};
+use crate::harness::{a_log, append, args_on, assert_same, command, look, on, run, spawn, write_on, ANY_DISK};
 
 fn dumped(dir: &Path) -> String {
     on(dir, "dump LOG --format json").ends(0).stdout
@@ -228,7 +228,7 @@ fn a_part_is_not_promoted() {
     assert_eq!(exit, 4, "{said}");
     assert!(said.contains("before all was sent"), "{said}");
     // What came is there, whole, and a follower's; also while somebody else has its lock.
-    on(&to, "info LOG").ends(3);
+    assert!(on(&to, "info LOG --json").ends(0).stdout.contains("\"follower\": true"));
     let position = run(&["receive", path, "--position"]).ends(0).stdout;
     let sink =
         twal::Sink::open(&to, &twal::SinkOptions { allow_any_fs: true, allow_buffered: true, ..Default::default() });
@@ -264,4 +264,43 @@ fn rot_in_a_follower_is_found_before_it_is_promoted() {
     let name = first.file_name().unwrap().to_str().unwrap();
     assert!(found.contains(name) && found.contains("  acknowledged"), "{found}");
     write_on(&to, "repair LOG").ends(3);
+}
+
+/// A follower's copy can be looked at like a log, and copied on; what holds nothing is not made a follower's.
+#[test]
+fn a_follower_is_looked_at_and_copied() {
+    let (dir, log) = a_log("ship-look");
+    for n in 0..100u32 {
+        append(&log, &n.to_le_bytes());
+    }
+    log.roll().unwrap();
+    append(&log, b"the last");
+    log.close().unwrap();
+    let to = scratch("tool-ship-look-to").join("follower");
+    write_on(&dir, &format!("copy LOG {} --follower", to.display())).ends(0);
+    let before = look(&to);
+    assert_eq!(dumped(&to), dumped(&dir));
+    for words in ["tail LOG -n 3 --format json", "stats LOG --json", "verify LOG", "dump LOG --headers-only"] {
+        let (ours, theirs) = (on(&to, words).ends(0).stdout, on(&dir, words).ends(0).stdout);
+        assert!(ours == theirs || words == "stats LOG --json" || words == "verify LOG", "{words}: {ours}");
+        assert!(!ours.is_empty());
+    }
+    let segments = on(&to, "segments LOG").ends(0).stdout;
+    assert!(segments.lines().count() > 5 && segments.contains("sealed") && segments.contains("101  "), "{segments}");
+    let info = on(&to, "info LOG --json").ends(0).stdout;
+    assert!(info.contains("\"follower\": true") && info.contains("\"last_seq\": 101"), "{info}");
+    assert!(on(&to, "info LOG").ends(0).stdout.contains("follower"));
+    assert!(!on(&dir, "info LOG --json").ends(0).stdout.contains("follower"));
+    let refused = write_on(&to, "hold set LOG mine 1").ends(3);
+    assert!(refused.stderr.contains("follower"), "{}", refused.stderr);
+    assert_same(&before, &look(&to), "looking");
+    // A copy of the copy.
+    let third = scratch("tool-ship-look-third").join("copy");
+    write_on(&to, &format!("copy LOG {}", third.display())).ends(0);
+    assert_eq!(dumped(&third), dumped(&dir));
+    on(&third, "verify LOG").ends(0);
+    let empty = scratch("tool-ship-look-empty");
+    let refused = write_on(&empty, "receive LOG --no-input --promote").ends(3);
+    assert!(refused.stderr.contains("nothing that could be promoted"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0, "something was left");
 }

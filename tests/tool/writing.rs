@@ -86,10 +86,14 @@ fn lost_holds_are_told_of_and_reset() {
     let info = on(&dir, "info LOG").ends(1).stdout;
     assert!(info.contains("hold reset"), "{info}");
     on(&dir, "verify LOG").ends(1);
+    let plan = on(&dir, "repair LOG").ends(1).stdout;
+    assert!(plan.contains("twal-holds is missing") && plan.contains("hold reset"), "{plan}");
+    assert!(plan.contains("nothing else is damaged"), "{plan}");
     write_on(&dir, "trim LOG --below 51").ends(1);
     let segments = on(&dir, "segments LOG").ends(1).stdout;
     assert!(segments.contains("unreadable holds") && !segments.contains("archived"), "{segments}");
     write_on(&dir, "hold reset LOG").ends(0);
+    assert!(!on(&dir, "repair LOG").ends(0).stdout.contains("holds"));
     write_on(&dir, "trim LOG --below 51").ends(0);
     assert_eq!(archived(&dir), [1, 2, 3, 4, 5]);
 }

@@ -65,6 +65,11 @@ impl Failure {
         Failure { exit, text: error.to_string() }
     }
 
+    /// The log gave back what nobody asked for by its number, and what was on its way to be read.
+    pub fn released(text: impl Display) -> Failure {
+        Failure { exit: FOUND, text: text.to_string() }
+    }
+
     /// Something would be lost, or is held, and nobody has said that it may go.
     pub fn decision(text: impl Display) -> Failure {
         Failure { exit: DECISION, text: text.to_string() }

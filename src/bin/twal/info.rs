@@ -51,6 +51,9 @@ pub fn run(args: &InfoArgs, out: &mut Out) -> Result<Exit, Failure> {
         if let Some(Some(pid)) = writer {
             json = json.put("writer_pid", pid);
         }
+        if log.is_follower() {
+            json = json.put("follower", true);
+        }
         if let Some(damage) = &damage {
             json = json.text("damage", damage);
         }
@@ -59,6 +62,9 @@ pub fn run(args: &InfoArgs, out: &mut Out) -> Result<Exit, Failure> {
     }
     out.fact("log", hex(&log.log_id()))?;
     out.fact("writer", locks::writer_text(writer))?;
+    if log.is_follower() {
+        out.fact("follower", "a copy that is not promoted; what is durable of it is read")?;
+    }
     let state = state_of(damage.as_deref(), report.tail);
     match &damage {
         Some(damage) => out.fact("state", format_args!("{}: {damage}", out.bad(state)))?,

@@ -15,6 +15,7 @@ mod locks;
 mod open;
 mod output;
 mod progress;
+mod reading;
 mod record;
 mod repair;
 mod segments;

@@ -18,15 +18,23 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
         ..Options::default()
     };
     let mut repair = Repair::plan(&args.log.log, &options).map_err(|error| Failure::opening(&error))?;
+    // Of the log as it was found: a repair has nothing to do with them.
+    let lost_holds = repair.holds_damage();
+    let done = if lost_holds.is_some() { Exit::Found } else { Exit::Clean };
+    if let Some(lost) = &lost_holds {
+        let way_on = "no repair brings them back, and nothing is released until `twal hold reset`";
+        writeln!(out, "holds: {}; {way_on}", shown(lost))?;
+    }
     if repair.steps().is_empty() && repair.damage().is_none() {
         match repair.released_damage()? {
+            None if lost_holds.is_some() => writeln!(out, "nothing else is damaged: there is nothing to repair")?,
             None => writeln!(out, "nothing is damaged: there is nothing to repair")?,
             Some(damage) => {
                 writeln!(out, "only released segments are damaged, which nobody reads: there is nothing to repair")?;
                 writeln!(out, "damage: {}", shown(&damage))?;
             }
         }
-        return Ok(Exit::Clean);
+        return Ok(done);
     }
     if let Some(damage) = repair.damage() {
         writeln!(out, "damage: {}", shown(damage))?;
@@ -57,7 +65,7 @@ pub fn run(args: &RepairArgs, out: &mut Out) -> Result<Exit, Failure> {
     if copied.unreadable > 0 {
         writeln!(out, "{} could not be read and are zeros in the copies", size(copied.unreadable))?;
     }
-    Ok(Exit::Clean)
+    Ok(done)
 }
 
 fn step_text(step: &Step) -> String {

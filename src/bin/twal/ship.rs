@@ -31,18 +31,61 @@ const HEAD: usize = 3 * 16 + 7 * 8 + 4 + 8;
 /// Most bytes that a piece has: the largest frame, in whole blocks.  A peer that announces more sends rubbish, and is not
 /// to fill the memory with it.
 const DATA_MAX: u64 = FRAME_SIZE_MAX + BLOCK_SIZE_MAX as u64;
+/// How often a copy begins again whose beginning was given back before it was open.
+const BEGIN_AGAIN_MAX: u32 = 20;
 /// What is written before a flush makes it durable: a crash of the follower costs no more.
 const SYNC_EVERY: u64 = 64 << 20;
 
 pub fn copy(args: &CopyArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let mut sink = sink(&args.to, &args.file_system)?;
-    let mut source = source(&log, Some(&sink.position()))?;
     let mut taken = Taken::default();
-    while let Some(piece) = source.next_piece(Some(0))? {
-        taken.take(&mut sink, &piece)?;
+    let mut begun = 0;
+    loop {
+        begun += 1;
+        match take_all(&log, &mut sink, &mut taken) {
+            // Nothing was taken yet, and nobody asked for the beginning that went.
+            Err(Unshipped::Released(_))
+                if taken.bytes == 0 && sink.position().index == 0 && begun < BEGIN_AGAIN_MAX => {}
+            Err(Unshipped::Released(error)) => {
+                taken.sync(&mut sink)?;
+                return Err(Failure::released(format!("{error}; the copy is not whole, and cannot be gone on with")));
+            }
+            Err(Unshipped::Failed(failure)) => return Err(failure),
+            Ok(()) => return end(sink, args.follower, &taken, out),
+        }
     }
-    end(sink, args.follower, &taken, out)
+}
+
+/// Why not all was shipped.
+enum Unshipped {
+    /// What comes next was given back.
+    Released(twal::Error),
+    Failed(Failure),
+}
+
+impl From<twal::Error> for Unshipped {
+    fn from(error: twal::Error) -> Unshipped {
+        match error.code {
+            Code::Trimmed => Unshipped::Released(error),
+            _ => Unshipped::Failed(error.into()),
+        }
+    }
+}
+
+impl From<Failure> for Unshipped {
+    fn from(failure: Failure) -> Unshipped {
+        Unshipped::Failed(failure)
+    }
+}
+
+/// All that there is now, from where the sink is.
+fn take_all(log: &Log, sink: &mut Sink, taken: &mut Taken) -> Result<(), Unshipped> {
+    let mut source = source(log, Some(&sink.position()))?;
+    while let Some(piece) = source.next_piece(Some(0))? {
+        taken.take(sink, &piece)?;
+    }
+    Ok(())
 }
 
 pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
@@ -53,11 +96,15 @@ pub fn ship(args: &ShipArgs, out: &mut Out) -> Result<Exit, Failure> {
     let from = args.from.as_deref().map(|text| position_of(text).ok_or_else(|| Failure::usage("that is no position")));
     let from = from.transpose()?;
     let log = open::to_read(&args.log.log)?;
-    let mut source = source(&log, from.as_ref())?;
+    let unshipped = |error: twal::Error| match error.code {
+        Code::Trimmed if from.is_none() => Failure::released(error),
+        _ => error.into(),
+    };
+    let mut source = source(&log, from.as_ref()).map_err(unshipped)?;
     out.write_all(MAGIC)?;
     let event = signals.as_ref().map(|_| log.eventfd()).transpose()?;
     loop {
-        while let Some(piece) = source.next_piece(Some(0))? {
+        while let Some(piece) = source.next_piece(Some(0)).map_err(unshipped)? {
             send(out, &piece)?;
             if signals.as_ref().is_some_and(Signals::came) {
                 break;
@@ -87,6 +134,11 @@ pub fn receive(args: &ReceiveArgs, out: &mut Out) -> Result<Exit, Failure> {
     }
     let mut taken = Taken::default();
     if args.no_input {
+        // A sink would make a follower's directory of one that holds nothing.
+        let position = Position::of_follower(&args.to).map_err(|error| Failure::opening(&error))?;
+        if position.index == 0 {
+            return Err(Failure::unopened(format!("{} holds nothing that could be promoted", args.to.display())));
+        }
         return end(sink(&args.to, &args.file_system)?, !args.promote, &taken, out);
     }
     let stdin = io::stdin();
@@ -129,10 +181,10 @@ fn has_input(input: &File) -> bool {
 }
 
 /// Of a log that lacks a segment it is this that is said, and not that the names do not fit.
-fn source(log: &Log, from: Option<&Position>) -> Result<Source, Failure> {
+fn source(log: &Log, from: Option<&Position>) -> twal::base::Result<Source> {
     Source::open(log, from).map_err(|error| match open::damage_of(log) {
-        Ok(Some(damage)) if error.code == Code::Busy => damage.into(),
-        _ => error.into(),
+        Ok(Some(damage)) if error.code == Code::Busy => damage,
+        _ => error,
     })
 }
 

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use twal::txn::event::name_of;
-use twal::IterOptions;
+use twal::{IterOptions, Log};
 
 use crate::cli::StatsArgs;
 use crate::exit::{Exit, Failure};
 use crate::open;
 use crate::output::{list, range, size, Json, Out};
+use crate::reading::Reading;
 
 /// Of all records, or of some.
 #[derive(Default, Clone, Copy)]
@@ -46,22 +47,21 @@ struct Counts {
 pub fn run(args: &StatsArgs, out: &mut Out) -> Result<Exit, Failure> {
     let log = open::to_read(&args.log.log)?;
     let mut counts = Counts::default();
-    let mut iter = log.iter_with(IterOptions { headers_only: true, ..IterOptions::default() })?;
+    let begin = |_: &Log| IterOptions { headers_only: true, ..IterOptions::default() };
+    let mut reading = Reading::wherever(&log, Box::new(begin))?;
     let last_seq = open::last_seq_of(&log);
-    let ended = loop {
-        match iter.next_record() {
-            Ok(Some(record)) if record.seq <= last_seq => {
-                counts.all.add(record.seq, record.len);
-                counts.kinds.entry(record.kind).or_default().add(record.seq, record.len);
-                counts.streams.entry(record.stream).or_default().add(record.seq, record.len);
-                counts.batches += u64::from(!record.batch_continues);
-                counts.largest = counts.largest.max(record.len);
-            }
-            Ok(_) => break Ok(Exit::Clean),
-            // What lies in front of it is worth being told.
-            Err(error) => break Err(Failure::from(error)),
+    // What lies in front of a failure is worth being told.
+    let ended = reading.each(&mut |record| {
+        if record.seq > last_seq {
+            return Ok(false);
         }
-    };
+        counts.all.add(record.seq, record.len);
+        counts.kinds.entry(record.kind).or_default().add(record.seq, record.len);
+        counts.streams.entry(record.stream).or_default().add(record.seq, record.len);
+        counts.batches += u64::from(!record.batch_continues);
+        counts.largest = counts.largest.max(record.len);
+        Ok(true)
+    });
     let disk: u64 = log.segments()?.iter().map(|segment| segment.size).sum();
     let mut streams: Vec<_> = counts.streams.iter().collect();
     streams.sort_unstable_by_key(|(stream, count)| (Reverse(count.records), **stream));
@@ -70,7 +70,7 @@ pub fn run(args: &StatsArgs, out: &mut Out) -> Result<Exit, Failure> {
         true => json(out, &counts, &streams, disk)?,
         false => text(out, &counts, &streams, disk)?,
     }
-    ended
+    ended.map(|()| Exit::Clean)
 }
 
 fn json(out: &mut Out, counts: &Counts, streams: &[(&u64, &Count)], disk: u64) -> Result<(), Failure> {

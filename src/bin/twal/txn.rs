@@ -6,6 +6,7 @@ use std::path::Path;
 use twal::txn::manager::inspect;
 use twal::txn::plan::plan;
 use twal::txn::{Family, Saga, State, StepStatus, Table, Transaction, Unfinished};
+use twal::Code;
 
 use crate::cli::{FamilyArg, TxnCommand};
 use crate::exit::{Exit, Failure};
@@ -20,7 +21,10 @@ pub fn run(command: &TxnCommand, out: &mut Out) -> Result<Exit, Failure> {
 }
 
 fn table_of(dir: &Path) -> Result<Table, Failure> {
-    Ok(inspect(&open::to_read_whole(dir)?)?.table)
+    let inspected = inspect(&open::to_read_whole(dir)?);
+    Ok(inspected
+        .map_err(|error| if error.code == Code::Trimmed { Failure::released(error) } else { error.into() })?
+        .table)
 }
 
 fn list(table: &Table, json: bool, out: &mut Out) -> Result<Exit, Failure> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::finding::{Acknowledged, Finding, Kind};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File};
-use crate::format::{SegmentHeader, SinkSlot};
+use crate::format::SinkSlot;
 use crate::read::segment;
 use crate::read::stream::{Glimpse, Stream};
 use crate::segment::directory::{FollowerPosition, Listing};
@@ -101,16 +101,6 @@ fn holds_frames(directory: &Directory, name: &SegmentName) -> bool {
         Ok(matches!(glimpse, Glimpse::Whole(frame, ..) if opened.header.before.continues_in(&frame)))
     };
     looked().unwrap_or(false)
-}
-
-/// Why the position cannot be one in the segment with this header.
-pub(super) fn misplaced(slot: &SinkSlot, header: &SegmentHeader) -> Option<&'static str> {
-    let block = u64::from(header.block_size);
-    if (header.salt, header.generation) != (slot.salt, slot.generation) {
-        return Some("the segment is not the one that the follower's position names");
-    }
-    let is_place = (block..=header.segment_size).contains(&slot.offset) && slot.offset.is_multiple_of(block);
-    (!is_place).then_some("the follower's position is no place in its segment")
 }
 
 /// The finding, if a walk that came to the position is not where that says it is.

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use super::super::finding::{Acknowledged, Finding, Kind};
-use super::follower::{differs, misplaced};
+use super::follower::differs;
 use super::walk::Walk;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File};
 use crate::format::frame::FLAG_SEAL;
 use crate::format::{Chain, FrameHeader, Id, SegmentHeader, SinkSlot};
+use crate::read::position::misplaced;
 use crate::read::stream::{Body, Glimpse, Stream};
 use crate::read::{sealed, segment, short, Witnessed};
 use crate::segment::{Directory, SegmentName};

@@ -1,6 +1,7 @@
 //! The names of a follower's directory: the file that makes it one, and what a
 //! crash of its sink or of a promotion left to be set right.
 
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::{cannot_open, lock, Directory};
@@ -71,6 +72,13 @@ impl Directory {
     /// The file of the follower's position.
     pub fn follower_position(&self, access: Access) -> Result<Arc<dyn File>> {
         self.dir.open(SINK, access).map_err(|error| cannot_open(&SINK, &error))
+    }
+
+    /// Who reads a follower's copy sees no segment above its position's, `last_index`: it was begun, may go, and may
+    /// come again as another file.  u64::MAX: all are seen.
+    pub fn end_at(&self, last_index: u64) {
+        self.last_index.store(last_index, Ordering::Relaxed);
+        lock(&self.segments).retain(|segment| segment.index <= last_index);
     }
 
     /// The directory is a log's from now on.  Durable when this returns.
