@@ -28,8 +28,9 @@ mod rng;
 
 use rng::Rng;
 
-/// Most bytes that are asked for at once, by a repair for its copies; whatever a length says.
-const PIECE_MAX: usize = 1 << 20;
+/// Most bytes that are asked for at once, whatever a length says: by a repair for its copies half of that, and all of it by
+/// a reader's two halves, of a short file that a repair has made as long as its header says.
+const PIECE_MAX: usize = 2 << 20;
 
 /// Notes the largest piece that this thread has asked for: others tell of a canary's panic meanwhile.  And how much
 /// all threads have at most.

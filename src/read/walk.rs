@@ -36,6 +36,8 @@ pub struct Walker {
     place: Place,
     block_size: u64,
     segment_size: u64,
+    /// Bytes of it that the file had when this began.
+    there: u64,
     is_compacted: bool,
     buf: AlignedBuf,
     /// Index of the second half.
@@ -99,7 +101,9 @@ impl Walker {
     pub fn new(file: Arc<dyn File>, header: &SegmentHeader, offset: u64, read_ahead: usize) -> Result<Walker> {
         let block_size = u64::from(header.block_size);
         // A small segment does not need a large buffer.
-        let half = read_ahead.min(usize_of(header.segment_size)).max(usize_of(block_size)).next_multiple_of(ALIGN);
+        // What cannot be measured now is found out by reading it.
+        let there = file.size().map_or(header.segment_size, |size| size.min(header.segment_size));
+        let half = read_ahead.min(usize_of(there)).max(usize_of(block_size)).next_multiple_of(ALIGN);
         let piece_min = half.min(PIECE_MIN).max(usize_of(block_size));
         Ok(Walker {
             file,
@@ -107,6 +111,7 @@ impl Walker {
             place: header.place(),
             block_size,
             segment_size: header.segment_size,
+            there,
             is_compacted: header.is_compacted(),
             buf: AlignedBuf::zeroed(2 * half)?,
             half,
@@ -440,6 +445,11 @@ impl Walker {
             self.durable_then = u64::MAX;
             return Ok(());
         }
+        if self.offset + len_u64(len) > self.there {
+            // No memory for what a header says and no file has.
+            self.view = 0..0;
+            return Err(self.ends_at(self.there));
+        }
         let block = usize_of(self.block_size);
         let least = len.next_multiple_of(block).min(usize_of(self.segment_size - self.offset));
         // Only where a file ends in the middle of a block is there anything else to keep.
@@ -457,10 +467,14 @@ impl Walker {
             let end = self.offset + len_u64(self.view.len());
             let end = self.file.size().map_or(end, |size| size.min(end));
             self.view = 0..0;
-            return Err(Error::new(Code::Corrupt, format!("the segment file ends at {end}")).at(self.index, end));
+            return Err(self.ends_at(end));
         }
         self.ask_ahead();
         Ok(())
+    }
+
+    fn ends_at(&self, end: u64) -> Error {
+        Error::new(Code::Corrupt, format!("the segment file ends at {end}")).at(self.index, end)
     }
 
     /// Reads what follows the `kept` bytes at the walker's place, at least up to `least` bytes from there.
