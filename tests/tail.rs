@@ -8,6 +8,7 @@ use std::time::Duration;
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::{CallKind, SimDisk};
+use twal::disk::{Access, Disk, LockByte, LockKind};
 use twal::{Code, Durability, Entry, How, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
@@ -211,4 +212,70 @@ fn a_late_eventfd_is_told_of_damage_too() {
         }
     }
     reader.close().unwrap();
+}
+
+/// One record a segment, of which one is kept that is released; nothing goes out before it is asked for.
+fn open_small(disk: &Arc<SimDisk>, clock: &Clock) -> Log {
+    let options = Options {
+        durability: Some(Durability::Group),
+        batch_records: 1_000_000,
+        batch_delay_us: 3_600_000_000,
+        block_size: 4096,
+        segment_size: 64 << 10,
+        segment_records_max: 1,
+        max_retained_segments: 1,
+        spares: 8,
+        ..Options::default()
+    };
+    Log::open_on(disk.as_ref(), Path::new("log"), &options, clock.clone(), Threads::None).unwrap()
+}
+
+/// When it was made, the record that it begins with was in no segment yet: those in front may go before it has come.
+#[test]
+fn a_reader_that_began_in_front_of_its_segment_needs_none_before_it() {
+    let (disk, clock) = simulated();
+    let log = open_small(&disk, &clock);
+    for _ in 0..3 {
+        append(&log, Some(true));
+    }
+    // Spares enough for all that is accepted next.
+    (0..10).for_each(|_| log.tick());
+    for _ in 0..5 {
+        append(&log, None);
+    }
+    assert_eq!((log.durable_seq(), log.last_seq()), (3, 8));
+    let mut iters: Vec<_> = (4..=9).map(|seq| log.iter(seq).unwrap()).collect();
+    append(&log, None);
+    log.sync(0).unwrap();
+    log.trim(8).unwrap();
+    log.tick();
+    assert_eq!(log.first_seq(), 8);
+    assert!(!disk.names().iter().any(|name| name.contains("-0000000000000005-")), "{:?}", disk.names());
+    for (iter, seq) in iters.iter_mut().zip(4..) {
+        let next = iter.next_record().map(|record| record.map(|record| record.seq)).map_err(|error| error.code);
+        assert!(next == Ok(Some(seq)) || (seq < 8 && next == Err(Code::Trimmed)), "from {seq}: {next:?}");
+    }
+    log.close().unwrap();
+}
+
+/// A segment has its name a moment before readers are let in.
+#[test]
+fn a_reader_may_begin_while_its_segment_does() {
+    let (disk, clock) = simulated();
+    let log = open_small(&disk, &clock);
+    for _ in 0..3 {
+        append(&log, Some(true));
+    }
+    let newest = disk.names().into_iter().filter(|name| name.ends_with(".active")).max().unwrap();
+    // As the writer does until the roll is done.
+    let file = disk.open_dir(Path::new("log"), false).unwrap().open(&newest, Access::Write).unwrap();
+    assert!(file.try_lock(LockByte::Reader, LockKind::Exclusive).unwrap());
+    let mut iters = [log.iter(3).unwrap(), log.iter(4).unwrap()];
+    assert!(iters.iter_mut().all(|iter| iter.next_record().unwrap().is_none()));
+    file.unlock(LockByte::Reader).unwrap();
+    append(&log, Some(true));
+    for (iter, seq) in iters.iter_mut().zip([3, 4]) {
+        assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+    }
+    log.close().unwrap();
 }

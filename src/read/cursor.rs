@@ -24,6 +24,9 @@ use crate::segment::{Directory, State};
 /// Most bytes read at once where one record is wanted.
 const ONE_RECORD: usize = 64 << 10;
 
+/// So often a log may give back in the same moment what is looked for.
+const LOOKS_MAX: u32 = 100;
+
 /// A place in the log, from which records are read.
 pub struct Cursor {
     directory: Arc<Directory>,
@@ -100,6 +103,19 @@ pub(super) struct Present {
 impl Cursor {
     /// A cursor in front of record `from_seq`, in whichever segment holds it.
     pub fn new(directory: Arc<Directory>, log_id: Id, from_seq: u64, way: Way) -> Result<Cursor> {
+        let mut looks = 1;
+        loop {
+            match Self::look_for(&directory, log_id, from_seq, way) {
+                // The segment that held it, or would have, was released in this moment, and another one has it by now.
+                Err(error) if error.code == Code::Trimmed && directory.first_seq() <= from_seq && looks < LOOKS_MAX => {
+                    looks += 1;
+                }
+                looked => return looked,
+            }
+        }
+    }
+
+    fn look_for(directory: &Arc<Directory>, log_id: Id, from_seq: u64, way: Way) -> Result<Cursor> {
         let index = directory
             .segments()
             .iter()
@@ -113,9 +129,14 @@ impl Cursor {
         let mut skipped = way.skip.then(Skipped::default);
         let mut lost = None;
         // Held from now on: what is asked for is not recycled under the cursor.
-        let opened = open_to_read(&directory, index, &log_id).and_then(|opened| {
+        let mut opened = open_to_read(directory, index, &log_id);
+        if opened.as_ref().is_err_and(|error| error.code == Code::Busy) {
+            // No record of it is durable yet: in front of it is a place as well, and where there is one still.
+            opened = open_to_read(directory, index - 1, &log_id).or(opened);
+        }
+        let opened = opened.and_then(|opened| {
             if !way.one {
-                vouched::check(&directory, &opened, None)?;
+                vouched::check(directory, &opened, None)?;
             }
             Ok(opened)
         });
@@ -138,7 +159,7 @@ impl Cursor {
             Err(error) => return Err(error),
         };
         Ok(Cursor {
-            directory,
+            directory: Arc::clone(directory),
             log_id,
             from_seq,
             began: index,
@@ -156,6 +177,20 @@ impl Cursor {
             reach: None,
             pinned: VecDeque::new(),
         })
+    }
+
+    /// Looks again for the record that it was to begin with, and was in no segment when it was made: what it stands in
+    /// front of instead was released.
+    fn begin_again(&mut self) -> Result<()> {
+        let anew = Self::new(Arc::clone(&self.directory), self.log_id, self.from_seq, self.way)?;
+        *self = Cursor {
+            filter: self.filter.take(),
+            skipped: self.skipped.or(anew.skipped),
+            until_seq: self.until_seq,
+            reach: self.reach.take(),
+            ..anew
+        };
+        Ok(())
     }
 
     /// Leaves records out from here on.
@@ -353,6 +388,9 @@ impl Cursor {
                 match self.next_segment() {
                     // Its name is there a moment before it can be read, and before it holds a durable record.
                     Err(error) if error.code == Code::Busy => return Ok(false),
+                    Err(error) if error.code == Code::Trimmed && self.chain.last_seq + 1 < self.from_seq => {
+                        self.begin_again()?;
+                    }
                     opened => opened?,
                 }
                 self.sealed = false;

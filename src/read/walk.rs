@@ -391,7 +391,8 @@ impl Walker {
             let len = len.min(usize_of((end - self.offset).next_multiple_of(self.block_size)));
             if let Err(error) = self.load(len) {
                 self.offset = here;
-                return Err(error.at(self.index, here));
+                // A file's missing end has a place of its own.
+                return Err(if error.code == Code::Io { error.at(self.index, here) } else { error });
             }
             let until = len.min(usize_of(end - self.offset));
             let bytes = &self.bytes()[self.at() + into..self.at() + until];
