@@ -2,7 +2,8 @@
  * Goal: whatever is done wrong with a reservation is a code, never damage: wrong
  * arguments, ending it twice, through a copy, on another log; on a poisoned log;
  * and after twal_close(), which leaves the memory of those that are left until
- * each of them was ended.
+ * each of them was ended.  What is written behind twal_commit() is damage to
+ * that record, which nobody takes for a whole one.
  */
 #include "helpers.h"
 
@@ -302,10 +303,59 @@ static void closed_while_others_wait_for_room(void)
         t_code(twal_cancel(shared, &held[n]), TWAL_E_CLOSED);
 }
 
+/* Its frame is whole, because it is composed later: only the record's own checksum tells. */
+static void written_after_commit(void)
+{
+    const char *dir = t_path("late"), *backup = t_path("late-backup");
+    twal_options options = t_options_quiet();
+    options.durability = TWAL_GROUP;
+    options.batch_records = 1000;
+    options.batch_delay_us = 60000000;
+    twal_log *log = t_open(dir, &options);
+    t_append_many(log, 1, LEN);
+    twal_reservation reservation = reserve(log);
+    unsigned char *late = reservation.data;
+    t_ok(twal_commit(log, &reservation, LEN, NULL));
+    late[LEN / 2] ^= 1;
+    t_ok(twal_sync(log, 0));
+    t_append_many(log, 1, LEN);
+    t_close(log);
+
+    log = t_open(dir, &options);
+    twal_iter *iter;
+    twal_record record;
+    t_ok(twal_recover_iter(log, 0, &iter));
+    t_equal(twal_iter_next(iter, &record), 1);
+    t_code(twal_iter_next(iter, &record), TWAL_E_CORRUPT);
+    t_equal(t_last_error().seq, 2);
+    twal_iter_close(iter);
+    t_close(log);
+    t_code(twal_verify(dir, NULL, NULL, NULL, NULL), TWAL_E_CORRUPT);
+    options.flags = TWAL_OPEN_VERIFY;
+    t_code(twal_open(dir, &options, &log), TWAL_E_CORRUPT);
+    t_equal(t_last_error().segment, 1);
+    t_check(t_last_error().offset > 0);
+
+    twal_repair *repair;
+    twal_repair_step step = TWAL_REPAIR_STEP_INIT;
+    t_ok(twal_repair_plan(dir, NULL, &repair));
+    t_ok(twal_repair_step_get(repair, 0, &step));
+    t_equal(step.kind, TWAL_REPAIR_CUT);
+    t_equal(step.first_seq, 2);
+    t_equal(step.acknowledged, TWAL_ACKNOWLEDGED_YES);
+    t_code(twal_repair_apply(repair, backup, 0), TWAL_E_STATE);
+    t_ok(twal_repair_apply(repair, backup, TWAL_REPAIR_DROP_ACKNOWLEDGED));
+    twal_repair_close(repair);
+    t_ok(twal_verify(dir, NULL, NULL, NULL, NULL));
+    t_close(t_open(dir, &options));
+    t_expect_log(dir, 1, 1, LEN);
+}
+
 int main(void)
 {
     t_begin();
     wrong_arguments();
+    written_after_commit();
     ended_twice();
     another_log();
     poisoned();

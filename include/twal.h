@@ -4848,7 +4848,8 @@ int twal_repair_step_get(const twal_repair *repair,
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_STATE        records would go that were acknowledged, or may have
  *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:
- *                       nothing was changed; or the plan was applied already
+ *                       nothing was changed; or the plan was applied already,
+ *                       with whatever result: make a new one
  *   TWAL_E_NOTFOUND     backup_dir's parent is missing
  *   TWAL_E_LOCKED       a killed process' last write is still in flight
  *   TWAL_E_NOSPC        no space for the copies, for a new segment, or for what

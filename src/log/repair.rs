@@ -132,7 +132,7 @@ impl Repair {
     /// As `twal_repair_apply`.
     pub fn apply(&mut self, backup: &Path, drop_acknowledged: bool) -> Result<Backup> {
         if self.applied {
-            return Err(Error::new(Code::State, "the plan was applied already"));
+            return Err(Error::new(Code::State, "the plan was applied already, or tried: make a new one"));
         }
         if backup.as_os_str().is_empty() {
             return Err(Error::new(Code::Inval, "the backup directory's name is empty"));

@@ -466,8 +466,9 @@ impl Cursor {
                 true => heads::next(walker, frame)?,
                 false => {
                     let decoded = RecordHeader::decode(&walker.body(&frame.header)[at..]);
-                    let (record, payload) =
-                        decoded.map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()))?;
+                    let next_seq = frame.header.first_seq.max(frame.record.seq.saturating_add(1));
+                    let (record, payload) = decoded
+                        .map_err(|bad| bad_record(bad).at(walker.index(), walker.offset()).about_seq(next_seq))?;
                     let is_last = at + record_len(payload.len()) >= frame.records_end;
                     check_number(&frame.header, (frame.count, frame.record.seq), record.seq, is_last)
                         .map_err(|error| error.at(walker.index(), walker.offset()))?;

@@ -51,7 +51,8 @@ pub fn check_records(frame: &FrameHeader, is_compacted: bool, body: &[u8]) -> Re
     check_counts(frame, is_compacted)?;
     let (mut at, mut count, mut seq) = (0, 0, frame.first_seq - 1);
     while at < body.len() {
-        let (record, payload) = RecordHeader::decode(&body[at..]).map_err(bad_record)?;
+        let (record, payload) =
+            RecordHeader::decode(&body[at..]).map_err(|bad| bad_record(bad).about_seq(seq.saturating_add(1)))?;
         at += record_len(payload.len());
         check_number(frame, (count, seq), record.seq, at >= body.len())?;
         seq = record.seq;

@@ -39,15 +39,20 @@ type Each<'e> = &'e mut dyn FnMut(&FrameHeader, &[u8]) -> Result<()>;
 
 /// Walks `segment`; `each` is given every frame with its body, the seal too, and may end the walk.
 pub fn walk(segment: &OpenSegment, each: Each<'_>) -> Result<SealedEnd, Stopped> {
-    walk_and(segment, Some(each))
+    walk_and(segment, u64::MAX, Some(each))
 }
 
 /// The same for whoever asks for no frame: none that is longer than what is read at once stays in memory.
 pub fn check(segment: &OpenSegment) -> Result<SealedEnd, Stopped> {
-    walk_and(segment, None)
+    walk_and(segment, u64::MAX, None)
 }
 
-fn walk_and(segment: &OpenSegment, mut each: Option<Each<'_>>) -> Result<SealedEnd, Stopped> {
+/// The same up to offset `end`, where the frames of a segment end that is not complete.
+pub fn check_up_to(segment: &OpenSegment, end: u64) -> Result<(), Stopped> {
+    walk_and(segment, end, None).map(drop)
+}
+
+fn walk_and(segment: &OpenSegment, until: u64, mut each: Option<Each<'_>>) -> Result<SealedEnd, Stopped> {
     let header = &segment.header;
     let (mut end, mut records) = (header.before, 0);
     let block = u64::from(header.block_size);
@@ -56,6 +61,9 @@ fn walk_and(segment: &OpenSegment, mut each: Option<Each<'_>>) -> Result<SealedE
         Walker::new(segment.file.clone(), header, block, READ_AHEAD).map_err(|e| stopped(e, end, block))?;
     loop {
         let offset = walker.offset();
+        if offset >= until {
+            return Ok(SealedEnd { chain: end, before_offset: offset, offset, records });
+        }
         let mut long: Option<Passing> = None;
         let look = match &each {
             Some(_) => walker.look(),

@@ -127,6 +127,10 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     let newest = segments.pop().expect("a listing has a segment");
     let missing = check_size(&newest).err().or(missing);
     let mut examined = examine_tail(newest)?;
+    if asked.verify {
+        // Its frames are whole.  What a host has changed in a reservation that it had committed is found in no other way.
+        sealed::check_up_to(&examined.newest, examined.end_offset)?;
+    }
     examined.purged += purged;
     let bad_name = bad_name.map(|(name, text)| Error::new(Code::Corrupt, text).in_segment(name.index));
     match missing.or(bad_name) {

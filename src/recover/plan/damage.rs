@@ -139,7 +139,8 @@ impl Search<'_> {
                 true => examine::examine_tail(opened.clone()).and_then(|found| {
                     let (end, offset) = (found.end, found.end_offset);
                     let counts_on = examine::check_counts_on(&found);
-                    counts_on.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
+                    counts_on.map_err(|error| Stopped { error, end, offset })?;
+                    sealed::check_up_to(&found.newest, offset).map(|()| (end, offset))
                 }),
                 false if at < live => archived_end(directory, names, at, &opened)?,
                 false => walk(&opened, newest),
