@@ -3271,6 +3271,9 @@ int twal_open(const char *dir,
  *   TWAL_E_IO        a write or flush failed: the fate of what was not yet
  *                    acknowledged as durable is unknown until the next open
  *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_NOMEM, TWAL_E_NOSPC
+ *                    the system could not give a lock back; it goes with the
+ *                    descriptor, and everything is durable
  *   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
  *   TWAL_E_STATE     called by what the log itself calls (see twal_sync_async(),
  *                    twal_message_callback()): the one case in which the log
@@ -5189,6 +5192,11 @@ int twal_sink_position(twal_sink *sink,
  * step: after a crash the directory is a follower's, as it was, or a log's.  It
  * reads no sealed segment: whether those are still whole twal_verify() says.
  *
+ * A copy of a source that had released or compacted segments has all that its
+ * source went by only when its position is at the twal_durable_seq() that the
+ * source had when the copy was begun. Promoted before, it is a whole log, but
+ * twal_txn_recover() may not know what was released, or refuse it.
+ *
  * The sink stays locked and of no more use: close it, then open the log.
  *
  *   sink  a sink
@@ -5349,6 +5357,9 @@ int twal_txn_close(twal_txn *txn);
  *   TWAL_E_IO        a write or flush failed; or a file could not be released:
  *                    the checkpoint is there if twal_last_error() has its
  *                    number
+ *   TWAL_E_CORRUPT   the log's holds are damaged or lost, so nothing is
+ *                    released (twal_hold_reset() is the way on); the checkpoint
+ *                    is there
  *   TWAL_E_PANIC     a bug in twal was caught
  *
  * Blocks:  on the device.
@@ -6045,7 +6056,8 @@ int twal_2pc_add_participant(twal_txn *txn,
  *   seq_out  receives the record's number; NULL if you do not need it.
  *            Untouched on failure.
  *
- * Returns what twal_2pc_add_participant() returns.
+ * Returns what twal_2pc_add_participant() returns; TWAL_E_STATE also where there
+ * is no participant.
  *
  * Blocks:  on the device: it returns when this is durable.
  * Threads: any.
@@ -6720,7 +6732,9 @@ int twal_txn_iter_open(twal_txn *txn,
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED     an earlier write or flush failed
- *   TWAL_E_CORRUPT      a segment is damaged; those in front of it are done
+ *   TWAL_E_CORRUPT      a segment is damaged; those in front of it are done. Or
+ *                       the log's holds are damaged or lost: see
+ *                       twal_hold_reset()
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                       no room for the checkpoint, or for one segment; to be
  *                       tried again

@@ -134,6 +134,9 @@ pub unsafe extern "C" fn twal_open(
 ///   TWAL_E_IO        a write or flush failed: the fate of what was not yet
 ///                    acknowledged as durable is unknown until the next open
 ///   TWAL_E_POISONED  the same, and it had failed before
+///   TWAL_E_NOMEM, TWAL_E_NOSPC
+///                    the system could not give a lock back; it goes with the
+///                    descriptor, and everything is durable
 ///   TWAL_E_CLOSED    another thread is inside twal_close() for this handle
 ///   TWAL_E_STATE     called by what the log itself calls (see twal_sync_async(),
 ///                    twal_message_callback()): the one case in which the log

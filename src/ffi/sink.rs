@@ -277,6 +277,11 @@ pub unsafe extern "C" fn twal_sink_position(sink: *mut twal_sink, position_out: 
 /// step: after a crash the directory is a follower's, as it was, or a log's.  It
 /// reads no sealed segment: whether those are still whole twal_verify() says.
 ///
+/// A copy of a source that had released or compacted segments has all that its
+/// source went by only when its position is at the twal_durable_seq() that the
+/// source had when the copy was begun. Promoted before, it is a whole log, but
+/// twal_txn_recover() may not know what was released, or refuse it.
+///
 /// The sink stays locked and of no more use: close it, then open the log.
 ///
 ///   sink  a sink

@@ -150,7 +150,9 @@ fn compaction_of(done: &Compaction) -> twal_compaction {
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_CLOSED       twal_close() or twal_txn_close() has begun
 ///   TWAL_E_POISONED     an earlier write or flush failed
-///   TWAL_E_CORRUPT      a segment is damaged; those in front of it are done
+///   TWAL_E_CORRUPT      a segment is damaged; those in front of it are done. Or
+///                       the log's holds are damaged or lost: see
+///                       twal_hold_reset()
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                       no room for the checkpoint, or for one segment; to be
 ///                       tried again

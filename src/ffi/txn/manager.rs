@@ -443,6 +443,9 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 ///   TWAL_E_IO        a write or flush failed; or a file could not be released:
 ///                    the checkpoint is there if twal_last_error() has its
 ///                    number
+///   TWAL_E_CORRUPT   the log's holds are damaged or lost, so nothing is
+///                    released (twal_hold_reset() is the way on); the checkpoint
+///                    is there
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
 /// Blocks:  on the device.

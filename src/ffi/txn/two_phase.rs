@@ -212,7 +212,8 @@ pub unsafe extern "C" fn twal_2pc_add_participant(
 ///   seq_out  receives the record's number; NULL if you do not need it.
 ///            Untouched on failure.
 ///
-/// Returns what twal_2pc_add_participant() returns.
+/// Returns what twal_2pc_add_participant() returns; TWAL_E_STATE also where there
+/// is no participant.
 ///
 /// Blocks:  on the device: it returns when this is durable.
 /// Threads: any.
