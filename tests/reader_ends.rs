@@ -155,6 +155,38 @@ fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
     }
 }
 
+/// What another process knew to be durable ends in the middle of what is one frame by now.
+#[test]
+fn a_frame_that_a_compaction_made_larger_than_was_known_is_no_damage() {
+    for known in 2..=8 {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=known);
+        let reader = || machine.open(true);
+        let readers = [reader(), reader(), reader()];
+        append(&log, known + 1..=9);
+        log.roll().unwrap();
+        append(&log, 10..=11);
+        let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let purged = log.compact(&all, &mut |asked| asked.record.seq != 3).unwrap().records_purged;
+        assert_eq!(purged, 1);
+        let last_seq = readers[0].last_seq();
+        assert!((u64::from(known) - 1..=u64::from(known)).contains(&last_seq), "{last_seq}");
+        for seq in 1..=last_seq {
+            let found = readers[0].read(seq, |record| record.seq);
+            let expected = if seq == 3 { Err(Code::NotFound) } else { Ok(seq) };
+            assert_eq!(found.map_err(|error| error.code), expected, "{seq} of {last_seq}");
+        }
+        // Nor is it an end.
+        let snapshot = IterOptions { snapshot: true, ..IterOptions::default() };
+        for (reader, options) in readers[1..].iter().zip([IterOptions::default(), snapshot]) {
+            let (seqs, told) = read(&mut reader.iter_with(options.clone()).unwrap());
+            assert_eq!(seqs, [1, 2, 4, 5, 6, 7, 8, 9, 10], "{options:?}");
+            assert_eq!(told, Ok(options.snapshot));
+        }
+    }
+}
+
 /// Nobody reads for a while, and the segment behind the one that the handle has come to is removed meanwhile.
 #[test]
 fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {
