@@ -187,6 +187,39 @@ fn a_frame_that_a_compaction_made_larger_than_was_known_is_no_damage() {
     }
 }
 
+/// The same in the writer's own process, where it happens while the reader is on its way there.
+#[test]
+fn a_reader_ends_behind_all_that_was_durable_when_it_was_asked() {
+    for headers_only in [false, true] {
+        let machine = Machine::new();
+        let log = Arc::new(machine.open(false));
+        append(&log, 1..=5);
+        log.roll().unwrap();
+        append_one(&log, b"x", 0x0101, false, true);
+        log.roll().unwrap();
+        append(&log, 7..=9);
+        let options = IterOptions { kinds: Some(vec![0x0100]), headers_only, ..IterOptions::default() };
+        let mut iter = log.iter_with(options).unwrap();
+        for seq in 1..=5 {
+            assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+        }
+        // Behind the open of the segment that has nothing for it.
+        let beside = Arc::clone(&log);
+        machine.disk.behind_next_open(Box::new(move || {
+            append(&beside, 10..=12);
+            beside.roll().unwrap();
+            append(&beside, 13..=13);
+            let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+            let purged = beside.compact(&all, &mut |asked| asked.record.seq != 8).unwrap().records_purged;
+            assert_eq!(purged, 1);
+        }));
+        for seq in [7, 9, 10, 11, 12, 13] {
+            assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+        }
+        assert!(iter.next_record().unwrap().is_none());
+    }
+}
+
 /// Nobody reads for a while, and the segment behind the one that the handle has come to is removed meanwhile.
 #[test]
 fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {

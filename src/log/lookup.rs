@@ -53,8 +53,7 @@ impl Log {
         cursor.end_at(seq);
         let mut found = cursor.advance(bound)?;
         if !found && !cursor.is_ended() {
-            // A compaction makes frames of several: the one with this number may end behind what was durable when the
-            // bound was asked for.  Such a segment has a successor, and who looks now comes there.
+            // See `Cursor::is_split`.
             (bound, stopped) = inner.look_on();
             found = cursor.advance(bound)?;
         }
