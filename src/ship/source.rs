@@ -73,6 +73,10 @@ impl Source {
     /// # Errors
     /// As `twal_source_open`.
     pub fn open(log: &Log, from: Option<&Position>) -> Result<Source> {
+        Self::open_at(log, from).map_err(|error| log.judged(error))
+    }
+
+    fn open_at(log: &Log, from: Option<&Position>) -> Result<Source> {
         log.check_not_closed()?;
         let directory = log.directory();
         let followed = log.followed()?;
@@ -193,7 +197,7 @@ impl Source {
         let mut waiting = None;
         let cut = loop {
             let seen = (self.log.durable_seq(), self.log.reach());
-            if let Some(cut) = self.look()? {
+            if let Some(cut) = self.look().map_err(|error| self.log.judged(error))? {
                 break cut;
             }
             let log = &self.log;
@@ -257,10 +261,7 @@ impl Source {
     fn look_within(&mut self, reach: Reach) -> Result<Option<Cut>> {
         let (active, durable_end) = (reach.segment, reach.end);
         // After the reach: where that is beyond the copy, this is known.
-        if self.follows && !self.log.is_follower() {
-            let text = "the follower that is shipped from was promoted: what comes next is another history's";
-            return Err(Error::new(Code::State, text));
-        }
+        self.check_follows()?;
         loop {
             match &mut self.at {
                 At::Before(index, _) if *index > active => break,
@@ -270,6 +271,13 @@ impl Source {
                         Err(error) if error.code == Code::Busy => break,
                         opened => opened?,
                     };
+                    if self.follows {
+                        // The reach says nothing of another copy, begun anew since: that is known behind the open.
+                        if let Some(error) = self.log.look_further()?.filter(|error| error.code == Code::State) {
+                            return Err(error);
+                        }
+                        self.check_follows()?;
+                    }
                     let track = Track { offset: 0, ..Track::begin(opened.header) };
                     self.at = At::In(Box::new(opened), Box::new(track));
                 }
@@ -309,6 +317,14 @@ impl Source {
             }
         }
         Ok(None)
+    }
+
+    fn check_follows(&self) -> Result<()> {
+        if self.follows && !self.log.is_follower() {
+            let text = "the follower that is shipped from was promoted: what comes next is another history's";
+            return Err(Error::new(Code::State, text));
+        }
+        Ok(())
     }
 
     /// Opens the next segment; Busy: it is not there quite yet.
