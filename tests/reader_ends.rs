@@ -187,6 +187,26 @@ fn a_frame_that_a_compaction_made_larger_than_was_known_is_no_damage() {
     }
 }
 
+/// Damage up to where another process knew the log to be durable, and a whole segment has followed since: what lies
+/// between is passed over by nobody.
+#[test]
+fn a_reader_that_skips_damage_goes_on_in_the_same_segment() {
+    for known in 3..=6 {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=known);
+        let reader = machine.open(true);
+        append(&log, known + 1..=9);
+        log.roll().unwrap();
+        append(&log, 10..=12);
+        let last_seq = u8::try_from(reader.last_seq()).unwrap();
+        machine.damage(last_seq);
+        let (told, skipped) = read_skipping(&reader);
+        let others: Vec<u64> = (1..=11).filter(|seq| *seq != u64::from(last_seq)).collect();
+        assert_eq!((told, skipped), ((others, Ok(false)), (1, 1)), "{known}");
+    }
+}
+
 /// The same in the writer's own process, where it happens while the reader is on its way there.
 #[test]
 fn a_reader_ends_behind_all_that_was_durable_when_it_was_asked() {

@@ -315,10 +315,10 @@ impl Cursor {
                 self.walker = Some(walker_of(&opened, self.way)?);
                 self.chain = opened.header.before;
             }
-            Onward::Nowhere => {
-                self.count_missing(bound);
+            Onward::Nowhere(missing) => {
+                self.count_missing(missing);
                 // Everything that is wanted was durable, and is not there.
-                self.ended = bound >= self.until_seq;
+                self.ended = missing >= self.until_seq;
                 return Ok(false);
             }
         }
