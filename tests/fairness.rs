@@ -63,7 +63,7 @@ fn a_large_record_gets_its_room_beside_small_ones() {
                     })
                 };
                 let floods: Vec<_> = (0..8).map(flood).collect();
-                let last = (0..5).map(|_| append_large(&log, reserved)).last().unwrap();
+                let last = (0..5).fold(0, |_, _| append_large(&log, reserved));
                 done.store(true, Ordering::Relaxed);
                 let counts: Vec<u64> = floods.into_iter().map(|flood| flood.join().unwrap()).collect();
                 (counts, last)

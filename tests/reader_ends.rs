@@ -155,6 +155,91 @@ fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
     }
 }
 
+/// What another process knew to be durable ends in the middle of what is one frame by now.
+#[test]
+fn a_frame_that_a_compaction_made_larger_than_was_known_is_no_damage() {
+    for known in 2..=8 {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=known);
+        let reader = || machine.open(true);
+        let readers = [reader(), reader(), reader()];
+        append(&log, known + 1..=9);
+        log.roll().unwrap();
+        append(&log, 10..=11);
+        let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let purged = log.compact(&all, &mut |asked| asked.record.seq != 3).unwrap().records_purged;
+        assert_eq!(purged, 1);
+        let last_seq = readers[0].last_seq();
+        assert!((u64::from(known) - 1..=u64::from(known)).contains(&last_seq), "{last_seq}");
+        for seq in 1..=last_seq {
+            let found = readers[0].read(seq, |record| record.seq);
+            let expected = if seq == 3 { Err(Code::NotFound) } else { Ok(seq) };
+            assert_eq!(found.map_err(|error| error.code), expected, "{seq} of {last_seq}");
+        }
+        // Nor is it an end.
+        let snapshot = IterOptions { snapshot: true, ..IterOptions::default() };
+        for (reader, options) in readers[1..].iter().zip([IterOptions::default(), snapshot]) {
+            let (seqs, told) = read(&mut reader.iter_with(options.clone()).unwrap());
+            assert_eq!(seqs, [1, 2, 4, 5, 6, 7, 8, 9, 10], "{options:?}");
+            assert_eq!(told, Ok(options.snapshot));
+        }
+    }
+}
+
+/// Damage up to where another process knew the log to be durable, and a whole segment has followed since: what lies
+/// between is passed over by nobody.
+#[test]
+fn a_reader_that_skips_damage_goes_on_in_the_same_segment() {
+    for known in 3..=6 {
+        let machine = Machine::new();
+        let log = machine.open(false);
+        append(&log, 1..=known);
+        let reader = machine.open(true);
+        append(&log, known + 1..=9);
+        log.roll().unwrap();
+        append(&log, 10..=12);
+        let last_seq = u8::try_from(reader.last_seq()).unwrap();
+        machine.damage(last_seq);
+        let (told, skipped) = read_skipping(&reader);
+        let others: Vec<u64> = (1..=11).filter(|seq| *seq != u64::from(last_seq)).collect();
+        assert_eq!((told, skipped), ((others, Ok(false)), (1, 1)), "{known}");
+    }
+}
+
+/// The same in the writer's own process, where it happens while the reader is on its way there.
+#[test]
+fn a_reader_ends_behind_all_that_was_durable_when_it_was_asked() {
+    for headers_only in [false, true] {
+        let machine = Machine::new();
+        let log = Arc::new(machine.open(false));
+        append(&log, 1..=5);
+        log.roll().unwrap();
+        append_one(&log, b"x", 0x0101, false, true);
+        log.roll().unwrap();
+        append(&log, 7..=9);
+        let options = IterOptions { kinds: Some(vec![0x0100]), headers_only, ..IterOptions::default() };
+        let mut iter = log.iter_with(options).unwrap();
+        for seq in 1..=5 {
+            assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+        }
+        // Behind the open of the segment that has nothing for it.
+        let beside = Arc::clone(&log);
+        machine.disk.behind_next_open(Box::new(move || {
+            append(&beside, 10..=12);
+            beside.roll().unwrap();
+            append(&beside, 13..=13);
+            let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+            let purged = beside.compact(&all, &mut |asked| asked.record.seq != 8).unwrap().records_purged;
+            assert_eq!(purged, 1);
+        }));
+        for seq in [7, 9, 10, 11, 12, 13] {
+            assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
+        }
+        assert!(iter.next_record().unwrap().is_none());
+    }
+}
+
 /// Nobody reads for a while, and the segment behind the one that the handle has come to is removed meanwhile.
 #[test]
 fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {

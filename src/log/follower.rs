@@ -107,6 +107,11 @@ impl Log {
     pub fn is_follower(&self) -> bool {
         matches!(&self.inner.side, Side::Reader(reader) if reader.follows())
     }
+
+    /// See [`Inner::judged`].
+    pub(crate) fn judged(&self, error: Error) -> Error {
+        self.inner.judged(error)
+    }
 }
 
 impl Inner {

@@ -285,9 +285,23 @@ impl Iter {
         Record { batch_continues, ..Record::of(&header, data) }
     }
 
+    /// Goes to the next record that is not above `bound`, or to the next one of the frame that holds that.
+    fn advance_to(&mut self, bound: u64) -> Result<bool> {
+        let (mut advanced, mut until) = (self.cursor.advance(bound)?, bound);
+        while !advanced && self.cursor.is_split() {
+            let (bound, _) = self.inner.look_on();
+            if bound <= until {
+                break;
+            }
+            until = bound;
+            advanced = self.cursor.advance(until)?;
+        }
+        Ok(advanced)
+    }
+
     fn find_next(&mut self) -> Result<bool> {
         let bound = self.inner.bound();
-        if self.cursor.advance(bound)? {
+        if self.advance_to(bound)? {
             return Ok(true);
         }
         let Side::Reader(reader) = &self.inner.side else { return Ok(false) };
@@ -295,7 +309,7 @@ impl Iter {
             return Ok(false);
         }
         let (bound, stopped) = reader.look_on(&self.inner.clock);
-        if self.cursor.advance(bound)? {
+        if self.advance_to(bound)? {
             return Ok(true);
         }
         let Some(error) = stopped.filter(|_| !self.cursor.is_ended()) else { return Ok(false) };

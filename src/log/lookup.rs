@@ -51,12 +51,18 @@ impl Log {
             vouched::check(&inner.directory, &segment::open_to_read(&inner.directory, at, &inner.log_id)?, None)?;
         }
         cursor.end_at(seq);
-        if !cursor.advance(bound)? {
+        let mut found = cursor.advance(bound)?;
+        if !found && !cursor.is_ended() {
+            // See `Cursor::is_split`.
+            (bound, stopped) = inner.look_on();
+            found = cursor.advance(bound)?;
+        }
+        if !found {
             if cursor.is_ended() && cursor.is_compacted() {
                 return Err(no_such(format!("record {seq} was taken out by a compaction")));
             }
             // It was acknowledged, and nothing took it out.
-            return Err(inner.look_on().1.unwrap_or_else(|| {
+            return Err(stopped.unwrap_or_else(|| {
                 let text = format!("record {seq} is not where the segments' names say");
                 Error::new(Code::Corrupt, text).in_segment(cursor.began()).about_seq(seq)
             }));

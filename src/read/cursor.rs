@@ -55,6 +55,8 @@ pub struct Cursor {
     until_seq: u64,
     /// Everything up to there was delivered or left out.
     ended: bool,
+    /// The frame that comes next begins in front of the bound that was asked for last, and ends behind it.
+    split: bool,
     way: Way,
     /// Up to where the files are durable, if somebody says so.
     reach: Option<Arc<Published>>,
@@ -173,6 +175,7 @@ impl Cursor {
             filter: None,
             until_seq: u64::MAX,
             ended: false,
+            split: false,
             way,
             reach: None,
             pinned: VecDeque::new(),
@@ -212,6 +215,12 @@ impl Cursor {
     /// Everything that is wanted was delivered or left out: nothing comes any more.
     pub fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether what comes next lies in one frame with numbers above the bound that it was asked for last.  A compaction
+    /// makes such frames, of segments that are complete: who looks how far all is durable now comes behind it.
+    pub fn is_split(&self) -> bool {
+        self.split
     }
 
     /// Whether records may be gone from the segment that it has come to.
@@ -262,6 +271,7 @@ impl Cursor {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        self.split = false;
         let mut advanced = self.advance_or_find(bound);
         while let Err(error) = &advanced {
             if let Some(lost) = &mut self.lost {
@@ -340,10 +350,10 @@ impl Cursor {
                 self.walker = Some(walker_of(&opened, self.way)?);
                 self.chain = opened.header.before;
             }
-            Onward::Nowhere => {
-                self.count_missing(bound);
+            Onward::Nowhere(missing) => {
+                self.count_missing(missing);
                 // Everything that is wanted was durable, and is not there.
-                self.ended = bound >= self.until_seq;
+                self.ended = missing >= self.until_seq;
                 return Ok(false);
             }
         }
@@ -400,6 +410,7 @@ impl Cursor {
             }
             let (frame, identity) = self.next_frame(bound)?;
             if frame.last_seq() > bound {
+                self.split = frame.first_seq <= bound;
                 return Ok(false);
             }
             let (at, is_compacted) = (self.at(), self.at().is_compacted());

@@ -27,6 +27,12 @@ impl OpenSegment {
         short::check_size(self.file.as_ref(), self.header.index, self.header.segment_size)?;
         Ok(self)
     }
+
+    /// In a log: whether a compaction has put it, whole and durable, in the place of the file that was written.  (One that
+    /// is active again was cut by a repair, and is written on.)
+    pub fn is_replacement(&self) -> bool {
+        self.header.is_compacted() && self.name.state != State::Active
+    }
 }
 
 /// Reads and verifies the header of segment `index`; with `access` Write only

@@ -63,8 +63,8 @@ pub enum Onward {
     Here(Box<OpenSegment>, u64, Chain),
     /// In a later one.
     There(Box<OpenSegment>),
-    /// Nowhere yet.
-    Nowhere,
+    /// Nowhere yet; up to this number all is missing.
+    Nowhere(u64),
 }
 
 /// Looks for the next frame behind the walker's place, in this segment and those behind it; `chain` is how
@@ -95,7 +95,7 @@ pub fn onward(
             Err(error) => return Err(error),
         }
     }
-    Ok(Onward::Nowhere)
+    Ok(Onward::Nowhere(bound))
 }
 
 fn in_segment(
@@ -120,7 +120,8 @@ fn in_segment(
         if let Ok(Some(frame)) = stream.header_at(at) {
             let later = followers::follows(chain, &frame);
             if later && frame.last_seq() > bound {
-                return Ok(None);
+                // Not in a later segment either, whatever there is by now: who knows more of the end comes back here.
+                return Ok(Some(Onward::Nowhere(bound.min(frame.first_seq - 1))));
             }
             if later {
                 match stream.look(at) {

@@ -5,14 +5,12 @@
 //! file to whoever reads it, and both end alike.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::sink::hex;
 use super::track::Track;
 use super::window::Window;
 use super::{Piece, Position};
 use crate::base::{Code, Error, Result};
-use crate::disk::File;
 use crate::format::{Id, SegmentHeader};
 use crate::log::Log;
 use crate::read::segment::{open_to_read, peek, OpenSegment};
@@ -48,7 +46,7 @@ enum At {
     /// In front of this segment; behind this one, if one was shipped or the follower has it.
     Before(u64, Option<Behind>),
     /// In this one; at offset 0 until its header's block was shipped.
-    In(Arc<dyn File>, Box<Track>),
+    In(Box<OpenSegment>, Box<Track>),
 }
 
 /// What the next segment has to continue.
@@ -75,6 +73,10 @@ impl Source {
     /// # Errors
     /// As `twal_source_open`.
     pub fn open(log: &Log, from: Option<&Position>) -> Result<Source> {
+        Self::open_at(log, from).map_err(|error| log.judged(error))
+    }
+
+    fn open_at(log: &Log, from: Option<&Position>) -> Result<Source> {
         log.check_not_closed()?;
         let directory = log.directory();
         let followed = log.followed()?;
@@ -157,20 +159,19 @@ impl Source {
         if opened.header.salt != from.salt || !is_place {
             return Err(ahead());
         }
-        let file = opened.file;
         // What is in front of this was acknowledged.
         let acknowledged = match from.index < newest {
             true => opened.header.segment_size,
             false => self.log.reach().in_segment(from.index).unwrap_or(0).min(opened.header.segment_size),
         };
         loop {
-            match track.read(&file, &mut self.window, from.offset) {
+            match track.read(&opened.file, &mut self.window, from.offset) {
                 Ok(read) if read.is_empty() => break,
                 Ok(_) => {}
                 Err(error) if error.code == Code::Corrupt => {
                     // Rot here, or a position that is no frame's end or is beyond all that is here.
-                    let rotten =
-                        track.offset < acknowledged && track.read(&file, &mut self.window, acknowledged).is_err();
+                    let rotten = track.offset < acknowledged
+                        && track.read(&opened.file, &mut self.window, acknowledged).is_err();
                     return Err(if rotten { error } else { ahead() });
                 }
                 Err(error) => return Err(error),
@@ -183,7 +184,7 @@ impl Source {
         if end != (from.offset, from.identity, from.last_seq, from.complete) {
             return Err(ahead());
         }
-        self.at = At::In(file, Box::new(track));
+        self.at = At::In(Box::new(opened), Box::new(track));
         Ok(())
     }
 
@@ -196,7 +197,7 @@ impl Source {
         let mut waiting = None;
         let cut = loop {
             let seen = (self.log.durable_seq(), self.log.reach());
-            if let Some(cut) = self.look()? {
+            if let Some(cut) = self.look().map_err(|error| self.log.judged(error))? {
                 break cut;
             }
             let log = &self.log;
@@ -260,10 +261,7 @@ impl Source {
     fn look_within(&mut self, reach: Reach) -> Result<Option<Cut>> {
         let (active, durable_end) = (reach.segment, reach.end);
         // After the reach: where that is beyond the copy, this is known.
-        if self.follows && !self.log.is_follower() {
-            let text = "the follower that is shipped from was promoted: what comes next is another history's";
-            return Err(Error::new(Code::State, text));
-        }
+        self.check_follows()?;
         loop {
             match &mut self.at {
                 At::Before(index, _) if *index > active => break,
@@ -273,16 +271,26 @@ impl Source {
                         Err(error) if error.code == Code::Busy => break,
                         opened => opened?,
                     };
+                    if self.follows {
+                        // The reach says nothing of another copy, begun anew since: that is known behind the open.
+                        if let Some(error) = self.log.look_further()?.filter(|error| error.code == Code::State) {
+                            return Err(error);
+                        }
+                        self.check_follows()?;
+                    }
                     let track = Track { offset: 0, ..Track::begin(opened.header) };
-                    self.at = At::In(opened.file, Box::new(track));
+                    self.at = At::In(Box::new(opened), Box::new(track));
                 }
                 At::In(_, track) if track.is_complete() => {
                     let behind = Behind { identity: track.chain.identity, last_seq: track.chain.last_seq };
                     self.at = At::Before(track.header.index + 1, Some(behind));
                 }
-                At::In(file, track) => {
-                    let header = track.header;
-                    let end = if header.index < active { header.segment_size } else { durable_end };
+                At::In(opened, track) => {
+                    let (header, file) = (track.header, &opened.file);
+                    // The reach may be of the file that a compaction has replaced since.  What replaced it is durable
+                    // to its end; a follower's copy of that is so to its position.
+                    let is_whole = header.index < active || (!self.follows && opened.is_replacement());
+                    let end = if is_whole { header.segment_size } else { durable_end };
                     if self.follows && track.is_sealed() && header.index == active && end < header.segment_size {
                         // What is behind a seal comes in pieces, too; as zeros it would be another file.
                         break;
@@ -309,6 +317,14 @@ impl Source {
             }
         }
         Ok(None)
+    }
+
+    fn check_follows(&self) -> Result<()> {
+        if self.follows && !self.log.is_follower() {
+            let text = "the follower that is shipped from was promoted: what comes next is another history's";
+            return Err(Error::new(Code::State, text));
+        }
+        Ok(())
     }
 
     /// Opens the next segment; Busy: it is not there quite yet.

@@ -302,6 +302,7 @@ fn a_reader_is_told_that_a_copy_was_begun_anew() {
         let first_seq = reader.first_seq();
         let mut middle = reader.iter(first_seq).unwrap();
         middle.next_record().unwrap();
+        let mut shipping = Source::open(&reader, None).unwrap();
         drop(sink);
         copy.disk.names().iter().for_each(|name| copy.disk.remove_file(name));
         let gone = |error: Error, context: &str| {
@@ -317,6 +318,7 @@ fn a_reader_is_told_that_a_copy_was_begun_anew() {
         if let Err(error) = read_on(&mut middle, "middle") {
             gone(error, "in the middle");
         }
+        gone(shipping.next_piece(Some(0)).err().unwrap(), "being shipped on");
         gone(reader.read(reader.last_seq() + 1, |_| ()).unwrap_err(), "by number");
         gone(reader.segments().unwrap_err(), "its segments");
         gone(Source::open(&reader, None).err().unwrap(), "shipped on");

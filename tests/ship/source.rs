@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::machine::*;
 use twal::disk::sim::{CallKind, Keep, Stop};
-use twal::{Code, Done, Entry, How, Log, Position, Source};
+use twal::{Candidate, Code, CompactOptions, Done, Entry, How, Log, Position, Source};
 
 /// Accepted and written, but not flushed.
 fn append_unflushed(machine: &Machine, log: &Log) {
@@ -66,6 +66,35 @@ fn another_process_ships_the_same_bytes() {
     ship(&reader, &mut sink);
     assert_eq!(sink.position().last_seq, 261);
     assert_same(&source, &copy, &sink.position());
+}
+
+/// A reader in another process knows how far the file reached that was written; the one in its place is smaller, and
+/// whole.
+#[test]
+fn a_segment_that_was_compacted_since_the_reader_looked_is_shipped() {
+    for known in [1, 2, 3, 5, 8, 13, 21, 34, 39] {
+        let (source, copy) = (Machine::new(1), Machine::new(2));
+        let log = source.open().unwrap();
+        append_many(&log, known);
+        let reader = source.open_to_read().unwrap();
+        append_many(&log, 40 - known);
+        log.roll().unwrap();
+        append_many(&log, 2);
+        // Twice: a file that was compacted is replaced, too.
+        let nothing = CompactOptions { below_seq: log.last_seq(), saving_min: 0 };
+        for least in [11, 41] {
+            let mut chooser = |asked: &Candidate<'_>| asked.record.seq >= least;
+            assert_eq!(log.compact(&nothing, &mut chooser).unwrap().segments, 1, "{known}");
+        }
+        let mut sink = copy.sink().unwrap();
+        ship(&reader, &mut sink);
+        assert_eq!(sink.position().last_seq, 41, "{known}: nothing testifies for the last one yet");
+        log.close().unwrap();
+        ship(&reader, &mut sink);
+        assert_eq!(sink.position().last_seq, 42, "{known}");
+        assert_same(&source, &copy, &sink.position());
+        assert_eq!(copy.verify(), [], "{known}");
+    }
 }
 
 /// An error takes nothing with it: the next call yields what comes next.
