@@ -28,3 +28,35 @@ impl Files {
 fn told_apart(header: &SegmentHeader) -> (u64, Id, u64) {
     (header.index, header.salt, header.generation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Chain;
+
+    fn header(index: u64, generation: u64) -> SegmentHeader {
+        SegmentHeader {
+            index,
+            created_ns: 0,
+            block_size: 4096,
+            segment_size: 1 << 20,
+            first_seq: index,
+            log_id: [1; 16],
+            history_id: [2; 16],
+            salt: [7; 16],
+            keeps_holds: false,
+            generation,
+            before: Chain::default(),
+            before_offset: 0,
+        }
+    }
+
+    #[test]
+    fn files_that_came_are_admitted_if_they_are_whole() {
+        let files = Files::of([header(3, 1), header(4, 0)].into_iter());
+        assert!(files.admit(&header(3, 1)) && files.admit(&header(4, 0)) && files.admit(&header(5, 0)));
+        assert!(!files.admit(&header(3, 2)) && !files.admit(&header(4, 1)) && !files.admit(&header(5, 1)));
+        assert!(!files.admit(&header(2, 0)), "it went before");
+        assert!(!files.admit(&SegmentHeader { salt: [8; 16], ..header(4, 0) }), "of another life");
+    }
+}
