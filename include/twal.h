@@ -6856,7 +6856,9 @@ int twal_import(twal_txn *txn,
  * Exports a log's transactions as files of the v2.6 layout.
  *
  * Records keep their numbers and timestamps.  What is durable when it begins
- * is written, without imports that have not ended.  The first file, wal_segment_001.wal, gets its name when all of
+ * is written, without imports that have not ended.  If the log is compacted
+ * meanwhile, by another process too, the export starts over: what it writes was
+ * there at one time.  The first file, wal_segment_001.wal, gets its name when all of
  * them are whole and durable, and without it the others are refused as damaged:
  * after a crash all can be read, or none.  A crash may leave others without the
  * first; they are the program's to remove, and until then the next export there
@@ -6890,6 +6892,8 @@ int twal_import(twal_txn *txn,
  *                       behind it was released meanwhile; never if it is 0
  *   TWAL_E_NOTFOUND     from_seq is above twal_last_seq() + 1, or there is no
  *                       parent directory
+ *   TWAL_E_BUSY         the log was compacted all the time, for two seconds at
+ *                       least: it can be tried again
  *   TWAL_E_CORRUPT      the log is damaged
  *   TWAL_E_NOSPC, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_IO
  *                       the files cannot be written, or the log not be read

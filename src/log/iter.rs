@@ -7,7 +7,7 @@ use super::report::Record;
 use super::{closed, Inner, Log, Side};
 use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
-use crate::read::{skip, Cursor, Filter, Hidden, Skipped, Way};
+use crate::read::{skip, Cursor, Files, Filter, Hidden, Skipped, Way};
 use crate::segment::retain;
 
 /// A reader of one log, for one thread at a time.
@@ -84,6 +84,12 @@ impl Log {
     /// # Errors
     /// As `twal_iter_open`.
     pub fn iter_with(&self, options: IterOptions) -> Result<Iter> {
+        self.iter_of(None, options)
+    }
+
+    /// As [`Log::iter_with`], of no other files than these, if some are given; Again, of the next record too: a compaction
+    /// put another in the place of one.
+    pub(crate) fn iter_of(&self, files: Option<&Arc<Files>>, options: IterOptions) -> Result<Iter> {
         options.check()?;
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(closed());
@@ -100,7 +106,7 @@ impl Log {
                 0 => options.from_seq,
                 index => self.first_of_segment(index)?,
             };
-            match self.cursor_of(asked, &options, behind_damage) {
+            match self.cursor_of(asked, &options, files, behind_damage) {
                 // The oldest went while it was opened: another one is the oldest now.
                 Err(error) if error.code == Code::Trimmed && asked == 0 && oldest < self.first_seq() => {}
                 made => break made.map_err(|error| self.inner.judged(error))?,
@@ -115,8 +121,15 @@ impl Log {
     }
 
     /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
-    fn cursor_of(&self, from_seq: u64, options: &IterOptions, behind_damage: Option<u64>) -> Result<Cursor> {
+    fn cursor_of(
+        &self,
+        from_seq: u64,
+        options: &IterOptions,
+        files: Option<&Arc<Files>>,
+        behind_damage: Option<u64>,
+    ) -> Result<Cursor> {
         let mut cursor = self.cursor_from(from_seq, options, behind_damage)?;
+        files.map_or(Ok(()), |files| cursor.read_of(Arc::clone(files)))?;
         let until_seq = if options.until_seq == 0 { u64::MAX } else { options.until_seq };
         cursor.end_at(until_seq);
         if options.snapshot {

@@ -10,8 +10,8 @@ use crate::base::clock::Clock;
 use crate::base::counters::{Counter, Counters};
 use crate::base::{Code, Error, Result};
 use crate::commit::{Asked, Beyond, Entry, Turn};
-use crate::format::Id;
 use crate::read::segment::open_to_read;
+use crate::read::Files;
 use crate::segment::{retain, SegmentName};
 
 /// Called once by who closes the log, with no lock held.
@@ -159,21 +159,40 @@ impl Log {
 
     /// The files that can be read; None: they change just now.
     pub(crate) fn files(&self) -> Result<Option<Files>> {
-        let changes = |error: &Error| matches!(error.code, Code::Busy | Code::Trimmed);
         let names = match self.segment_names() {
-            Err(error) if changes(&error) => return Ok(None),
+            Err(error) if is_change(&error) => return Ok(None),
             names => names?,
         };
         let (directory, log_id) = (&self.inner.directory, &self.inner.log_id);
         let live = names[retain::first_live(&names)..].iter();
-        let file = |name: &SegmentName| {
-            let header = open_to_read(directory, name.index, log_id)?.header;
-            Ok((header.index, header.salt, header.generation))
-        };
-        match live.map(file).collect::<Result<_>>() {
-            Err(error) if changes(&error) => Ok(None),
-            files => Ok(Some(Files(files?))),
+        let file = |name: &SegmentName| Ok(open_to_read(directory, name.index, log_id)?.header);
+        match live.map(file).collect::<Result<Vec<_>>>() {
+            Err(error) if is_change(&error) => Ok(None),
+            headers => Ok(Some(Files::of(headers?.into_iter()))),
         }
+    }
+
+    /// As [`Log::files`], of what holds records from `from_seq` to `until_seq`, 0: the oldest, and all.  What is
+    /// damaged is left out: who reads comes there, or does not.
+    pub(crate) fn files_with(&self, from_seq: u64, until_seq: u64) -> Result<Option<Files>> {
+        let (directory, log_id) = (&self.inner.directory, &self.inner.log_id);
+        let names = match self.segment_names() {
+            Err(error) if is_change(&error) => return Ok(None),
+            Err(error) if error.code == Code::Corrupt => directory.segments(),
+            names => names?,
+        };
+        let live = &names[retain::first_live(&names)..];
+        let begin = live.partition_point(|name| name.first_seq <= from_seq).saturating_sub(1);
+        let wanted = live[begin..].iter().take_while(|name| until_seq == 0 || name.first_seq <= until_seq);
+        let mut headers = Vec::new();
+        for name in wanted {
+            match open_to_read(directory, name.index, log_id) {
+                Err(error) if is_change(&error) => return Ok(None),
+                Err(error) if error.code == Code::NoMem => return Err(error),
+                opened => headers.extend(opened.ok().map(|opened| opened.header)),
+            }
+        }
+        Ok(Some(Files::of(headers.into_iter())))
     }
 
     /// Goes on until everything can be read that is durable now; false: not before `until_ns` could that be told.
@@ -197,13 +216,7 @@ impl Log {
     }
 }
 
-/// The files of the segments that could be read at one time, oldest first.
-pub(crate) struct Files(Vec<(u64, Id, u64)>);
-
-impl Files {
-    /// Whether all that were there `before` are, and none that came since was compacted: no record went in between.
-    pub(crate) fn continue_from(&self, before: &Files) -> bool {
-        let came = self.0.strip_prefix(before.0.as_slice());
-        came.is_some_and(|came| came.iter().all(|(_, _, generation)| *generation == 0))
-    }
+/// The files change just now.
+fn is_change(error: &Error) -> bool {
+    matches!(error.code, Code::Busy | Code::Trimmed)
 }

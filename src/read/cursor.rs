@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::files::Files;
 use super::filter::{Filter, UnknownKind};
 use super::records::{bad_record, check_counts, check_number, check_records};
 use super::segment::{open_to_read, OpenSegment};
@@ -35,6 +36,8 @@ pub struct Cursor {
     from_seq: u64,
     /// Index of the segment where it began.
     began: u64,
+    /// What the header of its file says, if it could be opened.
+    began_in: Option<SegmentHeader>,
     /// None only if the very first segment could not be opened: then `failed` says why.
     walker: Option<Walker>,
     /// The frames passed so far end like this.
@@ -62,6 +65,8 @@ pub struct Cursor {
     reach: Option<Arc<Published>>,
     /// The segments that come next, opened already: they stay while they are read, whatever is released.
     pinned: VecDeque<OpenSegment>,
+    /// The files that it reads, and none that a compaction put in the place of one; None: whichever are there.
+    files: Option<Arc<Files>>,
 }
 
 /// How a cursor reads what is in its way.
@@ -142,6 +147,7 @@ impl Cursor {
             }
             Ok(opened)
         });
+        let began_in = opened.as_ref().ok().map(|opened| opened.header);
         let (walker, chain, failed) = match opened {
             Ok(opened) => {
                 let mut walker = walker_of(&opened, way)?;
@@ -165,6 +171,7 @@ impl Cursor {
             log_id,
             from_seq,
             began: index,
+            began_in,
             walker,
             chain,
             frame: None,
@@ -179,6 +186,7 @@ impl Cursor {
             way,
             reach: None,
             pinned: VecDeque::new(),
+            files: None,
         })
     }
 
@@ -204,6 +212,23 @@ impl Cursor {
     /// Reads no block before it is durable as `reach` says, which is never behind a bound that was asked before.
     pub fn read_within(&mut self, reach: Arc<Published>) {
         self.reach = Some(reach);
+    }
+
+    /// Reads no other files than these.
+    ///
+    /// # Errors
+    /// Again, also later, of the segment that it comes to: another one is in the place of one of them.
+    pub fn read_of(&mut self, files: Arc<Files>) -> Result<()> {
+        self.files = Some(files);
+        self.began_in.map_or(Ok(()), |header| self.check_file(&header))
+    }
+
+    fn check_file(&self, header: &SegmentHeader) -> Result<()> {
+        if self.files.as_ref().is_none_or(|files| files.admit(header)) {
+            return Ok(());
+        }
+        let text = format!("segment {} is another file now: it was compacted", header.index);
+        Err(Error::new(Code::Again, text).in_segment(header.index))
     }
 
     /// Delivers nothing above `seq`.
@@ -236,7 +261,9 @@ impl Cursor {
             if self.directory.segment(index).is_some_and(|name| name.first_seq > seq) {
                 break;
             }
-            self.pinned.push_back(open_to_read(&self.directory, index, &self.log_id)?);
+            let opened = open_to_read(&self.directory, index, &self.log_id)?;
+            self.check_file(&opened.header)?;
+            self.pinned.push_back(opened);
         }
         Ok(())
     }
@@ -575,6 +602,7 @@ impl Cursor {
                 open_to_read(&self.directory, index, &self.log_id)?
             }
         };
+        self.check_file(&opened.header)?;
         if opened.header.before != self.chain {
             let text = "the segment does not continue the one before it";
             return Err(Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.chain.last_seq + 1));

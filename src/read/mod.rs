@@ -3,6 +3,7 @@
 
 pub mod ahead;
 pub mod cursor;
+pub mod files;
 pub mod filter;
 pub mod followers;
 mod heads;
@@ -24,6 +25,7 @@ pub mod walk;
 pub mod witness;
 
 pub use cursor::{Cursor, Way};
+pub use files::Files;
 pub use filter::Filter;
 pub use hidden::Hidden;
 pub use reach::{Published, Reach};

@@ -3,13 +3,16 @@
 //! Method: operations that begin in one segment and end in another, compacted; the files are replayed.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::disk::sim::SimDisk;
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, export_log, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
-use twal::txn::{Applied, CompactionOptions, Purge, SagaSpec};
+use twal::txn::{Applied, CompactionOptions, Manager, Purge, SagaSpec};
 use twal::{Code, Durability, Entry, Error, How, IterOptions, Log};
 
 use super::compaction::SEAL;
@@ -176,5 +179,106 @@ fn what_is_released_while_it_is_exported_is_not_missed() {
         let mut files_read = Reader::open_on(files.as_ref(), dir, ReadOptions::default()).unwrap();
         assert_eq!(replay(&mut files_read, STATE_BYTES_DEFAULT).unwrap().summary.last_seq, until_seq);
         assert_eq!(all(1).unwrap_err().code, Code::Trimmed, "asked for by number");
+    }
+}
+
+/// Commits over three segments, each of which has a part of every one, a checkpoint behind them, and what never ends.
+fn committed() -> (Machine, Log, Manager) {
+    let mut machine = Machine::new(6, Durability::Sync);
+    machine.managed.keep_records = true;
+    let (log, manager, _) = machine.recover();
+    for part in ["N +1 P", "v1 C", "D"] {
+        for id in 1..=3 {
+            manager.append(&transaction(id, part), None).unwrap();
+        }
+        log.roll().unwrap();
+    }
+    manager.append(&transaction(4, "N"), None).unwrap();
+    manager.checkpoint().unwrap();
+    idle(&machine, &log);
+    (machine, log, manager)
+}
+
+/// Exports all of `log` that is durable now, and replays it.
+fn exported_whole(log: &Log) -> Result<(Exported, Replayed), Error> {
+    let (files, dir) = (SimDisk::new(1), Path::new("v26"));
+    let writer = || Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated());
+    let done = export_log(log, (0, log.durable_seq()), &writer, true)?;
+    let mut reader = Reader::open_on(files.as_ref(), dir, ReadOptions::default())?;
+    Ok((done, replay(&mut reader, STATE_BYTES_DEFAULT)?))
+}
+
+/// A compaction at each open in turn, of all segments or of the first two: no commit is exported without its end, and
+/// none is refused because its middle is not there.
+#[test]
+fn what_is_compacted_while_it_is_exported_is_no_mixture() {
+    for (read_only, held) in [(false, false), (false, true), (true, false), (true, true)] {
+        for left in 0.. {
+            let (machine, log, manager) = committed();
+            let third_seq = log.segments().unwrap()[2].first_seq;
+            if held {
+                log.hold_set("third", third_seq).unwrap();
+            }
+            let exported_log = if read_only { reader(&machine) } else { log.clone() };
+            let acted = Arc::new(AtomicBool::new(false));
+            let (acts, beside, clock) = (Arc::clone(&acted), log.clone(), machine.clock.clone());
+            let compact = move || {
+                assert!(manager.compact(&SEAL).unwrap().events_purged > 0);
+                clock.pass(Duration::from_secs(1));
+                beside.tick();
+                acts.store(true, Ordering::Relaxed);
+            };
+            at_open(&machine.disk, left, Box::new(compact));
+            let what = format!("read_only {read_only}, held {held}, open {left}");
+            let (done, found) = exported_whole(&exported_log).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            let unfinished: Vec<_> = found.plan.iter().map(|one| one.id).collect();
+            assert_eq!((unfinished, found.wrong_count, found.isolated.len()), (vec![4], 0, 0), "{what}");
+            let (whole, headless) = (done.left_out.headless == 0, if held { 3 } else { 0 });
+            assert!(whole || done.left_out.headless == headless, "{what}: {done:?}");
+            if !acted.load(Ordering::Relaxed) {
+                assert!(left >= 6, "{left} opens only");
+                break;
+            }
+        }
+    }
+}
+
+/// At each reading the first segment is compacted when it was noted which file that is: the export begins again for a
+/// while, and leaves no file when it gives up.
+#[test]
+fn what_is_compacted_at_each_reading_is_busy() {
+    for read_only in [false, true] {
+        let mut machine = Machine::new(7, Durability::Sync);
+        machine.options.segment_size = 1 << 20;
+        machine.managed.keep_records = true;
+        let (log, manager, _) = machine.recover();
+        for id in 1..=30 {
+            manager.append(&transaction(id, "N +1"), None).unwrap();
+        }
+        log.roll().unwrap();
+        manager.append(&transaction(31, "N"), None).unwrap();
+        idle(&machine, &log);
+        let exported_log = if read_only { reader(&machine) } else { log.clone() };
+        let (files, dir, readings) = (SimDisk::new(1), Path::new("v26"), AtomicU32::new(0));
+        let writer = || {
+            let id = u64::from(readings.fetch_add(1, Ordering::Relaxed)) + 1;
+            let (clock, log, manager) = (machine.clock.clone(), log.clone(), manager.clone());
+            let finish = move || {
+                manager.append(&transaction(id, "P v1 C D"), None).unwrap();
+                assert!(manager.compact(&SEAL).unwrap().events_purged > 0);
+                clock.pass(Duration::from_millis(80));
+                log.tick();
+            };
+            at_open(&machine.disk, 0, Box::new(finish));
+            Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated())
+        };
+        let until_seq = exported_log.durable_seq();
+        let busy = export_log(&exported_log, (0, until_seq), &writer, true).unwrap_err();
+        assert_eq!((busy.code, readings.load(Ordering::Relaxed)), (Code::Busy, 25), "{busy}");
+        let none = Reader::open_on(files.as_ref(), dir, ReadOptions::default()).err().map(|error| error.code);
+        assert_eq!(none, Some(Code::NotFound));
+        let (done, found) = exported_whole(&exported_log).unwrap();
+        assert_eq!((done.left_out.headless_operations, found.wrong_count), (0, 0));
+        assert!(found.plan.iter().map(|one| one.id).eq(26..=31), "{:?}", found.plan);
     }
 }

@@ -106,6 +106,16 @@ fn a_compaction_beside_it_is_no_damage() {
     at_each_open(true, |manager| assert!(manager.compact(&SEAL).unwrap().events_purged > 0));
 }
 
+/// What goes is gone from some of the segments, and the others have theirs.
+#[test]
+fn a_compaction_of_the_older_half_beside_it_is_no_damage() {
+    at_each_open(true, |manager| {
+        let segments = manager.log().segments().unwrap();
+        manager.log().hold_set("half", segments[segments.len() / 2].first_seq).unwrap();
+        assert!(manager.compact(&SEAL).unwrap().events_purged > 0);
+    });
+}
+
 #[test]
 fn a_compaction_and_the_next_one_beside_it_are_no_damage() {
     at_each_open(true, |manager| {

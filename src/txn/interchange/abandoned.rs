@@ -2,7 +2,7 @@
 //!
 //! Whether an import ends is said behind its records, and they may be more than memory holds: so the log is read twice.
 
-use crate::base::Result;
+use crate::base::{Code, Error, Result};
 use crate::log::{Iter, Record};
 
 use super::super::Event;
@@ -23,14 +23,15 @@ struct Part {
 }
 
 impl Abandoned {
-    /// Those among what `iter` still delivers.
-    pub(super) fn find(mut iter: Iter) -> Result<Abandoned> {
+    /// Those among what `iter` still delivers, up to `end_seq` at least.
+    pub(super) fn find(mut iter: Iter, end_seq: u64) -> Result<Abandoned> {
         let mut found = Finding { parts: Vec::new(), open: None };
         let mut last_seq = 0;
         while let Some(record) = iter.next_record()? {
             last_seq = record.seq;
             found.take(&record);
         }
+        check_end(&iter, end_seq)?;
         found.close(u64::MAX);
         Ok(Abandoned { parts: found.parts, last_seq })
     }
@@ -42,6 +43,18 @@ impl Abandoned {
         let part = behind.checked_sub(1).map(|last| &self.parts[last]);
         part.is_some_and(|part| seq < part.below_seq && id > part.highest[at(family)])
     }
+}
+
+/// Refuses what ended in front of `end_seq`.
+///
+/// # Errors
+/// Again: the next segment cannot be opened at this moment.
+pub(super) fn check_end(iter: &Iter, end_seq: u64) -> Result<()> {
+    if iter.is_ended() || iter.next_seq() > end_seq {
+        return Ok(());
+    }
+    let text = "a segment is about to be there, and what is in it was not read";
+    Err(Error::new(Code::Again, text).about_seq(iter.next_seq()))
 }
 
 struct Finding {

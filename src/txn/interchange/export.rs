@@ -3,10 +3,18 @@
 //! The layout holds less than a log.  What it cannot hold is refused, or, if so
 //! told, left out and counted: never dropped in silence.  Records keep their
 //! numbers and timestamps.
+//!
+//! A compaction by the log's writer takes the beginning of an operation before its end; a reading that meets it halfway
+//! could have the beginning from a file as it was, and lack the end, which the next file has lost.  So which files there
+//! are is noted first, and no others are read: then all that is read was there at that one time.  Where another is in the
+//! place of one of them, the export starts over, and opens all that it will read before it reads.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::bytes::len_u64;
+use crate::base::limits::OPEN_CHANGING_MS;
 use crate::base::{Code, Error, Result};
 use crate::format::record::FIRST_CALLER_KIND;
 use crate::interchange::{Writer, Written};
@@ -14,7 +22,10 @@ use crate::log::{IterOptions, Log, Record};
 
 use super::super::limits::ID_LEAP_MAX;
 use super::super::{Checkpoint, Event, Family, Rules, SagaEvent, Streams, Table};
-use super::abandoned::Abandoned;
+use super::abandoned::{check_end, Abandoned};
+
+/// Readings of a log that is compacted all the time that are made however long they take.
+const READINGS_MIN: u32 = 20;
 
 /// What an export wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,23 +58,40 @@ pub struct LeftOut {
 }
 
 /// Writes a log's records from `from_seq` (0: the oldest) to `until_seq`.  If what is next to be read is released meanwhile
-/// and the oldest was asked for, it begins again with what is the oldest then: less is left each time.
+/// and the oldest was asked for, it begins again with what is the oldest then: less is left each time.  If it is compacted
+/// meanwhile, it begins again, too.
 ///
 /// # Errors
-/// As [`export`]; Trimmed: the number asked for is gone, or what comes behind it went while it was read.
+/// As [`export`]; Trimmed: the number asked for is gone, or what comes behind it went while it was read.  Busy: the log
+/// was compacted at each of many readings, for two seconds at least.
 pub fn export_log(
     log: &Log,
     (from_seq, until_seq): (u64, u64),
     writer: &dyn Fn() -> Result<Writer>,
     leave_out: bool,
 ) -> Result<Exported> {
+    let clock = log.clock();
+    let until_ns = clock.now_ns().saturating_add(OPEN_CHANGING_MS * 1_000_000);
+    let (mut readings, mut may_pin) = (0, true);
     loop {
         let oldest = log.first_seq();
-        let which = IterOptions { from_seq, until_seq, ..IterOptions::default() };
+        // What is open stays as it is, however long the reading takes.
+        let snapshot = readings > 0 && may_pin;
+        let which = IterOptions { from_seq, until_seq, snapshot, ..IterOptions::default() };
         // What is gone is refused before there is a file.
-        drop(log.iter_with(which.clone())?);
+        drop(log.iter_with(IterOptions { snapshot: false, ..which.clone() })?);
         match export(log, &which, writer()?, leave_out) {
             Err(error) if error.code == Code::Trimmed && from_seq == 0 && oldest < log.first_seq() => {}
+            // So many files may not be open at a time.
+            Err(error) if error.code == Code::NoMem && snapshot => may_pin = false,
+            Err(error) if matches!(error.code, Code::Again | Code::Busy) => {
+                readings += 1;
+                if readings >= READINGS_MIN && clock.now_ns() >= until_ns {
+                    let text = format!("the log changes too fast to be exported; the last reading found: {error}");
+                    return Err(Error::new(Code::Busy, text));
+                }
+                clock.pass(Duration::from_millis(1));
+            }
             done => return done,
         }
     }
@@ -72,13 +100,22 @@ pub fn export_log(
 /// Writes the records of `log` that `which` says; of imports that never ended nothing.
 ///
 /// # Errors
-/// Unsupported: the layout cannot hold a record, and nothing is to be left out.  As the reader and the writer.
-/// Then no file is there.
+/// Unsupported: the layout cannot hold a record, and nothing is to be left out.  Again: the log was compacted meanwhile.
+/// As the reader and the writer.  Then no file is there.
 pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -> Result<Exported> {
-    let mut iter = log.iter_with(which.clone())?;
+    let changed = || Error::new(Code::Again, "the log's files change just now");
+    let durable_seq = log.durable_seq();
+    let end_seq = if which.until_seq == 0 { durable_seq } else { which.until_seq.min(durable_seq) };
+    let files = Arc::new(log.files_with(0, which.until_seq)?.ok_or_else(changed)?);
+    let open = |from_seq| log.iter_of(Some(&files), IterOptions { from_seq, ..which.clone() });
+    let (mut iter, all) = (open(which.from_seq)?, open(0));
     // What lies in front of them may be damaged, and is not asked for.
-    let all = IterOptions { from_seq: 0, ..which.clone() };
-    let abandoned = Abandoned::find(log.iter_with(all)?).or_else(|_| Abandoned::find(log.iter_with(which.clone())?))?;
+    let abandoned = match all.and_then(|all| Abandoned::find(all, end_seq)) {
+        Err(error) if !matches!(error.code, Code::Again | Code::Busy | Code::NoMem) => {
+            Abandoned::find(open(which.from_seq)?, end_seq)?
+        }
+        found => found?,
+    };
     let mut run = Run {
         writer,
         leave_out,
@@ -95,6 +132,7 @@ pub fn export(log: &Log, which: &IterOptions, writer: Writer, leave_out: bool) -
         }
         run.take(&record)?;
     }
+    check_end(&iter, end_seq.min(run.abandoned.last_seq))?;
     run.left_out.headless_operations = len_u64(run.headless.len());
     run.left_out.high_operations = len_u64(run.high.len());
     Ok(Exported { written: run.writer.finish()?, left_out: run.left_out })
