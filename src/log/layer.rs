@@ -177,8 +177,8 @@ impl Log {
     pub(crate) fn files_with(&self, from_seq: u64, until_seq: u64) -> Result<Option<Files>> {
         let (directory, log_id) = (&self.inner.directory, &self.inner.log_id);
         let names = match self.segment_names() {
-            Err(error) if is_change(&error) => return Ok(None),
-            Err(error) if error.code == Code::Corrupt => directory.segments(),
+            // Of a damaged log, those that are there.  What is not seen just now is not read.
+            Err(error) if matches!(error.code, Code::Busy | Code::Corrupt) => directory.segments(),
             names => names?,
         };
         let live = &names[retain::first_live(&names)..];
