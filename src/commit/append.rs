@@ -117,6 +117,7 @@ impl Turn {
         if self.losses >= LOSSES_MAX && queue.precedence == 0 {
             queue.precedences += 1;
             (queue.precedence, self.precedence) = (queue.precedences, queue.precedences);
+            queue.is_preceded = true;
         }
     }
 }
@@ -308,7 +309,24 @@ impl Commit {
     }
 
     /// As `find_place` for what needs room in the ring: others who have waited for that for too long come first.
+    #[inline]
     pub(super) fn find_room(
+        &self,
+        no_wait: bool,
+        mut place: impl FnMut(&mut Queue) -> Result<Place>,
+    ) -> Result<MutexGuard<'_, Queue>> {
+        let mut queue = self.lock();
+        self.check_open(&queue).map_err(|error| self.refused(error))?;
+        if !queue.is_preceded && place(&mut queue)? == Place::Here {
+            return Ok(queue);
+        }
+        drop(queue);
+        self.wait_for_place(no_wait, place)
+    }
+
+    /// The same for who found no room at once: apart from what most appends do, which it would slow down.
+    #[inline(never)]
+    fn wait_for_place(
         &self,
         no_wait: bool,
         mut place: impl FnMut(&mut Queue) -> Result<Place>,
@@ -338,7 +356,7 @@ impl Commit {
     fn end_precedence(&self, turn: &mut Turn, queue: &mut Queue) {
         turn.losses = 0;
         if std::mem::take(&mut turn.precedence) != 0 {
-            queue.precedence = 0;
+            (queue.precedence, queue.is_preceded) = (0, false);
             self.room.open();
         }
     }
@@ -352,7 +370,6 @@ impl Commit {
         self.find_in_turn(no_wait, &mut None, |queue, _| place(queue))
     }
 
-    #[inline]
     fn find_in_turn(
         &self,
         no_wait: bool,

@@ -104,8 +104,8 @@ pub struct Queue {
     pub closing: bool,
     /// The tail's segment is the one beyond the limit on the log's size: full, but for what helps to give space back.
     pub beyond: bool,
-    /// Of those who waited for room in the ring for too long, the one who comes first now; 0: nobody.
-    pub precedence: u64,
+    /// Somebody has waited for room in the ring for too long, and comes first now.
+    pub is_preceded: bool,
     pub open: Option<Open>,
     pub tail: Tail,
     pub block: u64,
@@ -144,7 +144,9 @@ pub struct Queue {
     pub stopped: bool,
     pub keeper: Chores,
     pub gather: Gather,
-    /// How many had precedence.
+    /// Who that is, and how many it were so far; 0: nobody.
+    pub precedence: u64,
+    /// See `precedence`.
     pub precedences: u64,
     /// The first number of this opening.
     begin_seq: u64,
@@ -209,7 +211,7 @@ impl Queue {
             batches: 0,
             closing: false,
             beyond: false,
-            precedence: 0,
+            is_preceded: false,
             open: None,
             tail,
             block,
@@ -238,6 +240,7 @@ impl Queue {
             stopped: false,
             keeper: Chores::default(),
             gather: Gather::default(),
+            precedence: 0,
             precedences: 0,
             begin_seq: next_seq,
         })
