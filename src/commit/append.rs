@@ -332,7 +332,7 @@ impl Commit {
         mut place: impl FnMut(&mut Queue) -> Result<Place>,
     ) -> Result<MutexGuard<'_, Queue>> {
         let mut turn = None;
-        let mut found = self.find_in_turn(no_wait, &mut turn, |queue, turn| {
+        let found = self.find_in_turn(no_wait, &mut turn, |queue, turn| {
             if Turn::yields(turn.as_ref(), queue) {
                 return Ok(Place::RingFull);
             }
@@ -346,7 +346,7 @@ impl Commit {
             }
             Ok(place)
         });
-        if let (Err(_), Some(turn)) = (&mut found, &mut turn) {
+        if let (Err(_), Some(turn)) = (&found, &mut turn) {
             self.end_precedence(turn, &mut self.lock());
         }
         found

@@ -170,7 +170,7 @@ impl Cursor {
             directory: Arc::clone(directory),
             log_id,
             from_seq,
-            began: index,
+            began: began_in.map_or(index, |header| header.index),
             began_in,
             walker,
             chain,
@@ -199,9 +199,10 @@ impl Cursor {
             skipped: self.skipped.or(anew.skipped),
             until_seq: self.until_seq,
             reach: self.reach.take(),
+            files: self.files.take(),
             ..anew
         };
-        Ok(())
+        self.began_in.map_or(Ok(()), |header| self.check_file(&header))
     }
 
     /// Leaves records out from here on.

@@ -104,7 +104,8 @@ pub struct Queue {
     pub closing: bool,
     /// The tail's segment is the one beyond the limit on the log's size: full, but for what helps to give space back.
     pub beyond: bool,
-    /// Somebody has waited for room in the ring for too long, and comes first now.
+    /// Somebody has waited for room in the ring for too long, and comes first now: `precedence` is not 0.  Here, because
+    /// every append looks.
     pub is_preceded: bool,
     pub open: Option<Open>,
     pub tail: Tail,
