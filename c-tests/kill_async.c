@@ -11,26 +11,17 @@
 int main(void)
 {
     t_begin();
-    static const uint32_t engines[] = { TWAL_IO_URING, TWAL_IO_BLOCKING };
-    for (int n = 0; n < 2; n++) {
-        if (!t_engine_works(engines[n])) {
-            printf("no %s here\n", t_engine_name(engines[n]));
-            continue;
-        }
-        t_kill_plan plan = {
-            .name = "log",
-            .engine = engines[n],
-            .durability = TWAL_ASYNC,
-            .rounds = 50,
-            .lives = 5,
-            .threads = 3,
-            .segment_size = T_MIB,
-            .record_len_max = 1000,
-            .batch_max = 8,
-            .trim = false,
-            .kill_us_max = 30000,
-        };
-        t_kill_rounds(&plan);
-    }
+    t_kill_plan plan = {
+        .name = "log",
+        .durability = TWAL_ASYNC,
+        .rounds = 50,
+        .lives = 5,
+        .threads = 3,
+        .segment_size = T_MIB,
+        .record_len_max = 1000,
+        .batch_max = 8,
+        .kill_us_max = 30000,
+    };
+    t_kill_rounds_of_each_engine(&plan);
     return t_end();
 }

@@ -11,26 +11,18 @@
 int main(void)
 {
     t_begin();
-    static const uint32_t engines[] = { TWAL_IO_URING, TWAL_IO_BLOCKING };
-    for (int n = 0; n < 2; n++) {
-        if (!t_engine_works(engines[n])) {
-            printf("no %s here\n", t_engine_name(engines[n]));
-            continue;
-        }
-        t_kill_plan plan = {
-            .name = "log",
-            .engine = engines[n],
-            .durability = TWAL_SYNC,
-            .rounds = 50,
-            .lives = 25,
-            .threads = 3,
-            .segment_size = 64 * T_KIB,
-            .record_len_max = 6000,
-            .batch_max = 3,
-            .trim = true,
-            .kill_us_max = 60000,
-        };
-        t_kill_rounds(&plan);
-    }
+    t_kill_plan plan = {
+        .name = "log",
+        .durability = TWAL_SYNC,
+        .rounds = 50,
+        .lives = 25,
+        .threads = 3,
+        .segment_size = 64 * T_KIB,
+        .record_len_max = 6000,
+        .batch_max = 3,
+        .trim = true,
+        .kill_us_max = 60000,
+    };
+    t_kill_rounds_of_each_engine(&plan);
     return t_end();
 }

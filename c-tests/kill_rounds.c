@@ -491,6 +491,20 @@ void t_kill_rounds(const t_kill_plan *plan)
     t_check(!plan->mixed || taken_over >= (size_t)round / 4);
 }
 
+void t_kill_rounds_of_each_engine(const t_kill_plan *plan)
+{
+    static const uint32_t engines[] = { TWAL_IO_URING, TWAL_IO_BLOCKING };
+    for (int n = 0; n < 2; n++) {
+        if (!t_engine_works(engines[n])) {
+            printf("no %s here\n", t_engine_name(engines[n]));
+            continue;
+        }
+        t_kill_plan of_one = *plan;
+        of_one.engine = engines[n];
+        t_kill_rounds(&of_one);
+    }
+}
+
 void t_kill_mixed(const char *place, uint32_t open_flags)
 {
     const char *seconds = getenv("TWAL_SOAK_SECONDS");

@@ -45,6 +45,9 @@ typedef struct t_kill_plan {
 /* Runs the rounds; skips nothing: the engine must be there. */
 void t_kill_rounds(const t_kill_plan *plan);
 
+/* The same with each engine that works here, whatever `engine` says. */
+void t_kill_rounds_of_each_engine(const t_kill_plan *plan);
+
 /* Rounds with everything mixed, below `place`: a few, or $TWAL_SOAK_SECONDS of
  * them, as "make soak-kill" has it. */
 void t_kill_mixed(const char *place, uint32_t open_flags);
