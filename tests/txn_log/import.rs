@@ -431,6 +431,24 @@ fn files_that_were_imported_exist_however_little_room_is_left() {
     assert_eq!(log.last_seq(), last_seq);
 }
 
+/// The log's own commits are only remembered, and give way to what the files have unfinished, as to what is begun here.
+#[test]
+fn remembered_commits_of_the_log_leave_room_for_an_import() {
+    let each = |letter: char| (1..=64).map(|shard| format!(" {letter}{shard}")).collect::<String>();
+    let mut machine = Machine::new(9, Durability::Sync);
+    machine.options.record_size_max = 10_000;
+    let (_log, manager, _) = machine.recover();
+    for id in 1..=2 {
+        manager.append(&transaction(id, &format!("N{} P{} C D", each('+'), each('v'))), None).unwrap();
+    }
+    let remembered = manager.counts().unwrap().state_bytes;
+    import(&manager, &files_of_sagas(FIRST_ID)).unwrap();
+    let active = manager.active().unwrap();
+    assert_eq!((active.len(), remembered > 8000), (30, true), "{remembered}");
+    let (_log, _manager, found) = machine.power_cut();
+    assert_eq!(found.unfinished, active);
+}
+
 /// Operations that contradict themselves are left out, and their ids are used: what is begun next, after any crash, never
 /// has one of them.
 #[test]

@@ -38,7 +38,7 @@ impl Manager {
     /// unfinished than the table has room for, and no id seen so far is the log's.  Corrupt, Version, NotFound: the files, with file number and offset.
     /// Busy: another import runs.  As [`Manager::append`]; State: the files have changed meanwhile.
     pub fn import(&self, open: &dyn Fn() -> Result<Reader>, told: &mut dyn FnMut(u64, u64)) -> Result<Import> {
-        let room = self.inner.state_max.saturating_sub(self.look(|state| state.table.state_len())?);
+        let room = self.inner.state_max.saturating_sub(self.look(|state| state.table.needed_len())?);
         let mut sink = Into { manager: self, is_started: false };
         import(open, room, &mut sink, told)
     }
