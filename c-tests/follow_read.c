@@ -20,34 +20,15 @@ static const char *dir, *copy;
 /* The last number that a sink has said is durable. */
 static _Atomic uint64_t *told;
 
-static twal_sink *open_sink(void)
-{
-    twal_options log_options = t_options();
-    twal_sink_options options = TWAL_SINK_OPTIONS_INIT;
-    twal_sink *sink;
-    options.flags = log_options.flags;
-    options.io_engine = log_options.io_engine;
-    t_ok(twal_sink_open(copy, &options, &sink));
-    return sink;
-}
-
-static uint64_t durable_of(twal_sink *sink)
-{
-    twal_ship_position position = TWAL_SHIP_POSITION_INIT;
-    t_ok(twal_sink_position(sink, &position));
-    return position.last_seq;
-}
-
 /* Ships until it is killed. */
 static void follow(void *arg)
 {
     t_random random = t_random_new((uintptr_t)arg);
     twal_log *log = t_open_read_only(dir);
-    twal_sink *sink = open_sink();
-    twal_ship_position from = TWAL_SHIP_POSITION_INIT;
+    twal_sink *sink = t_sink_open(copy);
+    twal_ship_position from = t_sink_position(sink);
     twal_ship_piece piece = TWAL_SHIP_PIECE_INIT;
     twal_source *source;
-    t_ok(twal_sink_position(sink, &from));
     t_ok(twal_source_open(log, &from, &source));
     for (;;) {
         int more = twal_source_next(source, 1000000, &piece);
@@ -56,7 +37,7 @@ static void follow(void *arg)
             t_ok(twal_sink_write(sink, &piece));
         if (more == 0 || t_random_below(&random, 3) == 0) {
             t_ok(twal_sink_sync(sink));
-            *told = durable_of(sink);
+            *told = t_sink_position(sink).last_seq;
         }
     }
 }
@@ -128,8 +109,8 @@ int main(void)
         t_equal(t_read(another, 0, &seen, t_record_of_many, &(size_t){ LEN }), 0);
         t_check(seen.first == 1 && seen.last >= durable);
         t_close(another);
-        twal_sink *sink = open_sink();
-        uint64_t found = durable_of(sink);
+        twal_sink *sink = t_sink_open(copy);
+        uint64_t found = t_sink_position(sink).last_seq;
         t_check(found >= last && found >= seen.last && found >= durable);
         t_ok(twal_sink_close(sink));
         t_await((last = read_on(iter, last)) >= found, T_PATIENCE_MS);
@@ -141,7 +122,7 @@ int main(void)
     /* Promoted, and written on: the same reader goes on. */
     options = t_options_small();
     t_code(twal_open(copy, &options, &log), TWAL_E_STATE);
-    twal_sink *sink = open_sink();
+    twal_sink *sink = t_sink_open(copy);
     t_ok(twal_sink_promote(sink));
     t_ok(twal_sink_close(sink));
     log = t_open(copy, &options);

@@ -316,6 +316,24 @@ twal_log *t_open_read_only(const char *dir)
     return t_open(dir, &options);
 }
 
+twal_sink *t_sink_open(const char *dir)
+{
+    twal_options log_options = t_options();
+    twal_sink_options options = TWAL_SINK_OPTIONS_INIT;
+    twal_sink *sink;
+    options.flags = log_options.flags;
+    options.io_engine = log_options.io_engine;
+    t_ok(twal_sink_open(dir, &options, &sink));
+    return sink;
+}
+
+twal_ship_position t_sink_position(twal_sink *sink)
+{
+    twal_ship_position position = TWAL_SHIP_POSITION_INIT;
+    t_ok(twal_sink_position(sink, &position));
+    return position;
+}
+
 void t_close(twal_log *log)
 {
     t_ok(twal_close(log));

@@ -144,6 +144,10 @@ twal_log *t_open(const char *dir, const twal_options *options);
 /* A quiet log of GROUP in the scratch directory: nothing becomes durable but what is asked for. */
 twal_log *t_open_quiet(const char *name);
 twal_log *t_open_read_only(const char *dir);
+
+/* A follower's copy in this directory, and where it is durable to. */
+twal_sink *t_sink_open(const char *dir);
+twal_ship_position t_sink_position(twal_sink *sink);
 void t_close(twal_log *log);
 
 /* Appends the payload (writer, number) as an entry with these flags. */

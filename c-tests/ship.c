@@ -6,28 +6,10 @@
  */
 #include "helpers.h"
 
-static twal_ship_position position_of(twal_sink *sink)
-{
-    twal_ship_position position = TWAL_SHIP_POSITION_INIT;
-    t_ok(twal_sink_position(sink, &position));
-    return position;
-}
-
-static twal_sink *open_sink(const char *dir)
-{
-    twal_options log_options = t_options();
-    twal_sink_options options = TWAL_SINK_OPTIONS_INIT;
-    twal_sink *sink;
-    options.flags = log_options.flags;
-    options.io_engine = log_options.io_engine;
-    t_ok(twal_sink_open(dir, &options, &sink));
-    return sink;
-}
-
 /* Everything durable, from where the sink is; the number of pieces. */
 static int ship(twal_log *log, twal_sink *sink)
 {
-    twal_ship_position from = position_of(sink);
+    twal_ship_position from = t_sink_position(sink);
     twal_ship_piece piece = TWAL_SHIP_PIECE_INIT;
     twal_source *source;
     int more, count = 0;
@@ -87,17 +69,17 @@ static void same_files(void)
 {
     const char *dir = t_path("source"), *copy = t_path("copy");
     twal_log *log = varied(dir);
-    twal_sink *sink = open_sink(copy);
-    t_equal(position_of(sink).index, 0);
+    twal_sink *sink = t_sink_open(copy);
+    t_equal(t_sink_position(sink).index, 0);
     t_check(ship(log, sink) > 5);
-    twal_ship_position here = position_of(sink);
+    twal_ship_position here = t_sink_position(sink);
     expect_same(dir, copy, &here);
     t_equal(here.last_seq, twal_durable_seq(log));
 
     /* Closed and opened it is where it was. */
     t_ok(twal_sink_close(sink));
-    sink = open_sink(copy);
-    twal_ship_position again = position_of(sink);
+    sink = t_sink_open(copy);
+    twal_ship_position again = t_sink_position(sink);
     t_check(memcmp(&here, &again, sizeof here) == 0);
 
     /* A follower's directory is nobody's log to be written; what it has can be read and checked all the same. */
@@ -116,7 +98,7 @@ static void same_files(void)
     t_close(log);
     log = t_open_read_only(dir);
     ship(log, sink);
-    here = position_of(sink);
+    here = t_sink_position(sink);
     expect_same(dir, copy, &here);
     t_equal(here.last_seq, last);
     t_close(log);
@@ -131,9 +113,9 @@ static void same_files(void)
     log = t_open(copy, &options);
     t_equal(twal_last_seq(log), last);
     t_append_many(log, 50, 1000);
-    twal_sink *fresh = open_sink(t_path("fresh"));
+    twal_sink *fresh = t_sink_open(t_path("fresh"));
     ship(log, fresh);
-    here = position_of(fresh);
+    here = t_sink_position(fresh);
     expect_same(copy, t_path("fresh"), &here);
     t_close(log);
     log = t_open_read_only(dir);
@@ -151,7 +133,7 @@ static void only_the_next(void)
     twal_log *log = t_open(dir, &options), *foreign = t_open(other, &options);
     t_append_many(log, 200, 1000);
     t_append_many(foreign, 200, 1000);
-    twal_sink *sink = open_sink(t_path("follower"));
+    twal_sink *sink = t_sink_open(t_path("follower"));
     twal_source *source, *from_foreign;
     twal_ship_piece piece = TWAL_SHIP_PIECE_INIT, wrong;
     t_ok(twal_source_open(log, NULL, &source));
@@ -192,12 +174,12 @@ static void only_the_next(void)
     t_check(count > 6);
 
     /* A second one that begins in the middle. */
-    twal_sink *late = open_sink(t_path("late"));
+    twal_sink *late = t_sink_open(t_path("late"));
     twal_source_close(source);
-    twal_ship_position here = position_of(sink);
+    twal_ship_position here = t_sink_position(sink);
     t_append_many(log, 5, 100);
     t_ok(twal_sink_sync(sink));
-    here = position_of(sink);
+    here = t_sink_position(sink);
     t_ok(twal_source_open(log, &here, &source));
     t_equal(twal_source_next(source, 0, &piece), 1);
     t_code(twal_sink_write(late, &piece), TWAL_E_NOTFOUND);

@@ -38,9 +38,7 @@ int main(void)
     twal_sink *sink = NULL;
     parents = t_open(t_path("args"), &options);
     t_append_many(parents, 3, 100);
-    sink_options.flags = options.flags;
-    sink_options.io_engine = options.io_engine;
-    t_ok(twal_sink_open(t_path("args-copy"), &sink_options, &parents_sink));
+    parents_sink = t_sink_open(t_path("args-copy"));
     t_ok(twal_source_open(parents, NULL, &parents_source));
 
     t_code(twal_source_open(NULL, NULL, &source), TWAL_E_INVAL);

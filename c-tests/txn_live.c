@@ -202,6 +202,17 @@ static void a_saga_in_one_call(void)
     steps[1].index = 10;
     refused(twal_saga_create(txn_, &spec, &id, &seq), TWAL_E_STATE);
     steps[1].index = 20;
+    static const uint32_t second[] = { 20 }, nobody[] = { 30 };
+    steps[0].depends_on = second;
+    steps[0].depends_on_count = 1;
+    refused(twal_saga_create(txn_, &spec, &id, &seq), TWAL_E_STATE); /* a circle */
+    steps[1].depends_on_count = 0;
+    refused(twal_saga_create(txn_, &spec, &id, &seq), TWAL_E_STATE); /* on a later one */
+    steps[0].depends_on_count = 0;
+    steps[1].depends_on = nobody;
+    steps[1].depends_on_count = 1;
+    refused(twal_saga_create(txn_, &spec, &id, &seq), TWAL_E_STATE); /* on none that is there */
+    steps[1].depends_on = first;
     steps[1].action = 256;
     refused(twal_saga_create(txn_, &spec, &id, &seq), TWAL_E_INVAL);
     steps[1].action = 200;

@@ -170,6 +170,31 @@ static void a_second_purge(const char *dir)
     t_close(log);
 }
 
+/* All of them, also of the lowest and the highest stream that there can be, and no end that is a beginning. */
+static void every_tombstone(const char *dir)
+{
+    static const uint64_t streams[] = { 0, 7, UINT64_MAX - 1, UINT64_MAX };
+    twal_log *log = t_open(dir, NULL);
+    twal_txn *txn = t_recover(log, NULL);
+    twal_tombstone_info one = TWAL_TOMBSTONE_INFO_INIT;
+    size_t found = 0;
+    for (size_t at = 0; at < 4; at++)
+        t_ok(twal_tombstone(txn, streams[3 - at], 1 + at, NULL, 0, 0, NULL));
+    /* As the header's example. */
+    int code = twal_tombstone_get(txn, 0, &one);
+    while (code == TWAL_OK) {
+        t_check(found < 4 && one.stream == streams[found] && one.below_seq == 4 - found);
+        found++;
+        if (one.stream == UINT64_MAX)
+            break;
+        code = twal_tombstone_get(txn, one.stream + 1, &one);
+    }
+    t_equal(code, TWAL_OK);
+    t_equal(found, 4);
+    t_txn_close(txn);
+    t_close(log);
+}
+
 static void refusals(const char *dir)
 {
     twal_log *log = t_open(dir, NULL);
@@ -281,6 +306,7 @@ int main(void)
     t_begin();
     streams(t_path("streams"));
     a_second_purge(t_path("purges"));
+    every_tombstone(t_path("tombstones"));
     refusals(t_path("refusals"));
     beside_writers_and_readers(t_path("beside"));
     return t_end();

@@ -613,6 +613,30 @@ static int synchronous(const char *dir, int count)
     return 0;
 }
 
+/* Bytes that this process has had written. */
+static unsigned long long written(void)
+{
+    char line[128];
+    unsigned long long bytes = 0;
+    FILE *file = fopen("/proc/self/io", "r");
+    check(file != NULL, "/proc/self/io");
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "write_bytes: %llu", &bytes) == 1)
+            break;
+    fclose(file);
+    return bytes;
+}
+
+/* Until the log, which prepares its next segment's file beside the appends, leaves the device alone. */
+static void settle(void)
+{
+    unsigned long long before;
+    do {
+        before = written();
+        usleep(200000);
+    } while (written() != before);
+}
+
 static int bench(const char *dir, uint64_t mib)
 {
     unsigned char *data;
@@ -631,6 +655,7 @@ static int bench(const char *dir, uint64_t mib)
     }
     check_twal(twal_sync(shipped, 0), "sync");
     appended = now() - began;
+    settle();
     began = now();
     pid_t child = start_follower(dir);
     check(wait_acknowledged(last, 600), "the follower does not acknowledge");

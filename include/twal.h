@@ -1130,7 +1130,11 @@ typedef struct twal_source twal_source;
  * What is told is in the log before anything is done about it; a decision
  * (created, started, prepared, commit, abort, compensation and rollback begun)
  * is durable when the call returns, in every mode of the log.  What is asked
- * shows no decision, and no end, that a crash could take back.
+ * shows no decision, and no end, that a crash could take back.  All else that it
+ * shows (what was added, outcomes of steps, votes, what is said of streams) may
+ * not be durable yet, where it was told in TWAL_GROUP or TWAL_ASYNC, with
+ * TWAL_APPEND_NO_SYNC, or by a thread that still waits: a crash can take that
+ * back, and twal_sync() makes it durable.
  *
  * Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
  * RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.
@@ -2415,6 +2419,9 @@ typedef struct twal_txn_operation {
 
 /**
  * What a manager has counted since twal_txn_recover(), and what it has now.
+ *
+ * Events count as soon as they have a number, durable or not, and operations are
+ * as these leave them: a crash can take that back.
  */
 typedef struct twal_txn_stats {
     /**
@@ -5829,7 +5836,7 @@ int twal_saga_aborted(twal_txn *txn,
  * Tells where a saga is.
  *
  * TWAL_SAGA_FINISHED is durable when it is told, whatever the flags were that
- * its last event was told with.
+ * its last event was told with.  TWAL_SAGA_FAILED may not be.
  *
  *   txn        a manager
  *   id         the saga; any number
@@ -6309,7 +6316,8 @@ int twal_2pc_rollback_complete(twal_txn *txn,
  * know its outcome.
  *
  * TWAL_2PC_COMMITTED and TWAL_2PC_FINISHED are durable when they are told,
- * whatever the flags were that its last event was told with.
+ * whatever the flags were that its last event was told with.  TWAL_2PC_PREPARED
+ * and TWAL_2PC_REFUSED tell votes, which may not be: neither is an outcome.
  *
  *   txn        a manager
  *   id         the two-phase commit; any number
@@ -6603,9 +6611,11 @@ int twal_applied(twal_txn *txn,
 /**
  * Tells the tombstones, one by one, by stream.
  *
+ * One that was told and is not durable yet is there, too.
+ *
  *   txn          a manager
  *   from_stream  where to look: 0 for the first one, then the last one's
- *                stream + 1
+ *                stream + 1; behind stream UINT64_MAX there is none
  *   info_out     receives the tombstone of the lowest stream from there on;
  *                its struct_size must be set, as TWAL_TOMBSTONE_INFO_INIT
  *                does.  Untouched on failure.
@@ -6621,6 +6631,17 @@ int twal_applied(twal_txn *txn,
  *   TWAL_E_IO        a decision could not be made durable
  *   TWAL_E_PANIC     a bug in twal was caught
  *
+ * Example:
+ *
+ *   twal_tombstone_info one = TWAL_TOMBSTONE_INFO_INIT;
+ *   int code = twal_tombstone_get(txn, 0, &one);
+ *   while (code == TWAL_OK) {
+ *       printf("%llu\n", (unsigned long long)one.stream);
+ *       if (one.stream == UINT64_MAX)
+ *           break;
+ *       code = twal_tombstone_get(txn, one.stream + 1, &one);
+ *   }
+ *
  * Blocks:  while a decision of another thread is being made durable.
  * Threads: any.
  * Signals: not async-signal-safe.
@@ -6632,7 +6653,7 @@ int twal_tombstone_get(const twal_txn *txn,
                        twal_tombstone_info *info_out);
 
 /**
- * Tells the purge of a stream: the last one.
+ * Tells the purge of a stream: the last one, durable or not.
  *
  *   txn       a manager
  *   stream    the stream
@@ -6654,6 +6675,9 @@ int twal_purge_get(const twal_txn *txn,
 
 /**
  * Tells the last applied marker of a stream.
+ *
+ * Whoever lets the other side forget what was applied makes it durable before,
+ * with twal_sync(): a crash can take back one that was told and did not wait.
  *
  *   txn       a manager
  *   stream    the stream

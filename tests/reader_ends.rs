@@ -63,6 +63,35 @@ fn append_one(log: &Log, data: &[u8], kind: u16, required: bool, sync: bool) -> 
     log.append(&entry, How { sync: Some(sync), no_wait: false }).unwrap()
 }
 
+/// Appends a record for each of these numbers, of bytes that no other log has.
+fn append_other(log: &Log, seqs: std::ops::RangeInclusive<u8>) {
+    for seq in seqs {
+        assert_eq!(append_one(log, &[!seq; 100], 0x0100, false, true), u64::from(seq));
+    }
+}
+
+/// Appends this many records in one frame.
+fn append_frame(log: &Log, count: usize) {
+    let entries = vec![Entry { data: b"x", stream: 0, timestamp: None, kind: 0x0100, required: false }; count];
+    log.append_batch(entries.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+}
+
+/// Compacts the log without the records of these numbers; says how many went.
+fn purge(log: &Log, seqs: std::ops::RangeInclusive<u64>) -> u64 {
+    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+    log.compact(&all, &mut |asked| !seqs.contains(&asked.record.seq)).unwrap().records_purged
+}
+
+/// What reading record `seq` by its number comes to.
+fn by_number(log: &Log, seq: u64) -> Result<u64, Code> {
+    log.read(seq, |record| record.seq).map_err(|error| error.code)
+}
+
+/// Everything that is durable now, and no more.
+fn snapshot() -> IterOptions {
+    IterOptions { snapshot: true, ..IterOptions::default() }
+}
+
 /// Numbers, and how they end.
 type Told = (Vec<u64>, Result<bool, (Code, u64)>);
 
@@ -96,8 +125,8 @@ fn a_snapshot_of_a_damaged_log_ends_at_the_damage_and_says_so() {
     machine.damage(6);
     let reader = machine.open(true);
     assert_eq!(reader.last_seq(), 5);
-    let all = || reader.iter_with(IterOptions { snapshot: true, ..IterOptions::default() });
-    let until = |until_seq| reader.iter_with(IterOptions { snapshot: true, until_seq, ..IterOptions::default() });
+    let all = || reader.iter_with(snapshot());
+    let until = |until_seq| reader.iter_with(IterOptions { until_seq, ..snapshot() });
     let told = Err((Code::Corrupt, 6));
     assert_eq!(read(&mut all().unwrap()), (vec![1, 2, 3, 4, 5], told));
     assert_eq!(read(&mut until(8).unwrap()), (vec![1, 2, 3, 4, 5], told));
@@ -146,9 +175,7 @@ fn a_segment_compacted_while_a_record_of_it_is_looked_up_is_no_damage() {
         let compacted = Arc::new(AtomicBool::new(false));
         let (beside, done) = (Arc::clone(&log), Arc::clone(&compacted));
         machine.disk.behind_next_open(Box::new(move || {
-            let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
-            let purged = beside.compact(&all, &mut |candidate| candidate.record.seq > 4).unwrap().records_purged;
-            done.store(purged == 4, Ordering::Relaxed);
+            done.store(purge(&beside, 1..=4) == 4, Ordering::Relaxed);
         }));
         assert_eq!(log.read(seq, |record| record.seq).map_err(|error| error.to_string()), Ok(seq));
         assert!(compacted.load(Ordering::Relaxed), "nothing happened beside it");
@@ -167,19 +194,15 @@ fn a_frame_that_a_compaction_made_larger_than_was_known_is_no_damage() {
         append(&log, known + 1..=9);
         log.roll().unwrap();
         append(&log, 10..=11);
-        let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
-        let purged = log.compact(&all, &mut |asked| asked.record.seq != 3).unwrap().records_purged;
-        assert_eq!(purged, 1);
+        assert_eq!(purge(&log, 3..=3), 1);
         let last_seq = readers[0].last_seq();
         assert!((u64::from(known) - 1..=u64::from(known)).contains(&last_seq), "{last_seq}");
         for seq in 1..=last_seq {
-            let found = readers[0].read(seq, |record| record.seq);
             let expected = if seq == 3 { Err(Code::NotFound) } else { Ok(seq) };
-            assert_eq!(found.map_err(|error| error.code), expected, "{seq} of {last_seq}");
+            assert_eq!(by_number(&readers[0], seq), expected, "{seq} of {last_seq}");
         }
         // Nor is it an end.
-        let snapshot = IterOptions { snapshot: true, ..IterOptions::default() };
-        for (reader, options) in readers[1..].iter().zip([IterOptions::default(), snapshot]) {
+        for (reader, options) in readers[1..].iter().zip([IterOptions::default(), snapshot()]) {
             let (seqs, told) = read(&mut reader.iter_with(options.clone()).unwrap());
             assert_eq!(seqs, [1, 2, 4, 5, 6, 7, 8, 9, 10], "{options:?}");
             assert_eq!(told, Ok(options.snapshot));
@@ -229,9 +252,7 @@ fn a_reader_ends_behind_all_that_was_durable_when_it_was_asked() {
             append(&beside, 10..=12);
             beside.roll().unwrap();
             append(&beside, 13..=13);
-            let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
-            let purged = beside.compact(&all, &mut |asked| asked.record.seq != 8).unwrap().records_purged;
-            assert_eq!(purged, 1);
+            assert_eq!(purge(&beside, 8..=8), 1);
         }));
         for seq in [7, 9, 10, 11, 12, 13] {
             assert_eq!(iter.next_record().unwrap().map(|record| record.seq), Some(seq));
@@ -265,7 +286,7 @@ fn a_trim_while_nobody_read_ends_old_readers_and_no_new_ones() {
     for from_seq in [first, 0] {
         assert_eq!(read(&mut reader.iter(from_seq).unwrap()), (all.clone(), Ok(false)));
     }
-    assert_eq!(reader.read(8, |record| record.seq), Ok(8));
+    assert_eq!(by_number(&reader, 8), Ok(8));
     append(&log, 9..=9);
     machine.clock.pass(Duration::from_secs(1));
     log.tick();
@@ -312,7 +333,7 @@ fn what_the_machine_lacks_is_told_and_does_not_stay() {
         lacks(iter.next_record().err());
         lacks(iter.wait_record(None).err());
         lacks(reader.read(3, |_| ()).err());
-        lacks(reader.iter_with(IterOptions { snapshot: true, ..IterOptions::default() }).err());
+        lacks(reader.iter_with(snapshot()).err());
     }
     machine.disk.clear_faults();
     assert_eq!(read(&mut iter), (vec![3], Ok(false)));
@@ -325,9 +346,9 @@ fn what_must_be_known_concerns_only_who_reads_it() {
     let kinds = [0x0100, 0x00ff, 0x0100, 0x0100, 0x00ff];
     let entries = kinds.map(|kind| Entry { data: b"x", stream: 0, timestamp: None, kind, required: kind == 0x00ff });
     log.append_batch(entries.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
-    let by_number = |seq| log.read(seq, |record| record.seq).map_err(|error| (error.code, error.seq));
+    let found = |seq| log.read(seq, |record| record.seq).map_err(|error| (error.code, error.seq));
     let unknown = |seq| Err((Code::Version, seq));
-    assert_eq!([1, 2, 3, 4, 5].map(by_number), [Ok(1), unknown(2), Ok(3), Ok(4), unknown(5)]);
+    assert_eq!([1, 2, 3, 4, 5].map(found), [Ok(1), unknown(2), Ok(3), Ok(4), unknown(5)]);
     for headers_only in [false, true] {
         let of = |from_seq, until_seq| {
             let options = IterOptions { from_seq, until_seq, headers_only, ..IterOptions::default() };
@@ -358,13 +379,6 @@ fn read_skipping(log: &Log) -> (Told, (u64, u64)) {
     (told, (iter.skipped().spots, iter.skipped().records))
 }
 
-/// Appends a record for each of these numbers, of bytes that no other log has.
-fn append_other(log: &Log, seqs: std::ops::RangeInclusive<u8>) {
-    for seq in seqs {
-        assert_eq!(append_one(log, &[!seq; 100], 0x0100, false, true), u64::from(seq));
-    }
-}
-
 fn segment_file(disk: &SimDisk, index: u64) -> String {
     disk.names().into_iter().find(|name| name.starts_with(&format!("twal-{index:016}-"))).expect("the segment is there")
 }
@@ -391,7 +405,7 @@ fn the_segment_of_another_log_is_not_read_as_this_ones() {
         let told = reader.iter_with(way.clone()).map(|mut iter| read(&mut iter)).unwrap();
         assert!(matches!(&told, (seqs, Err((Code::Corrupt, _))) if seqs.is_empty()), "{way:?}: {told:?}");
     }
-    assert_eq!(reader.read(1, |record| record.seq).unwrap_err().code, Code::Corrupt);
+    assert_eq!(by_number(&reader, 1), Err(Code::Corrupt));
     assert_eq!(read_skipping(&reader), (((7..=12).collect(), Ok(false)), (1, 6)));
 }
 
@@ -399,7 +413,6 @@ fn the_segment_of_another_log_is_not_read_as_this_ones() {
 /// segment in front of it, and all its checksums hold.
 #[test]
 fn a_segment_of_a_copy_that_went_on_by_itself_is_not_read() {
-    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
     // As long as the right one, shorter, longer; and compacted.
     for (last, compacts) in [(12, false), (9, false), (16, false), (12, true)] {
         let machine = Machine::new();
@@ -418,7 +431,7 @@ fn a_segment_of_a_copy_that_went_on_by_itself_is_not_read() {
         append_other(&log, 9..=last);
         log.roll().unwrap();
         if compacts {
-            assert!(log.compact(&all, &mut |candidate| candidate.record.seq != 7).unwrap().records_purged == 1);
+            assert_eq!(purge(&log, 7..=7), 1);
         }
         log.close().unwrap();
         let name = segment_file(&machine.disk, 2);
@@ -441,7 +454,7 @@ fn a_segment_of_a_copy_that_went_on_by_itself_is_not_read() {
             assert_eq!([read(&log), read(&reader)], [Err((Code::Corrupt, 2)); 2], "{last} {compacts} {seq}");
         }
         let rest = ((1..=6).chain(13..=14).collect(), Ok(false));
-        assert_eq!((log.read(14, |record| record.seq), read_skipping(&log)), (Ok(14), (rest.clone(), (1, 6))));
+        assert_eq!((by_number(&log, 14), read_skipping(&log)), (Ok(14), (rest.clone(), (1, 6))));
         assert_eq!(read_skipping(&reader), (rest, (1, 6)));
         machine.disk.put_file(&name, &own);
         assert_eq!(read(&mut log.iter(0).unwrap()), ((1..=14).collect(), Ok(false)));
@@ -468,7 +481,7 @@ fn a_segment_whose_seal_is_damaged_is_read_up_to_there() {
             let (seqs, told) = read(&mut handle.iter_with(way).unwrap());
             assert_eq!((seqs, told.map_err(|(code, _)| code)), ((1..=6).collect(), Err(Code::Corrupt)));
         }
-        assert_eq!(handle.read(6, |record| record.seq), Ok(6));
+        assert_eq!(by_number(handle, 6), Ok(6));
         assert_eq!(read_skipping(handle), (((1..=8).collect(), Ok(false)), (1, 0)));
     }
 }
@@ -501,8 +514,7 @@ fn numbers_that_do_not_rise_as_their_frame_says_are_damage() {
     let machine = Machine::new();
     let log = machine.open(false);
     append(&log, 1..=5);
-    let two = [b"x"; 2].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
-    log.append_batch(two.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+    append_frame(&log, 2);
     log.close().unwrap();
     let rest: Vec<u64> = (1..=5).collect();
     forge(&machine, &[6, 7], 2, 2);
@@ -533,7 +545,7 @@ fn numbers_that_do_not_rise_as_their_frame_says_are_damage() {
                 "{seqs:?} {record_count} {seq_span} {way:?}"
             );
         }
-        let found = reader.read(6, |record| record.seq).map_err(|error| error.code);
+        let found = by_number(&reader, 6);
         assert_eq!(found, delivered.first().copied().ok_or(Code::Corrupt), "{seqs:?} {record_count} {seq_span}");
         let (told, (spots, _)) = read_skipping(&reader);
         assert_eq!((told, spots), ((rest.clone(), Ok(false)), 1), "{seqs:?} {record_count} {seq_span}");
@@ -547,11 +559,9 @@ fn a_record_that_was_never_let_go_is_not_said_to_be() {
     let log = machine.open(false);
     append(&log, 1..=3);
     log.roll().unwrap();
-    let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
-    assert_eq!(log.compact(&all, &mut |candidate| candidate.record.seq != 2).unwrap().records_purged, 1);
+    assert_eq!(purge(&log, 2..=2), 1);
     for _ in 0..2 {
-        let four = [b"x"; 4].map(|data| Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false });
-        log.append_batch(four.into_iter(), How { sync: Some(true), no_wait: false }).unwrap();
+        append_frame(&log, 4);
     }
     log.roll().unwrap();
     append(&log, 12..=14);
@@ -561,7 +571,7 @@ fn a_record_that_was_never_let_go_is_not_said_to_be() {
     machine.disk.remove_file(&name);
     machine.disk.put_file(&name.replace("-00000000000000000012.", "-00000000000000000010."), &content);
     let reader = machine.open(true);
-    let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+    let found = |seq| by_number(&reader, seq);
     assert_eq!([1, 2, 3, 4, 7].map(found), [Ok(1), Err(Code::NotFound), Ok(3), Ok(4), Ok(7)]);
     assert_eq!([8, 9, 10, 11, 12, 14].map(found), [Err(Code::Corrupt); 6]);
 }
@@ -590,7 +600,7 @@ fn a_file_of_a_strange_name_hides_nothing_and_is_told_at_the_end() {
         }
         let mut some = reader.iter_with(IterOptions { until_seq: 7, ..IterOptions::default() }).unwrap();
         assert_eq!(read(&mut some), ((1..=7).collect(), Ok(true)));
-        let found = |seq| reader.read(seq, |record| record.seq).map_err(|error| error.code);
+        let found = |seq| by_number(&reader, seq);
         assert_eq!([1, 9, 10].map(found), [Ok(1), Ok(9), Err(Code::Corrupt)]);
         assert_eq!(read_skipping(&reader), (((1..=9).collect(), Ok(false)), (1, 0)));
         // Nothing can be read of what a repair left halfway.
@@ -644,7 +654,7 @@ fn a_file_that_lost_its_end_hides_nothing_in_front_of_it() {
                 let place = (error.code, error.segment, error.offset);
                 assert_eq!(place, (Code::Corrupt, index, size), "{index} {size} {way:?}: {error}");
             }
-            let found = |seq| handle.read(seq, |record| record.seq).map_err(|error| error.code);
+            let found = |seq| by_number(handle, seq);
             for seq in 1..=9 {
                 let there = front.contains(&seq) || (rest.contains(&seq) && std::ptr::eq(handle, &log));
                 assert_eq!(found(seq), if there { Ok(seq) } else { Err(Code::Corrupt) }, "{index} {size} {seq}");

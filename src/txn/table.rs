@@ -184,9 +184,14 @@ impl Table {
     /// Forgets committed transactions, the oldest first, until `grows` bytes more are within `state_max`.  False: that
     /// would not help, and nothing is forgotten.
     pub fn make_room(&mut self, grows: usize, state_max: usize) -> bool {
-        let helps = self.len_with_import() - self.remembered_len() + grows <= state_max;
+        let helps = self.needed_len() + grows <= state_max;
         while helps && self.len_with_import() + grows > state_max && self.forget_oldest_with_import() {}
         helps
+    }
+
+    /// Bytes of the state that do not give way.
+    pub(super) fn needed_len(&self) -> usize {
+        self.len_with_import() - self.remembered_len()
     }
 
     /// Bytes of the committed transactions that are remembered.

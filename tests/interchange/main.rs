@@ -108,8 +108,12 @@ impl LogSink {
 }
 
 impl Sink for LogSink {
+    fn highest(&self) -> Result<[u64; 2], Error> {
+        Ok([Family::Saga, Family::Transaction].map(|family| self.table.next_id(family).unwrap() - 1))
+    }
+
     fn start(&mut self, check: &dyn Fn([u64; 2]) -> Result<(), Error>) -> Result<(), Error> {
-        check([Family::Saga, Family::Transaction].map(|family| self.table.next_id(family).unwrap() - 1))
+        check(self.highest()?)
     }
 
     fn batch_bytes_max(&self) -> usize {

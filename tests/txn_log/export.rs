@@ -4,11 +4,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use twal::base::clock::Clock;
 use twal::disk::sim::SimDisk;
+use twal::disk::{Access, Disk, LockByte, LockKind};
 use twal::interchange::{ReadOptions, Reader, WriteOptions, Writer};
 use twal::txn::interchange::{export, export_log, replay, Exported, LeftOut, Replayed};
 use twal::txn::limits::STATE_BYTES_DEFAULT;
@@ -280,5 +281,47 @@ fn what_is_compacted_at_each_reading_is_busy() {
         let (done, found) = exported_whole(&exported_log).unwrap();
         assert_eq!((done.left_out.headless_operations, found.wrong_count), (0, 0));
         assert!(found.plan.iter().map(|one| one.id).eq(26..=31), "{:?}", found.plan);
+    }
+}
+
+/// Whoever puts a file in the place of a segment's holds its lock for a moment, in which nobody can read it: a reading that
+/// comes there then has not come to the log's end, and is made again.
+#[test]
+fn an_export_does_not_end_in_front_of_a_segment_that_is_locked() {
+    let whole = exported_whole(&committed().1).unwrap();
+    for read_only in [false, true] {
+        let mut again = 0;
+        for left in 0.. {
+            let (machine, log, _manager) = committed();
+            let exported_log = if read_only { reader(&machine) } else { log.clone() };
+            let (acted, locked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+            let (acts, locks, disk) = (Arc::clone(&acted), Arc::clone(&locked), Arc::clone(&machine.disk));
+            let lock = move || {
+                let third = disk.names().into_iter().find(|name| name.starts_with("twal-0000000000000003-")).unwrap();
+                let file = disk.open_dir(Path::new("log"), false).unwrap().open(&third, Access::Write).unwrap();
+                let is_locked = file.try_lock(LockByte::Reader, LockKind::Exclusive).unwrap();
+                *locks.lock().unwrap() = is_locked.then_some(file);
+                acts.store(true, Ordering::Relaxed);
+            };
+            at_open(&machine.disk, left, Box::new(lock));
+            let (files, dir, readings) = (SimDisk::new(1), Path::new("v26"), AtomicU32::new(0));
+            let writer = || {
+                if readings.fetch_add(1, Ordering::Relaxed) > 0 {
+                    *locked.lock().unwrap() = None;
+                }
+                Writer::create_on(files.as_ref(), dir, WriteOptions::default(), Clock::simulated())
+            };
+            let what = format!("read_only {read_only}, open {left}");
+            let done = export_log(&exported_log, (0, exported_log.durable_seq()), &writer, true)
+                .unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            assert_eq!(done, whole.0, "{what}");
+            let mut written = Reader::open_on(files.as_ref(), dir, ReadOptions::default()).unwrap();
+            assert_eq!(replay(&mut written, STATE_BYTES_DEFAULT).unwrap(), whole.1, "{what}");
+            again += readings.load(Ordering::Relaxed) - 1;
+            if !acted.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        assert!(again >= 3, "read again {again} times only");
     }
 }

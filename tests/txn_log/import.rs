@@ -404,6 +404,51 @@ fn a_batch_ends_where_its_growth_would_not_fit() {
     assert_eq!((done.imported, manager.active().unwrap().len()), (30 * 2 + 200 * 3, 30));
 }
 
+/// Files of 30 sagas that are not finished.
+fn files_of_sagas(first_id: u64) -> Arc<SimDisk> {
+    let (files, options) = (SimDisk::new(1), WriteOptions::default());
+    let mut writer = Writer::create_on(files.as_ref(), Path::new("v26"), options, Clock::simulated()).unwrap();
+    let mut payload = Vec::new();
+    for (seq, event) in (1..).zip((first_id..first_id + 30).flat_map(|id| saga(id, "N E"))) {
+        let kind = event.encode_short(&mut payload);
+        writer.append(u8::try_from(kind).unwrap(), seq, 0, &payload).unwrap();
+    }
+    writer.finish().unwrap();
+    files
+}
+
+/// What was imported has taken the room that it needs; that there is none for it again is not what is wrong.
+#[test]
+fn files_that_were_imported_exist_however_little_room_is_left() {
+    let files = files_of_sagas(FIRST_ID);
+    let mut machine = Machine::new(8, Durability::Sync);
+    machine.options.record_size_max = 3000;
+    let (log, manager, _) = machine.recover();
+    import(&manager, &files).unwrap();
+    let last_seq = log.last_seq();
+    assert_eq!(import(&manager, &files).unwrap_err().code, Code::Exists);
+    assert_eq!(import(&manager, &files_of_sagas(FIRST_ID + 30)).unwrap_err().code, Code::TooBig, "ids that are new");
+    assert_eq!(log.last_seq(), last_seq);
+}
+
+/// The log's own commits are only remembered, and give way to what the files have unfinished, as to what is begun here.
+#[test]
+fn remembered_commits_of_the_log_leave_room_for_an_import() {
+    let each = |letter: char| (1..=64).map(|shard| format!(" {letter}{shard}")).collect::<String>();
+    let mut machine = Machine::new(9, Durability::Sync);
+    machine.options.record_size_max = 10_000;
+    let (_log, manager, _) = machine.recover();
+    for id in 1..=2 {
+        manager.append(&transaction(id, &format!("N{} P{} C D", each('+'), each('v'))), None).unwrap();
+    }
+    let remembered = manager.counts().unwrap().state_bytes;
+    import(&manager, &files_of_sagas(FIRST_ID)).unwrap();
+    let active = manager.active().unwrap();
+    assert_eq!((active.len(), remembered > 8000), (30, true), "{remembered}");
+    let (_log, _manager, found) = machine.power_cut();
+    assert_eq!(found.unfinished, active);
+}
+
 /// Operations that contradict themselves are left out, and their ids are used: what is begun next, after any crash, never
 /// has one of them.
 #[test]

@@ -1,7 +1,9 @@
 //! Goal: each live call does what it says, and only decisions, or what was asked for, are durable on return.
 
 use twal::disk::sim::Keep;
-use twal::txn::{Action, Direction, Event, Family, Manager, SagaSpec, SagaState, Status, Step, TransactionState};
+use twal::txn::{
+    Action, Direction, Event, Family, Manager, ManagerOptions, SagaSpec, SagaState, Status, Step, TransactionState,
+};
 use twal::{Code, Durability, Entry, How};
 
 use super::machine::Machine;
@@ -340,4 +342,21 @@ fn who_waits_too_long_for_votes_is_aborted() {
     assert_eq!(manager.transaction_expire(0).unwrap_err().code, Code::NotFound);
     manager.append(&transaction(9, "N +1 P"), None).unwrap();
     assert_eq!(manager.transaction_expire(0).unwrap().id, 9);
+}
+
+/// Unless told otherwise, every thousand events.
+#[test]
+fn a_checkpoint_comes_with_the_thousandth_event() {
+    let mut machine = Machine::new(12, Durability::Group);
+    machine.managed = ManagerOptions::default();
+    let (_log, manager, _) = machine.recover();
+    let checkpoints = || manager.counts().unwrap().checkpoints;
+    for id in 1..=333 {
+        manager.append(&saga(id, "N E D"), None).unwrap();
+    }
+    assert_eq!(checkpoints(), 1, "recovery's");
+    manager.append(&saga(334, "N"), None).unwrap();
+    assert_eq!(checkpoints(), 2);
+    let (_log, _manager, found) = machine.power_cut();
+    assert_eq!((found.records_replayed, found.unfinished.len()), (1, 1));
 }

@@ -23,7 +23,11 @@ use crate::txn::{Begun, Left, Manager, ManagerOptions, Recovery};
 /// What is told is in the log before anything is done about it; a decision
 /// (created, started, prepared, commit, abort, compensation and rollback begun)
 /// is durable when the call returns, in every mode of the log.  What is asked
-/// shows no decision, and no end, that a crash could take back.
+/// shows no decision, and no end, that a crash could take back.  All else that it
+/// shows (what was added, outcomes of steps, votes, what is said of streams) may
+/// not be durable yet, where it was told in TWAL_GROUP or TWAL_ASYNC, with
+/// TWAL_APPEND_NO_SYNC, or by a thread that still waits: a crash can take that
+/// back, and twal_sync() makes it durable.
 ///
 /// Its checkpoints release what they make needless, WITH THE PROGRAM'S OWN
 /// RECORDS in the same segments, unless TWAL_TXN_KEEP_RECORDS says not to.

@@ -166,6 +166,9 @@ unsafe impl Grows for twal_txn_report {
 const _: () = assert!(size_of::<twal_txn_report>() == 48);
 
 /// What a manager has counted since twal_txn_recover(), and what it has now.
+///
+/// Events count as soon as they have a number, durable or not, and operations are
+/// as these leave them: a crash can take that back.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct twal_txn_stats {

@@ -53,7 +53,7 @@ const _: () = assert!(size_of::<twal_saga_step_info>() == 40 && offset_of!(twal_
 /// Tells where a saga is.
 ///
 /// TWAL_SAGA_FINISHED is durable when it is told, whatever the flags were that
-/// its last event was told with.
+/// its last event was told with.  TWAL_SAGA_FAILED may not be.
 ///
 ///   txn        a manager
 ///   id         the saga; any number

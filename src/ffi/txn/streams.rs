@@ -239,9 +239,11 @@ fn none_of(stream: u64) -> Error {
 
 /// Tells the tombstones, one by one, by stream.
 ///
+/// One that was told and is not durable yet is there, too.
+///
 ///   txn          a manager
 ///   from_stream  where to look: 0 for the first one, then the last one's
-///                stream + 1
+///                stream + 1; behind stream UINT64_MAX there is none
 ///   info_out     receives the tombstone of the lowest stream from there on;
 ///                its struct_size must be set, as TWAL_TOMBSTONE_INFO_INIT
 ///                does.  Untouched on failure.
@@ -256,6 +258,17 @@ fn none_of(stream: u64) -> Error {
 ///   TWAL_E_POISONED  an earlier write or flush failed
 ///   TWAL_E_IO        a decision could not be made durable
 ///   TWAL_E_PANIC     a bug in twal was caught
+///
+/// Example:
+///
+///   twal_tombstone_info one = TWAL_TOMBSTONE_INFO_INIT;
+///   int code = twal_tombstone_get(txn, 0, &one);
+///   while (code == TWAL_OK) {
+///       printf("%llu\n", (unsigned long long)one.stream);
+///       if (one.stream == UINT64_MAX)
+///           break;
+///       code = twal_tombstone_get(txn, one.stream + 1, &one);
+///   }
 ///
 /// Blocks:  while a decision of another thread is being made durable.
 /// Threads: any.
@@ -283,7 +296,7 @@ fn tombstone_of(stream: u64, tombstone: &Tombstone) -> twal_tombstone_info {
     twal_tombstone_info { struct_size: 0, stream, below_seq: tombstone.below_seq, name_len, name }
 }
 
-/// Tells the purge of a stream: the last one.
+/// Tells the purge of a stream: the last one, durable or not.
 ///
 ///   txn       a manager
 ///   stream    the stream
@@ -309,6 +322,9 @@ pub unsafe extern "C" fn twal_purge_get(txn: *const twal_txn, stream: u64, info_
 }
 
 /// Tells the last applied marker of a stream.
+///
+/// Whoever lets the other side forget what was applied makes it durable before,
+/// with twal_sync(): a crash can take back one that was told and did not wait.
 ///
 ///   txn       a manager
 ///   stream    the stream

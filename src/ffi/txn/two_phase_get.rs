@@ -14,7 +14,8 @@ use crate::txn::{Direction, Manager, Participant, Status, Transaction, Transacti
 /// know its outcome.
 ///
 /// TWAL_2PC_COMMITTED and TWAL_2PC_FINISHED are durable when they are told,
-/// whatever the flags were that its last event was told with.
+/// whatever the flags were that its last event was told with.  TWAL_2PC_PREPARED
+/// and TWAL_2PC_REFUSED tell votes, which may not be: neither is an outcome.
 ///
 ///   txn        a manager
 ///   id         the two-phase commit; any number

@@ -13,15 +13,21 @@ use crate::interchange::{Reader, Record};
 
 use super::super::limits::ID_LEAP_MAX;
 use super::super::{Event, Family, Rules, SagaEvent, Table, TransactionEvent};
-use super::replay::{at, replay, Replayed};
+use super::replay::{at, replay_noting, Replayed};
 
 /// Events of one batch.
 const BATCH: usize = 256;
 
 /// Where events go: an open log, with the table of its operations.
 pub trait Sink {
+    /// The highest ids of a saga and of a transaction so far, 0 if there was none.
+    ///
+    /// # Errors
+    /// The log takes nothing more.
+    fn highest(&self) -> Result<[u64; 2]>;
+
     /// Before the first batch: from here on, what is appended is an import's.  Nothing is, if `check` refuses the highest
-    /// ids of a saga and of a transaction so far, 0 if there was none.
+    /// ids.
     ///
     /// # Errors
     /// What `check` returns.  As an append.
@@ -87,7 +93,15 @@ pub fn import(
     sink: &mut dyn Sink,
     numbers: &mut dyn FnMut(u64, u64),
 ) -> Result<Import> {
-    let replayed = replay(&mut open()?, state_max)?;
+    let mut lowest = [None; 2];
+    let replayed = match replay_noting(&mut open()?, state_max, &mut lowest) {
+        // What is there already has taken the room that it needs.
+        Err(error) if error.code == Code::TooBig => {
+            check_ids(lowest, sink.highest()?)?;
+            return Err(error);
+        }
+        replayed => replayed?,
+    };
     let mut reader = open()?;
     let mut run = Run {
         table: Table::new(),

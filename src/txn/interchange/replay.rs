@@ -53,11 +53,16 @@ pub struct Wrong {
 /// # Errors
 /// What stops the reader.  TooBig: a state of more than `state_max` bytes, or too many operations that contradict themselves.
 pub fn replay(reader: &mut Reader, state_max: usize) -> Result<Replayed> {
+    replay_noting(reader, state_max, &mut [None; 2])
+}
+
+/// The same; `lowest` has what there was of [`Replayed::lowest`] also where it fails.
+pub(super) fn replay_noting(reader: &mut Reader, state_max: usize, lowest: &mut [Option<u64>; 2]) -> Result<Replayed> {
     let mut rebuild = Rebuild::new(Rules::Import);
     let mut found = Replayed::default();
     while let Some(record) = reader.next_record()? {
         match rebuild.record_short(record.seq, record.kind, record.payload) {
-            Ok(()) => note_lowest(&mut found.lowest, &record),
+            Ok(()) => note_lowest(lowest, &record),
             Err(why) => {
                 if found.wrong.len() < REJECTED_KEPT {
                     found.wrong.push(Wrong { spot: record.spot, seq: record.seq, why });
@@ -72,7 +77,7 @@ pub fn replay(reader: &mut Reader, state_max: usize) -> Result<Replayed> {
             return Err(too_big(&record, "more is unfinished than the table may hold"));
         }
     }
-    found.summary = reader.summary().clone();
+    (found.summary, found.lowest) = (reader.summary().clone(), *lowest);
     (found.replayed, found.checkpoints, found.wrong_count) =
         (rebuild.replayed, rebuild.checkpoints, rebuild.rejected_count);
     found.isolated = rebuild.isolated().map(|(operation, _)| operation).collect();

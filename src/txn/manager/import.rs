@@ -35,10 +35,10 @@ impl Manager {
     ///
     /// # Errors
     /// Exists: an id in the files is not above the log's highest: no operation is begun twice.  TooBig: more is
-    /// unfinished than the table has room for.  Corrupt, Version, NotFound: the files, with file number and offset.
+    /// unfinished than the table has room for, and no id seen so far is the log's.  Corrupt, Version, NotFound: the files, with file number and offset.
     /// Busy: another import runs.  As [`Manager::append`]; State: the files have changed meanwhile.
     pub fn import(&self, open: &dyn Fn() -> Result<Reader>, told: &mut dyn FnMut(u64, u64)) -> Result<Import> {
-        let room = self.inner.state_max.saturating_sub(self.look(|state| state.table.state_len())?);
+        let room = self.inner.state_max.saturating_sub(self.look(|state| state.table.needed_len())?);
         let mut sink = Into { manager: self, is_started: false };
         import(open, room, &mut sink, told)
     }
@@ -51,6 +51,10 @@ struct Into<'a> {
 }
 
 impl Sink for Into<'_> {
+    fn highest(&self) -> Result<[u64; 2]> {
+        self.manager.look(|state| state.table.highest_ids())
+    }
+
     fn start(&mut self, check: &dyn Fn([u64; 2]) -> Result<()>) -> Result<()> {
         self.manager.abandon_import()?;
         let started = |state: &super::State| {

@@ -1,4 +1,5 @@
-//! What a manager tells.  No answer shows a decision, or an end, that is not durable: see the head of `manager/mod.rs`.
+//! What a manager tells.  No answer but the counts shows a decision, or an end, that is not durable: see the head of
+//! `manager/mod.rs`.
 
 use super::{Manager, State};
 use crate::base::bytes::len_u64;
@@ -111,7 +112,7 @@ impl Manager {
         self.look_at_ends(|state| next_after(&state.table, after), |_| true)
     }
 
-    /// What was counted.
+    /// What was counted: of events, also those that are not durable.
     ///
     /// # Errors
     /// As [`Manager::saga_status`].

@@ -35,7 +35,8 @@ impl Manager {
         Ok(appended.first_seq)
     }
 
-    /// The tombstone of the lowest stream from `from_stream` on: all of them, if asked again from the next stream on.
+    /// The tombstone of the lowest stream from `from_stream` on: all of them, if asked again from the next stream on; behind
+    /// `u64::MAX` there is none.
     pub fn next_tombstone(&self, from_stream: u64) -> Result<Option<(u64, Tombstone)>> {
         self.look(|state| {
             let found = state.table.streams().tombstone_from(from_stream);
