@@ -318,7 +318,7 @@ POWERLOSS_SECONDS ?= 200
 powerloss: all
 	@mkdir -p $(BUILD)/powerloss
 	@$(CC) -std=c11 -O2 $(WARN) '$(SRC)/tests/powerloss/disk.c' -o $(BUILD)/powerloss/disk
-	@for program in log txn; do \
+	@for program in log txn ship; do \
 	    $(CC) -std=c11 -O2 $(WARN) -I'$(SRC)/include' -I'$(SRC)/c-tests' '$(SRC)/tests/powerloss/'$$program.c \
 	        '$(SRC)/tests/powerloss/lives.c' '$(SRC)/tests/powerloss/histories.c' '$(SRC)/c-tests/helpers.c' '$(SRC)/c-tests/files.c' \
 	        '$(SRC)/c-tests/txn_helpers.c' -o $(BUILD)/powerloss/$$program $(BUILD)/libtwal.so -Wl,-rpath,'$(abspath $(BUILD))' -pthread || exit 1; \

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Power loss at every point, on real file systems: the kernel's own journals decide what is left.
 
-    powerloss.py --build DIR [--fs ext4,xfs,btrfs] [--seconds N] [--seed N] [--cuts N] [--jobs N] [--programs log,txn]
+    powerloss.py --build DIR [--fs ext4,xfs,btrfs] [--seconds N] [--seed N] [--cuts N] [--jobs N] [--programs log,txn,ship]
     powerloss.py --build DIR --replay RECORDING --cut CUT
 
-disk.c is a disk that writes down every write and flush; log.c and txn.c
+disk.c is a disk that writes down every write and flush; log.c, txn.c and ship.c
 use logs on it and note each promise in the same order.  Power is then cut at
 many points of that journal: what a finished flush covers is on the disk; of
 the rest any part is, torn, in any order.  Each such disk is mounted, and the
@@ -50,8 +50,8 @@ FILE_SYSTEMS = {
     "btrfs": (256 * MIB, ["mkfs.btrfs", "-q", "-f"], ["", "nodatacow"]),
 }
 
-# Who uses the disk: appends, rolls, trims and a hold; transactions, compactions and holds.
-PROGRAMS = ["log", "txn"]
+# Who uses the disk: appends, rolls, trims and a hold; transactions, compactions and holds; a log and its follower.
+PROGRAMS = ["log", "txn", "ship"]
 
 # What becomes of the writes that no flush covered: all lost; all there; each
 # there or not; only later ones there; each there, not, or torn: twal's at
