@@ -318,8 +318,11 @@ POWERLOSS_SECONDS ?= 200
 powerloss: all
 	@mkdir -p $(BUILD)/powerloss
 	@$(CC) -std=c11 -O2 $(WARN) '$(SRC)/tests/powerloss/disk.c' -o $(BUILD)/powerloss/disk
-	@$(CC) -std=c11 -O2 $(WARN) -I'$(SRC)/include' -I'$(SRC)/c-tests' '$(SRC)/tests/powerloss/log.c' \
-	    '$(SRC)/c-tests/helpers.c' '$(SRC)/c-tests/files.c' -o $(BUILD)/powerloss/log $(BUILD)/libtwal.so -Wl,-rpath,'$(abspath $(BUILD))' -pthread
+	@for program in log txn ship; do \
+	    $(CC) -std=c11 -O2 $(WARN) -I'$(SRC)/include' -I'$(SRC)/c-tests' '$(SRC)/tests/powerloss/'$$program.c \
+	        '$(SRC)/tests/powerloss/lives.c' '$(SRC)/tests/powerloss/histories.c' '$(SRC)/c-tests/helpers.c' '$(SRC)/c-tests/files.c' \
+	        '$(SRC)/c-tests/txn_helpers.c' -o $(BUILD)/powerloss/$$program $(BUILD)/libtwal.so -Wl,-rpath,'$(abspath $(BUILD))' -pthread || exit 1; \
+	done
 	@command -v python3 > /dev/null || { echo 'skipped: there is no python3'; exit 0; }; \
 	    python3 '$(SRC)/tests/powerloss/powerloss.py' --build $(BUILD) --seconds $(POWERLOSS_SECONDS) $(POWERLOSS_ARGS) || \
 	    { status=$$?; [ $$status = 77 ] || exit $$status; }

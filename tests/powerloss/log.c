@@ -2,17 +2,7 @@
  * A log that is written while its acknowledgements are noted elsewhere, and
  * the judge of what is left of it.
  *
- *   log write LOG MARKS SEED FIRST_LIFE CALLS [eager]
- *   log check LOG MARKS SEED LIFE
- *
- * write: lives from the seed, until about CALLS calls were made: each opens the
- * log, uses it from several threads, and closes it or ends without that.
- * "eager" is the canary: it calls records acknowledged that are only accepted.
- *
- * check: every promise that MARKS notes is kept; then the log is used for one
- * more life, and everything holds again.
- *
- * Marks, one write() each, so that they stand in the order of what happened:
+ * As lives.h says.  Its marks:
  *
  *   O life first last              opened: the log holds first to last
  *   A seq count writer number      acknowledged: this append is durable
@@ -22,35 +12,11 @@
  *
  * A mark of a promise is made after it was given, T and h before the call.
  */
-#include "helpers.h"
+#include "lives.h"
 
-#include <fcntl.h>
-#include <stdarg.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-
-#define THREADS_MAX 4
 #define BATCH_MAX 6
-#define LEN_MAX (40 * T_KIB)
-
-static uint64_t seed;
-static int marks;
-static bool eager;
 
 /* ---- who wrote a record, and as which of its appends ---- */
-
-/* Of the seed, so that nothing of another run is taken for ours. */
-static uint64_t writer_of(uint64_t life, uint64_t thread)
-{
-    t_random random = { seed };
-    return t_random_next(&random) << 32 | life << 8 | thread;
-}
-
-static uint64_t life_of(uint64_t writer)
-{
-    return (uint32_t)writer >> 8;
-}
 
 /* The record `index` of `count` in the writer's append number `call`. */
 static uint64_t number_of(uint64_t call, uint64_t index, uint64_t count)
@@ -68,16 +34,6 @@ static uint64_t count_of(uint64_t number)
     return number & 255;
 }
 
-__attribute__((format(printf, 1, 2))) static void mark(const char *format, ...)
-{
-    char text[120];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    t_check(write(marks, text, (size_t)len) == len);
-}
-
 /* ---- one life ---- */
 
 struct life {
@@ -91,13 +47,6 @@ struct thread {
     struct life *life;
     uint64_t number;
 };
-
-static uint64_t some_len(t_random *random, uint64_t len_max)
-{
-    static const uint64_t limits[] = { 100, 600, 4000, 4000, 12000, LEN_MAX };
-    uint64_t limit = limits[t_random_below(random, 6)];
-    return T_PAYLOAD_MIN + t_random_below(random, (limit < len_max ? limit : len_max) - T_PAYLOAD_MIN);
-}
 
 static void append(struct life *life, t_random *random, uint64_t writer, uint64_t call, uint64_t count)
 {
@@ -181,111 +130,27 @@ static void *use(void *arg)
     return NULL;
 }
 
-static twal_options some_options(t_random *random, const char *dir)
-{
-    static const uint32_t engines[] = { TWAL_IO_AUTO, TWAL_IO_URING, TWAL_IO_BLOCKING };
-    twal_options options = TWAL_OPTIONS_INIT;
-    options.durability = 1 + (uint32_t)t_random_below(random, 3);
-    options.io_engine = engines[t_random_below(random, 3)];
-    options.block_size = t_random_below(random, 4) || t_exists(dir) ? 0 : 512;
-    options.segment_size = 64 * T_KIB << t_random_below(random, 3);
-    options.batch_records = 1 + t_random_below(random, 20);
-    options.batch_delay_us = 1 + t_random_below(random, 3000);
-    options.flush_interval_ms = 1 + t_random_below(random, 30);
-    options.idle_mark_us = t_random_below(random, 2) ? 500 : 10000;
-    options.max_retained_segments = 1 + t_random_below(random, 3);
-    options.spares = 1 + t_random_below(random, 2);
-    options.flags = t_random_below(random, 3) ? 0 : TWAL_OPEN_VERIFY;
-    return options;
-}
-
-/* Opens, uses, and closes.  If it may: from several threads, and ends the
- * process without closing, with calls under way. */
 static void live(const char *dir, uint64_t number, uint64_t calls, bool may_end)
 {
     t_random random = { seed ^ writer_of(number, 255) };
-    twal_options options = some_options(&random, dir);
-    twal_recovery found;
-    struct life life = { .number = number, .durability = options.durability, .calls_left = (int64_t)calls };
+    twal_options options;
+    struct life life = { .log = open_somehow(dir, &random, &options), .number = number, .calls_left = (int64_t)calls };
     struct thread threads[THREADS_MAX];
-    pthread_t running[THREADS_MAX];
-    uint64_t count = may_end ? 1 + t_random_below(&random, THREADS_MAX) : 1, end = t_random_below(&random, 3);
+    void *args[THREADS_MAX];
+    uint64_t count = may_end ? 1 + t_random_below(&random, THREADS_MAX) : 1;
+    twal_recovery found = t_recovery(life.log);
 
-    if (twal_open(dir, &options, &life.log) == TWAL_E_UNSUPPORTED) { /* no io_uring, or no blocks of 512 bytes */
-        options.io_engine = TWAL_IO_AUTO;
-        options.block_size = 0;
-    }
-    if (!life.log)
-        life.log = t_open(dir, &options);
-    found = t_recovery(life.log);
+    life.durability = options.durability;
     life.len_max = t_stats(life.log).record_size_max;
     mark("O %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", number, found.first_seq, found.last_seq);
-
-    if (may_end && end == 1)
-        life.calls_left += 1000000;
     for (uint64_t n = 0; n < count; n++) {
         threads[n] = (struct thread){ &life, n };
-        running[n] = t_thread(use, &threads[n]);
+        args[n] = &threads[n];
     }
-    if (may_end && end == 1) { /* with all threads inside twal */
-        while (__atomic_load_n(&life.calls_left, __ATOMIC_RELAXED) > 1000000)
-            usleep(100);
-        kill(getpid(), SIGKILL);
-    }
-    for (uint64_t n = 0; n < count; n++)
-        pthread_join(running[n], NULL); /* whoever started this program has the patience */
-    if (may_end && end == 2)
-        _exit(0);
+    run_threads(use, args, count, &life.calls_left, may_end, &random);
     uint64_t last = twal_last_seq(life.log);
     t_close(life.log);
     mark("D %" PRIu64 "\n", last);
-}
-
-/* ---- write ---- */
-
-/* Names come and go on the same file system, so that its journal has more in
- * it than the log's, and is written at other times. */
-_Noreturn static void be_a_neighbour(const char *dir)
-{
-    char from[600], to[600], data[5000] = "neighbour";
-    t_random random = { seed };
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (uint64_t n = 0;; n++) {
-        snprintf(from, sizeof from, "%s.new", dir);
-        snprintf(to, sizeof to, "%s.old%" PRIu64, dir, n % 7);
-        int fd = open(from, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        t_check(fd >= 0 && write(fd, data, sizeof data) == (ssize_t)sizeof data);
-        if (t_random_below(&random, 20) == 0)
-            t_check(fsync(fd) == 0);
-        close(fd);
-        t_check(t_random_below(&random, 2) ? rename(from, to) == 0 : unlink(from) == 0);
-        usleep((useconds_t)t_random_below(&random, 20000));
-    }
-}
-
-static void be_written(const char *dir, uint64_t life, int64_t calls)
-{
-    t_random random = { seed ^ writer_of(life, 254) };
-    pid_t neighbour = fork();
-    if (neighbour == 0)
-        be_a_neighbour(dir);
-    for (; calls > 0; life++) {
-        uint64_t some = 10 + t_random_below(&random, (uint64_t)calls);
-        int status;
-        pid_t child = fork();
-        t_check(child >= 0);
-        if (child == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            live(dir, life, some, true);
-            _exit(0);
-        }
-        t_check(waitpid(child, &status, 0) == child);
-        t_check(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGKILL);
-        calls -= (int64_t)some;
-    }
-    kill(neighbour, SIGKILL);
-    waitpid(neighbour, NULL, 0);
-    printf("%" PRIu64 "\n", life); /* the next one's number */
 }
 
 /* ---- check ---- */
@@ -350,17 +215,6 @@ static void read_mark(const char *line)
     }
 }
 
-static void read_marks(int fd)
-{
-    char line[200];
-    t_check(fd >= 0 && lseek(fd, 0, SEEK_SET) == 0);
-    FILE *file = fdopen(fd, "r");
-    t_check(file);
-    while (fgets(line, sizeof line, file))
-        read_mark(line);
-    fclose(file);
-}
-
 /* Follows the records of a log in their order. */
 struct judge {
     uint64_t life, writer, number; /* of the record before */
@@ -385,19 +239,13 @@ static void begin_life(struct judge *judge, uint64_t life)
     }
 }
 
-#define say_check(expression, ...) \
-    do { \
-        if (!(expression)) \
-            t_fail(__FILE__, __LINE__, __VA_ARGS__); \
-    } while (0)
-
 static void judge_record(const twal_record *record, void *arg)
 {
     struct judge *judge = arg;
     uint64_t writer, number, seq = record->seq;
 
     say_check(t_payload_read(record->data, record->len, &writer, &number), "record %" PRIu64 " is not as it was written", seq);
-    say_check(writer >> 32 == writer_of(0, 0) >> 32, "record %" PRIu64 " is of another run", seq);
+    say_check(is_of_this_run(writer), "record %" PRIu64 " is of another run", seq);
     say_check(record->stream == writer && record->timestamp == (int64_t)number,
               "record %" PRIu64 " has another stream or time than it was written with", seq);
 
@@ -467,13 +315,15 @@ static uint64_t judge_log(twal_log *log)
     return last;
 }
 
-static void check(const char *dir, const char *marks_path, uint64_t life)
+static void check(const char *dir, uint64_t life);
+
+static const struct program program = { live, read_mark, check };
+
+static void check(const char *dir, uint64_t life)
 {
     twal_options options = TWAL_OPTIONS_INIT;
     twal_log *log;
     uint64_t last = 0;
-
-    read_marks(open(marks_path, O_RDONLY | O_CLOEXEC));
 
     fputs("step: a reader, before anything is changed\n", stderr); /* shown if it is the last one */
     options.flags = TWAL_OPEN_READ_ONLY;
@@ -488,11 +338,8 @@ static void check(const char *dir, const char *marks_path, uint64_t life)
         t_close(log);
     }
 
-    /* One more life, its promises behind the others. */
     fputs("step: a writer\n", stderr);
-    marks = memfd_create("marks", MFD_CLOEXEC);
-    live(dir, life, 15, false);
-    read_marks(marks);
+    live_once_more(&program, dir, life, 15);
     say_check(promised.lives[life].last == last, "a reader found records up to %" PRIu64 ", the writer up to %" PRIu64, last,
               promised.lives[life].last);
 
@@ -510,18 +357,5 @@ static void check(const char *dir, const char *marks_path, uint64_t life)
 
 int main(int argc, char **argv)
 {
-    if (argc < 6)
-        return 2;
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    seed = strtoull(argv[4], NULL, 0);
-    uint64_t life = strtoull(argv[5], NULL, 0);
-    if (!strcmp(argv[1], "check")) {
-        check(argv[2], argv[3], life);
-    } else {
-        eager = argc > 7 && !strcmp(argv[7], "eager");
-        marks = open(argv[3], O_WRONLY | O_CLOEXEC);
-        t_check(argc > 6 && marks >= 0);
-        be_written(argv[2], life, strtoll(argv[6], NULL, 0));
-    }
-    return 0;
+    return run_program(argc, argv, &program);
 }

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Power loss at every point, on real file systems: the kernel's own journals decide what is left.
 
-    powerloss.py --build DIR [--fs ext4,xfs,btrfs] [--seconds N] [--seed N] [--cuts N] [--jobs N]
+    powerloss.py --build DIR [--fs ext4,xfs,btrfs] [--seconds N] [--seed N] [--cuts N] [--jobs N] [--programs log,txn,ship]
     powerloss.py --build DIR --replay RECORDING --cut CUT
 
-disk.c is a disk that writes down every write and flush, log.c a program that
-uses a log on it and notes each promise in the same order.  Power is then cut
-at many points of that journal: what a finished flush covers is on the disk;
-of the rest any part is, torn, in any order.  Each such disk is mounted, and
-log.c says whether every promise was kept, and whether the log can be used on.
+disk.c is a disk that writes down every write and flush; log.c, txn.c and ship.c
+use logs on it and note each promise in the same order.  Power is then cut at
+many points of that journal: what a finished flush covers is on the disk; of
+the rest any part is, torn, in any order.  Each such disk is mounted, and the
+same program says whether every promise was kept, and whether it can go on.
 
 --seconds is for each file system.  A violation leaves its recording in
 DIR/powerloss/found, and the command that judges that cut again.  What threads
@@ -49,6 +49,9 @@ FILE_SYSTEMS = {
     "xfs": (320 * MIB, ["mkfs.xfs", "-q", "-f"], ["nouuid"]),
     "btrfs": (256 * MIB, ["mkfs.btrfs", "-q", "-f"], ["", "nodatacow"]),
 }
+
+# Who uses the disk: appends, rolls, trims and a hold; transactions, compactions and holds; a log and its follower.
+PROGRAMS = ["log", "txn", "ship"]
 
 # What becomes of the writes that no flush covered: all lost; all there; each
 # there or not; only later ones there; each there, not, or torn: twal's at
@@ -232,7 +235,7 @@ class BrokenWhileRecording(Exception):
 
 
 def record(tools, path, about, calls, eager=False):
-    """Lets log.c use the disk base.img of this directory, and writes the journal beside it."""
+    """Lets its program use the disk base.img of this directory, and writes the journal beside it."""
     image, fuse, place = (os.path.join(path, name) for name in ("image", "fuse", "mount"))
     copy_sparse(os.path.join(path, "base.img"), image)
     command = [tools["disk"], image, os.path.join(path, "journal"), fresh(fuse), str(about["seed"])]
@@ -245,10 +248,10 @@ def record(tools, path, about, calls, eager=False):
             raise Skip("the FUSE disk cannot be mounted")
         try:
             with Mounted(os.path.join(fuse, "disk"), fresh(place), about["fs"], about["options"], direct=True):
-                command = [tools["log"], "write", os.path.join(place, "log"), os.path.join(fuse, "mark")]
+                command = [tools[about["program"]], "write", os.path.join(place, "log"), os.path.join(fuse, "mark")]
                 command += [str(about["seed"]), str(about["life"]), str(calls)] + ["eager"] * eager
                 try:
-                    failure, output = run_log(command)
+                    failure, output = run_program(command)
                 except BaseException:
                     server.kill()  # before anything is unmounted
                     raise
@@ -268,7 +271,7 @@ def record(tools, path, about, calls, eager=False):
     return Recording(path)
 
 
-def run_log(command):
+def run_program(command):
     """What went wrong, None if nothing did; and what it printed."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S)
@@ -397,7 +400,7 @@ def cut_name(cut):
 
 
 class Judges:
-    """Mounts images and asks log.c about them, several at once."""
+    """Mounts images and asks the program that wrote them about them, several at once."""
 
     def __init__(self, tools, work, jobs):
         self.tools, self.work = tools, work
@@ -424,8 +427,8 @@ class Judges:
         place = self.places.get()
         try:
             with Mounted(image, place, recording.fs, recording.options):
-                command = [self.tools["log"], "check", os.path.join(place, "log"), marks]
-                failure, tail = run_log(command + [str(recording.seed), str(recording.next_life)])
+                command = [self.tools[recording.program], "check", os.path.join(place, "log"), marks]
+                failure, tail = run_program(command + [str(recording.seed), str(recording.next_life)])
             if failure:
                 self.verdicts.put((cut, "violation", failure))
             self.tails[tail.strip()] += 1
@@ -450,11 +453,11 @@ class Judges:
 class Run:
     def __init__(self, args, work):
         self.args, self.work = args, work
-        self.tools = {name: os.path.join(args.build, "powerloss", name) for name in ("disk", "log")}
+        self.tools = {name: os.path.join(args.build, "powerloss", name) for name in ["disk"] + PROGRAMS}
         self.judges = Judges(self.tools, work, args.jobs)
         self.kept = 0
 
-    def new_disk(self, path, fs, chance, eager):
+    def new_disk(self, path, fs, program, chance, eager):
         size, mkfs, options = FILE_SYSTEMS[fs]
         image = os.path.join(path, "base.img")
         with open(image, "wb") as file:
@@ -463,7 +466,7 @@ class Run:
         if done.returncode:
             raise Skip(f"{mkfs[0]} failed: {done.stdout.strip()}")
         open(os.path.join(path, "before"), "w").close()
-        return {"fs": fs, "options": chance.choice(options), "seed": chance.randrange(1 << 32), "life": 1, "cuts": [],
+        return {"fs": fs, "program": program, "options": chance.choice(options), "seed": chance.randrange(1 << 32), "life": 1, "cuts": [],
                 "eager": eager}
 
     def disk_of_cut(self, path, recording, journal, cut):
@@ -474,8 +477,8 @@ class Run:
         with open(os.path.join(path, "before"), "wb") as file:
             file.writelines(disk.marks)
         disk.close()
-        return {"fs": recording.fs, "options": recording.options, "seed": recording.seed, "life": recording.next_life,
-                "cuts": recording.cuts + [cut_name(cut)], "eager": recording.eager}
+        return {"fs": recording.fs, "program": recording.program, "options": recording.options, "seed": recording.seed,
+                "life": recording.next_life, "cuts": recording.cuts + [cut_name(cut)], "eager": recording.eager}
 
     def judge_cuts(self, recording, journal, cuts, until):
         """How many cuts were judged, and what was found."""
@@ -502,7 +505,7 @@ class Run:
         return path
 
     def report(self, recording, cut, kind, text):
-        print(f"{kind.upper()} on {recording.fs} {recording.options}, seed {self.args.seed}, cut {cut_name(cut)}")
+        print(f"{kind.upper()} of {recording.program} on {recording.fs} {recording.options}, seed {self.args.seed}, cut {cut_name(cut)}")
         print("    " + text.replace("\n", "\n    "))
         if self.kept == 20:
             return
@@ -513,7 +516,8 @@ class Run:
         """Records and cuts until the time is over; whether every promise was kept."""
         until = time.monotonic() + self.args.seconds
         self.judges.tails.clear()
-        cuts = recordings = chained = unmountable = violations = number = 0
+        recordings = chained = unmountable = violations = number = 0
+        cuts = collections.Counter()  # by program
         last = None  # recording, journal, cuts
         while time.monotonic() < until and violations < 3:
             number += 1
@@ -522,7 +526,8 @@ class Run:
             if last and chance.random() < 0.6 and len(last[0].cuts) < 4:
                 about = self.disk_of_cut(path, *last[:2], chance.choice(last[2]))
             else:
-                about = self.new_disk(path, fs, chance, False)
+                least = min(self.args.programs.split(","), key=lambda program: cuts[program])
+                about = self.new_disk(path, fs, least, chance, False)
             if last:
                 shutil.rmtree(last[0].path)
                 last = None
@@ -530,7 +535,7 @@ class Run:
                 recording = record(self.tools, path, about, chance.choice([40, 120, 400]))
             except BrokenWhileRecording as broken:
                 violations += 1
-                print(f"VIOLATION on {fs} {about['options']}, seed {self.args.seed}, while recording {number}: {broken}")
+                print(f"VIOLATION of {about['program']} on {fs} {about['options']}, seed {self.args.seed}, while recording {number}: {broken}")
                 print(f"    the disk it began with is left in {self.keep(path, fs)}", flush=True)
                 continue
             except NotMounted as error:
@@ -545,27 +550,29 @@ class Run:
                 self.report(recording, cut, kind, text)
             violations += sum(kind == "violation" for _, kind, _ in found)
             unmountable += sum(kind == "unmountable" for _, kind, _ in found)
-            recordings, chained, cuts = recordings + 1, chained + bool(recording.cuts), cuts + judged
+            recordings, chained = recordings + 1, chained + bool(recording.cuts)
+            cuts[recording.program] += judged
             if self.args.verbose:
                 kinds = collections.Counter(entry.kind for entry in journal.entries)
-                print(f"{fs} {number}: behind {len(recording.cuts)} cuts; {kinds['W']} writes, {flushes} flushes, "
+                print(f"{fs} {number}: {recording.program} behind {len(recording.cuts)} cuts; {kinds['W']} writes, {flushes} flushes, "
                       f"{kinds['M']} marks; {judged} cuts, {len(found)} found", flush=True)
             last = recording, journal, chosen
         if last:
             shutil.rmtree(last[0].path)
         tails = self.judges.tails
-        print(f"{fs}: {cuts} cuts of {recordings} recordings ({chained} of them on a disk that a cut had left): "
+        by_program = ", ".join(f"{program} {count}" for program, count in sorted(cuts.items()))
+        print(f"{fs}: {cuts.total()} cuts ({by_program}) of {recordings} recordings ({chained} of them on a disk that a cut had left): "
               f"{violations} violations, {unmountable} not mounted by the kernel, {tails['torn']} with a torn tail, "
               f"{tails['none']} before there was a log", flush=True)
         # Where hardly anything is mounted, nothing was judged.
-        return violations == 0 and cuts > 20 * unmountable
+        return violations == 0 and cuts.total() > 20 * unmountable
 
-    def canary(self, fs):
-        """Acknowledgements that come too early must be noticed; whether they are."""
+    def canary(self, fs, program):
+        """Promises that are noted too early must be noticed; whether they are."""
         for number in range(1, 6):
-            chance = random.Random(f"{self.args.seed}/{fs}/canary/{number}")
+            chance = random.Random(f"{self.args.seed}/{fs}/canary/{program}/{number}")
             path = fresh(os.path.join(self.work, f"canary{number}"))
-            recording = record(self.tools, path, self.new_disk(path, fs, chance, True), 150, eager=True)
+            recording = record(self.tools, path, self.new_disk(path, fs, program, chance, True), 150, eager=True)
             journal = Journal(recording)
             chosen, _ = choose_cuts(journal, 200, chance)
             judged, found = self.judge_cuts(recording, journal, chosen, lambda: float("inf"))
@@ -573,9 +580,9 @@ class Run:
             for cut, kind, text in found:
                 if kind == "violation" and "LOST" in text:
                     line = next(line for line in text.splitlines() if "LOST" in line)
-                    print(f"{fs}: canary noticed at its cut number {judged}: {line[line.index('LOST'):]}", flush=True)
+                    print(f"{fs}: {program}'s canary noticed at its cut number {judged}: {line[line.index('LOST'):]}", flush=True)
                     return True
-        print(f"{fs}: CANARY NOT NOTICED: false acknowledgements pass", flush=True)
+        print(f"{fs}: {program}'s CANARY NOT NOTICED: false promises pass", flush=True)
         return False
 
     def replay(self):
@@ -597,20 +604,22 @@ class Run:
             try:
                 if not shutil.which(FILE_SYSTEMS[fs][1][0]):
                     raise Skip(f"there is no {FILE_SYSTEMS[fs][1][0]}")
-                good &= self.canary(fs)
+                for program in self.args.programs.split(","):
+                    good &= self.canary(fs, program)
                 good &= self.file_system(fs)
                 done += 1
             except Skip as why:
                 print(f"skipped: {fs}: {why}", flush=True)
             except BrokenWhileRecording as broken:
-                print(f"{fs}: the canary's log could not be written: {broken}", flush=True)
+                print(f"{fs}: a canary's log could not be written: {broken}", flush=True)
                 good, done = False, done + 1
         return 77 if not done else 0 if good else 1
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True, help="where disk and log lie, in powerloss/")
+    parser.add_argument("--build", required=True, help="where disk and the programs lie, in powerloss/")
+    parser.add_argument("--programs", default=",".join(PROGRAMS))
     parser.add_argument("--fs", default=",".join(FILE_SYSTEMS))
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("POWERLOSS_SECONDS") or 200))
     parser.add_argument("--seed", type=int, default=time.time_ns() % (1 << 32))
@@ -621,9 +630,9 @@ def main():
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
-    unknown = set(args.fs.split(",")) - set(FILE_SYSTEMS)
+    unknown = set(args.fs.split(",")) - set(FILE_SYSTEMS) | set(args.programs.split(",")) - set(PROGRAMS)
     if unknown or bool(args.replay) != bool(args.cut):
-        parser.error(f"unknown file system: {unknown}" if unknown else "--replay and --cut go together")
+        parser.error(f"unknown: {unknown}" if unknown else "--replay and --cut go together")
     for missing, why in [(os.geteuid() != 0, "it needs root"), (not os.path.exists("/dev/fuse"), "there is no /dev/fuse"),
                          (not os.path.exists("/dev/loop-control"), "there are no loop devices")]:
         if missing:
