@@ -22,6 +22,8 @@ mod forged;
 mod holes;
 #[path = "hostile/numbers.rs"]
 mod numbers;
+#[path = "hostile/later.rs"]
+mod later;
 #[allow(dead_code)]
 #[path = "sim/rng.rs"]
 mod rng;
