@@ -314,6 +314,10 @@ impl Reader<'_, '_> {
             self.counted.damaged = true;
             return self.tell(&wrong("the segment's seal says nothing", 0, 0));
         };
+        if seal.first_seal.is_some() && !walk.header.is_compacted() {
+            self.counted.damaged = true;
+            self.tell(&wrong("the segment's seal stands for another one, and it was never compacted", 0, 0))?;
+        }
         if seal.first_seq != walk.header.first_seq {
             self.counted.damaged = true;
             let text = "the segment's seal is of another first record";
