@@ -21,7 +21,8 @@
  *            installs no handlers, its threads block all signals, and a
  *            signal does not end a wait.
  *   threads  Do not cancel (pthread_cancel) or longjmp() out of a thread that
- *            is inside twal.
+ *            is inside twal.  A thread that calls twal needs 48 KiB of stack,
+ *            beside what the program's own callbacks take.
  *   close    twal_close() lets out who waits inside other calls
  *            (TWAL_E_CLOSED), and frees the handle: no call may begin on it
  *            afterwards, but those that end reservations.  A program that ends without it loses nothing that
@@ -1266,12 +1267,14 @@ typedef struct twal_options {
      */
     uint64_t segment_size;
     /**
-     * Records after which a segment is full.  0: no limit by count.
+     * Records after which a segment is full.  A batch of more has a segment of
+     * its own.  0: no limit by count.
      */
     uint64_t segment_records_max;
     /**
      * Bytes of records accepted and not yet written; address space, touched
-     * only as used.  At most 64 GiB.  0: 32 MiB.
+     * only as used.  Rounded up to whole blocks, so at least one.  At most
+     * 64 GiB.  0: 32 MiB.
      */
     uint64_t ring_size;
     /**
@@ -4677,15 +4680,15 @@ int twal_recovery_get(const twal_log *log,
  * follower's yet, and no finding whatever it is.  The position is the one that
  * it had when this began.
  *
- *   dir         path of the log's or the follower's directory
- *   options     as for twal_open(); only io_engine, and the flags that accept
- *               file systems, matter here.  NULL: all defaults
  * What only a later release can read is a finding too, TWAL_FINDING_VERSION: a
  * segment's header, or a record of a type of twal's own that has
  * TWAL_RECORD_REQUIRED; and so is a newest segment that this one may read but
  * not write.  The types that a program knows are options of its readers:
  * verify asks nothing of the program's own types.
  *
+ *   dir         path of the log's or the follower's directory
+ *   options     as for twal_open(); only io_engine, and the flags that accept
+ *               file systems, matter here.  NULL: all defaults
  *   found       what is called with each finding, inside this call and on this
  *               thread, in the order of the files; another answer than 0 ends
  *               the reading.  It must not throw or longjmp().  NULL: none
