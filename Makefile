@@ -101,7 +101,7 @@ $(ARCHIVE): FORCE
 	$(call say,CARGO,libtwal.a)
 	@mkdir -p $(BUILD) $(dir $(NATIVE))
 	@{ $(CARGO_RUN) rustc $(CARGOFLAGS) --quiet --release --lib --crate-type staticlib \
-	    -- --print=native-static-libs=$(NATIVE).new 2>&1 >&3 | \
+	    -- --cfg twal_c_library --print=native-static-libs=$(NATIVE).new 2>&1 >&3 | \
 	    sed '/^note: native artifacts/,/^$$/d' >&2; } 3>&1
 	@if [ -s $(NATIVE).new ] && ! cmp -s $(NATIVE).new $(NATIVE); then mv $(NATIVE).new $(NATIVE); else rm -f $(NATIVE).new; fi
 
@@ -285,7 +285,7 @@ check-tsan:
 	    { echo 'skipped: no $(TSAN_TOOLCHAIN) toolchain with rust-src'; exit 0; }; \
 	set -e; mkdir -p $(BUILD)/tsan; \
 	printf '  %-8s %s\n' CARGO 'libtwal.a for ThreadSanitizer'; \
-	($(TSAN_CARGO) rustc $(TSAN_FLAGS) --lib --crate-type staticlib); \
+	($(TSAN_CARGO) rustc $(TSAN_FLAGS) --lib --crate-type staticlib -- --cfg twal_c_library); \
 	cp '$(CARGO_TARGET_DIR)/tsan/$(TSAN_TARGET)/debug/libtwal.a' $(BUILD)/tsan/; \
 	printf '  %-8s %s\n' TEST 'c-tests, tsan'; \
 	TSAN_RUNTIME="$$(ls "$$sysroot"/lib/rustlib/$(TSAN_TARGET)/lib/librustc-*_rt.tsan.a)" TWAL_INCLUDE='$(SRC)/include' \

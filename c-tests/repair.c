@@ -87,6 +87,8 @@ static void nothing_damaged(void)
     uint64_t before = t_dir_sum(dir);
     t_ok(twal_repair_apply(repair, backup, 0));
     t_equal(t_dir_sum(dir), before);
+    t_check(!t_exists(backup));
+    t_code(twal_repair_apply(repair, backup, 0), TWAL_E_STATE);
     twal_repair_close(repair);
     t_expect_log(dir, 1, 25, LEN);
 }

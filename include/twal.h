@@ -21,7 +21,8 @@
  *            installs no handlers, its threads block all signals, and a
  *            signal does not end a wait.
  *   threads  Do not cancel (pthread_cancel) or longjmp() out of a thread that
- *            is inside twal.
+ *            is inside twal.  A thread that calls twal needs 48 KiB of stack,
+ *            beside what the program's own callbacks take.
  *   close    twal_close() lets out who waits inside other calls
  *            (TWAL_E_CLOSED), and frees the handle: no call may begin on it
  *            afterwards, but those that end reservations.  A program that ends without it loses nothing that
@@ -719,7 +720,7 @@ typedef enum twal_finding_kind {
      */
     TWAL_FINDING_UNREADABLE = 8,
     /**
-     * Written by a release that this one cannot read.
+     * What only a later release can read; or go on writing.
      */
     TWAL_FINDING_VERSION = 9,
     /**
@@ -1270,12 +1271,14 @@ typedef struct twal_options {
      */
     uint64_t segment_size;
     /**
-     * Records after which a segment is full.  0: no limit by count.
+     * Records after which a segment is full.  A batch of more has a segment of
+     * its own.  0: no limit by count.
      */
     uint64_t segment_records_max;
     /**
      * Bytes of records accepted and not yet written; address space, touched
-     * only as used.  At most 64 GiB.  0: 32 MiB.
+     * only as used.  Rounded up to whole blocks, so at least one.  At most
+     * 64 GiB.  0: 32 MiB.
      */
     uint64_t ring_size;
     /**
@@ -4684,6 +4687,12 @@ int twal_recovery_get(const twal_log *log,
  * follower's yet, and no finding whatever it is.  The position is the one that
  * it had when this began.
  *
+ * What only a later release can read is a finding too, TWAL_FINDING_VERSION: a
+ * segment's header, or a record of a type of twal's own that has
+ * TWAL_RECORD_REQUIRED; and so is a newest segment that this one may read but
+ * not write.  The types that a program knows are options of its readers:
+ * verify asks nothing of the program's own types.
+ *
  *   dir         path of the log's or the follower's directory
  *   options     as for twal_open(); only io_engine, and the flags that accept
  *               file systems, matter here.  NULL: all defaults
@@ -4699,8 +4708,9 @@ int twal_recovery_get(const twal_log *log,
  * Returns TWAL_OK if nothing of what was read is damaged, or
  *
  *   TWAL_E_CORRUPT      something is damaged
- *   TWAL_E_VERSION      nothing is, but something was written by a release
- *                       that this one cannot read
+ *   TWAL_E_VERSION      nothing is, but there is what no reader of this release
+ *                       delivers, because a later one wrote it; or what
+ *                       twal_open() must not write to
  *   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
  *                       out of its range, or a struct_size is none
  *   TWAL_E_NOTFOUND     there is no log
@@ -4850,7 +4860,8 @@ int twal_repair_step_get(const twal_repair *repair,
  *               moved.
  *   flags       bits of twal_repair_flags
  *
- * Returns TWAL_OK, also if there was nothing to do, or
+ * Returns TWAL_OK, also if there was nothing to do: then nothing is changed,
+ * and backup_dir is not made.  Or
  *
  *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
  *                       a directory, the log's own, in it, or another

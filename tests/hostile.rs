@@ -14,12 +14,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+#[path = "hostile/ends.rs"]
+mod ends;
 #[path = "../fuzz/entries.rs"]
 mod entries;
 #[path = "hostile/forged.rs"]
 mod forged;
 #[path = "hostile/holes.rs"]
 mod holes;
+#[path = "hostile/later.rs"]
+mod later;
 #[path = "hostile/numbers.rs"]
 mod numbers;
 #[allow(dead_code)]

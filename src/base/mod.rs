@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod limits;
 pub mod messages;
 pub mod options;
+pub mod panics;
 pub mod random;
 pub mod room;
 pub mod thread;

@@ -8,7 +8,7 @@ use super::queue::{Progress, Step};
 use super::Commit;
 use crate::base::messages::{Level, Message};
 use crate::base::options::Durability;
-use crate::base::{Code, Error, Result};
+use crate::base::{panics, Code, Error, Result};
 use crate::disk::{self, LockByte};
 use crate::format::SegmentHeader;
 use crate::segment::{SegmentName, State};
@@ -310,7 +310,8 @@ pub(super) struct Unwound<'commit>(pub(super) &'commit Commit);
 impl Drop for Unwound<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.poison_by(Error::new(Code::Panic, "a thread of the log panicked"));
+            let said = panics::noted().unwrap_or_else(|| "its last words are lost".to_owned());
+            self.0.poison_by(Error::new(Code::Panic, format!("a thread of the log panicked: {said}")));
         }
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! No panic leaves the library: it becomes TWAL_E_PANIC, and the handle it
 //! happened in takes no more changes, because nobody knows what it left half
-//! done.  (Rust's default hook still writes the panic to stderr; the hook
-//! belongs to the process, so it is not ours to replace.)
+//! done.  In the C libraries nothing is printed of it either; in a program of
+//! Rust the panic hook is the program's, and says what it says
+//! (`base/panics.rs`).
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -13,7 +14,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use super::callers::Inside;
 use super::last_error;
 use super::log::twal_log;
-use crate::base::{Code, Error, Result};
+use crate::base::{panics, Code, Error, Result};
 use crate::disk::cancel::Uncancelled;
 use crate::log::{Log, Reservation};
 
@@ -33,6 +34,9 @@ pub(super) fn answer<T>(body: impl FnOnce() -> Result<T>, failed: impl FnOnce(c_
 /// meanwhile.  (Appends need it only around the disk, which sees to it itself.)
 pub(super) fn guard_uncancelled(body: impl FnOnce() -> Result<()>) -> c_int {
     let _uncancelled = Uncancelled::begin();
+    // Every handle comes from such a call: before it nothing of the log's can panic.
+    #[cfg(twal_c_library)]
+    panics::keep_quiet();
     guard(body)
 }
 
@@ -42,9 +46,8 @@ pub(super) fn guard(body: impl FnOnce() -> Result<()>) -> c_int {
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Error {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    Error::new(Code::Panic, format!("a bug in twal: {}", text.unwrap_or("it panicked")))
+    let text = panics::noted().unwrap_or_else(|| panics::text_of(payload));
+    Error::new(Code::Panic, format!("a bug in twal: {text}"))
 }
 
 pub(super) fn forked() -> Error {

@@ -92,10 +92,12 @@ pub struct twal_options {
     /// Bytes of a segment file, from 64 KiB to 1 TiB, a multiple of block_size
     /// and at least four blocks.  0: 64 MiB.
     pub segment_size: u64,
-    /// Records after which a segment is full.  0: no limit by count.
+    /// Records after which a segment is full.  A batch of more has a segment of
+    /// its own.  0: no limit by count.
     pub segment_records_max: u64,
     /// Bytes of records accepted and not yet written; address space, touched
-    /// only as used.  At most 64 GiB.  0: 32 MiB.
+    /// only as used.  Rounded up to whole blocks, so at least one.  At most
+    /// 64 GiB.  0: 32 MiB.
     pub ring_size: u64,
     /// Bytes of payload of the largest record, and of the largest batch in
     /// sum, at most 1 GiB.  0: 16 MiB, or what an empty segment holds if that

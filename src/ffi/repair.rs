@@ -219,7 +219,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///               moved.
 ///   flags       bits of twal_repair_flags
 ///
-/// Returns TWAL_OK, also if there was nothing to do, or
+/// Returns TWAL_OK, also if there was nothing to do: then nothing is changed,
+/// and backup_dir is not made.  Or
 ///
 ///   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
 ///                       a directory, the log's own, in it, or another

@@ -30,7 +30,7 @@ pub enum twal_finding_kind {
     TWAL_FINDING_SEAL = 7,
     /// The device does not give the bytes.
     TWAL_FINDING_UNREADABLE = 8,
-    /// Written by a release that this one cannot read.
+    /// What only a later release can read; or go on writing.
     TWAL_FINDING_VERSION = 9,
     /// A half-written end that nobody was promised: no damage, opening cuts it
     /// off.
@@ -144,6 +144,12 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 /// follower's yet, and no finding whatever it is.  The position is the one that
 /// it had when this began.
 ///
+/// What only a later release can read is a finding too, TWAL_FINDING_VERSION: a
+/// segment's header, or a record of a type of twal's own that has
+/// TWAL_RECORD_REQUIRED; and so is a newest segment that this one may read but
+/// not write.  The types that a program knows are options of its readers:
+/// verify asks nothing of the program's own types.
+///
 ///   dir         path of the log's or the follower's directory
 ///   options     as for twal_open(); only io_engine, and the flags that accept
 ///               file systems, matter here.  NULL: all defaults
@@ -159,8 +165,9 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 /// Returns TWAL_OK if nothing of what was read is damaged, or
 ///
 ///   TWAL_E_CORRUPT      something is damaged
-///   TWAL_E_VERSION      nothing is, but something was written by a release
-///                       that this one cannot read
+///   TWAL_E_VERSION      nothing is, but there is what no reader of this release
+///                       delivers, because a later one wrote it; or what
+///                       twal_open() must not write to
 ///   TWAL_E_INVAL        dir is NULL, empty or not a directory, an option is
 ///                       out of its range, or a struct_size is none
 ///   TWAL_E_NOTFOUND     there is no log

@@ -147,6 +147,11 @@ impl RecordHeader {
         Ok((header, payload))
     }
 
+    /// Whether it is of a type of twal's own that this library does not know and must not ignore.
+    pub fn must_be_known(&self) -> bool {
+        self.flags & FLAG_REQUIRED != 0 && !is_known_kind(self.kind)
+    }
+
     /// Whether these bytes are its payload.
     pub fn is_payload(&self, bytes: &[u8]) -> bool {
         len_u64(bytes.len()) == u64::from(self.len) && crc32c(bytes) == self.payload_crc

@@ -122,15 +122,15 @@ impl SinkSlot {
             first_index: get_u64(bytes, AT_FIRST_INDEX),
         };
         if !slot.is_sound() {
-            let text = "the follower's position has a number at the end of what can be counted";
+            let text = "the follower's position contradicts itself, or has a number at the end of what can be counted";
             return Err(Error::new(Code::Corrupt, text));
         }
         Ok(Some(slot))
     }
 
-    /// What no sink comes to: whoever counts on from it would run over.
+    /// What no sink comes to: whoever counts on from it would run over, or it began behind where it is.
     fn is_sound(&self) -> bool {
-        self.number.max(self.chain.last_seq).max(self.index).max(self.first_index) < NUMBER_MAX
+        self.number.max(self.chain.last_seq).max(self.index) < NUMBER_MAX && self.first_index <= self.index
     }
 
     /// The newest slot of a file whose copies have `copy_len` bytes; None: no copy is whole.

@@ -146,6 +146,10 @@ impl Repair {
             let text = format!("{} holds records that were acknowledged, or may have been", step.file);
             return Err(Error::new(Code::State, text).at(step.segment, step.offset).about_seq(step.first_seq));
         }
+        if self.plan.changes_nothing() {
+            self.applied = true;
+            return Ok(Backup::default());
+        }
         let backup = Directory::open(self.disk.as_ref(), backup, true)?;
         if !backup.try_lock(LockKind::Exclusive)? {
             return Err(Error::new(Code::Inval, "the backup directory is a log that is open"));

@@ -18,7 +18,7 @@ use super::walk::READ_AHEAD;
 use super::{heads, vouched, Look, Published, Walker};
 use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
-use crate::format::record::{is_known_kind, record_len, FLAG_BATCH_CONTINUES, FLAG_REQUIRED};
+use crate::format::record::{record_len, FLAG_BATCH_CONTINUES};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, SegmentHeader, RECORD_HEADER_LEN};
 use crate::segment::{Directory, State};
 
@@ -519,7 +519,7 @@ impl Cursor {
                 return Ok(false);
             }
             let unwanted = self.way.one && record.seq < self.from_seq;
-            if record.flags & FLAG_REQUIRED != 0 && !is_known_kind(record.kind) && !unwanted {
+            if record.must_be_known() && !unwanted {
                 let text =
                     format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
                 return Err(Error::new(Code::Version, text).at(walker.index(), walker.offset()).about_seq(record.seq));

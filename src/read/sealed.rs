@@ -103,9 +103,12 @@ fn walk_and(segment: &OpenSegment, until: u64, mut each: Option<Each<'_>>) -> Re
     }
 }
 
-/// The seal says what was counted.
+/// The seal says what was counted, and stands for another one only after a compaction.
 fn agrees(seal: Option<&Seal>, header: &SegmentHeader, records: u64) -> bool {
-    seal.is_some_and(|seal| seal.first_seq == header.first_seq && seal.record_count == records)
+    seal.is_some_and(|seal| {
+        let may_stand = header.is_compacted() || seal.first_seal.is_none();
+        may_stand && seal.first_seq == header.first_seq && seal.record_count == records
+    })
 }
 
 /// The error for acknowledged data that is damaged.

@@ -140,6 +140,11 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
     Ok(OpenSegment { name, file, header })
 }
 
+/// Version: this library may read the segment, and must not write it.
+pub fn check_writable(directory: &Directory, opened: &OpenSegment) -> Result<()> {
+    read_header(directory, opened.file.as_ref(), opened.name.index, Access::Write).map(drop)
+}
+
 /// The header in the file of segment `index`, whatever segment it says it is.
 pub fn peek(directory: &Directory, index: u64) -> Result<SegmentHeader> {
     let (_, file) = directory.open_segment(index, Access::Read)?;

@@ -19,7 +19,7 @@ use crate::mem::AlignedBuf;
 
 /// Bytes of the buffer.
 const PIECE: u64 = 1 << 20;
-/// Most damaged records of one frame that are told apart.
+/// Most damaged, and most unknown, records of one frame that are told apart.
 const BAD_MAX: usize = 64;
 
 /// A record inside a frame that is not as it was written.
@@ -59,6 +59,8 @@ pub struct Body {
     pub records: u64,
     /// Those that are not; a bounded number of them.
     pub bad: Vec<BadPlace>,
+    /// Whole ones that no reader delivers: where they begin, and their headers; a bounded number of them too.
+    pub unknown: Vec<(u64, RecordHeader)>,
     /// Of a seal.
     pub seal: Option<Seal>,
 }
@@ -324,6 +326,9 @@ impl Records {
             self.bad(BadRecord::Header, found);
         } else {
             found.records += 1;
+            if header.must_be_known() && found.unknown.len() < BAD_MAX {
+                found.unknown.push((self.record, header));
+            }
         }
         self.seq = self.seq.max(header.seq);
         (self.header, self.record) = (None, at);

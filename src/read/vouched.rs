@@ -113,6 +113,9 @@ pub fn check_seal(before: &OpenSegment, header: &SegmentHeader) -> Result<Seal> 
             let Some(seal) = Seal::decode(walker.words(&frame)) else {
                 return wrong("the segment's seal says nothing");
             };
+            if seal.first_seal.is_some() && !before.header.is_compacted() {
+                return wrong("the segment's seal stands for another one, and it was never compacted");
+            }
             if seal.end(Chain::after(&frame, identity), offset) != (header.before, header.before_offset) {
                 return wrong("the segment does not end in the seal that the next one names");
             }

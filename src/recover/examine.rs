@@ -11,7 +11,7 @@ use crate::base::limits::{INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
 use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
-use crate::format::{Chain, Id};
+use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
 use crate::read::sealed::{self, rot, Stopped};
 use crate::read::segment::{self, OpenSegment};
@@ -331,6 +331,27 @@ pub fn check_counts_on(examined: &Examined) -> Result<()> {
     let Some((what, number, max)) = counted.into_iter().find(|(_, number, max)| number >= max) else { return Ok(()) };
     let text = format!("{what} {number} is at the end of what can be counted ({max}): nobody can write on behind it");
     Err(Error::new(Code::Corrupt, text).at(index, examined.end_offset))
+}
+
+/// What every later open will hold the newest segment to, once it has a successor: no writer leaves another end, and to
+/// write on behind one would make a log that does not open.
+pub fn check_end(examined: &Examined) -> Result<()> {
+    let Examined { newest, end, end_offset, .. } = examined;
+    let header = &newest.header;
+    let block = u64::from(header.block_size);
+    let wrong = |text: &'static str| Err(Error::new(Code::Corrupt, text).at(header.index, *end_offset));
+    if examined.sealed {
+        let (first_seq, before_offset) = (end.last_seq + 1, end_offset - block);
+        let next = SegmentHeader { first_seq, before: *end, before_offset, ..*header };
+        return check_seal(newest, &next).map(drop);
+    }
+    if end_offset + block > header.segment_size {
+        return wrong("the segment is full, and does not end in a seal");
+    }
+    if !header.is_compacted() && examined.records_in_newest != end.last_seq + 1 - header.first_seq {
+        return wrong("the segment's frames hold fewer records than they have numbers, and it was never compacted");
+    }
+    Ok(())
 }
 
 fn spot_of(look: &Look, last: &Chain) -> Spot {

@@ -23,7 +23,7 @@ pub enum Kind {
     Seal,
     /// The device does not give the bytes.
     Unreadable,
-    /// Written by a release that this one cannot read.
+    /// What only a later release can read; or go on writing.
     Version,
     /// A half-written end that nobody was promised.  No damage.
     Torn,

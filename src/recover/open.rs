@@ -93,6 +93,7 @@ pub fn open(directory: &Directory, config: &Config, clock: &Clock) -> Result<Ope
     let config = config.clone().for_log(examined.newest.header.block_size)?;
     check_alignment(directory, config.block_size)?;
     examine::check_counts_on(&examined)?;
+    examine::check_end(&examined)?;
     let frames_rewritten = rewrite(&examined)?;
     Ok(Opened {
         epoch: examined.epoch_max + 1,

@@ -134,6 +134,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Nothing is damaged: there is nothing to do.
+    pub fn changes_nothing(&self) -> bool {
+        self.steps.is_empty() && !self.unfinished
+    }
+
     /// What leaves the log's directory.
     pub fn going(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| matches!(step.kind, StepKind::Drop | StepKind::Isolate))

@@ -53,7 +53,7 @@ pub struct Backup {
 
 /// Applies `plan` to the log in `directory`, which the caller has locked, after copies into `backup`.
 pub fn apply(directory: &Directory, plan: &Plan, backup: &Directory, clock: &Clock) -> Result<Backup> {
-    if plan.steps.is_empty() && !plan.unfinished {
+    if plan.changes_nothing() {
         return Ok(Backup::default());
     }
     // Room first: a full device is met before anything was changed.

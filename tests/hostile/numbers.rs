@@ -238,7 +238,7 @@ fn a_position_may_say_any_number() {
     let whole = disk.content("twal-sink").unwrap();
     let slot = SinkSlot::newest(&whole, SINK_COPY_LEN).unwrap().unwrap();
     type Forge = fn(&mut SinkSlot);
-    let forges: [(&str, Forge); 8] = [
+    let forges: [(&str, Forge); 9] = [
         ("number", |slot| slot.number = MAX),
         ("half", |slot| slot.number = MAX / 2),
         ("index", |slot| slot.index = MAX),
@@ -246,6 +246,7 @@ fn a_position_may_say_any_number() {
         ("last", |slot| slot.chain.last_seq = MAX),
         ("epoch", |slot| (slot.chain.epoch, slot.chain.frame_number) = (MAX, MAX)),
         ("first", |slot| slot.first_index = MAX),
+        ("first behind the newest", |slot| slot.first_index = slot.index + 1),
         ("generation", |slot| slot.generation = MAX),
     ];
     for (name, forge) in forges {

@@ -140,7 +140,10 @@ impl Search<'_> {
                     let (end, offset) = (found.end, found.end_offset);
                     let counts_on = examine::check_counts_on(&found);
                     counts_on.map_err(|error| Stopped { error, end, offset })?;
-                    sealed::check_up_to(&found.newest, offset).map(|()| (end, offset))
+                    sealed::check_up_to(&found.newest, offset)?;
+                    // A seal was looked at now, and where it is wrong, the cut is in front of it.
+                    let checked = if found.sealed { Ok(()) } else { examine::check_end(&found) };
+                    checked.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
                 }),
                 false if at < live => archived_end(directory, names, at, &opened)?,
                 false => walk(&opened, newest),

@@ -145,6 +145,9 @@ impl Reader<'_, '_> {
             }
         };
         let Reading { directory, position, .. } = *self.reading;
+        if newest && position.is_none() {
+            self.check_writable(name, &opened)?;
+        }
         let until = position.filter(|slot| slot.index == name.index);
         if let Some((slot, text)) = until.and_then(|slot| Some((slot, misplaced(&slot, &header)?))) {
             self.counted.damaged = true;
@@ -178,6 +181,20 @@ impl Reader<'_, '_> {
         self.counted.bytes += walk.stream.bytes;
         self.reading.pass(walk.there.saturating_sub(walk.counted));
         walked
+    }
+
+    /// The newest segment is the one that an open for writing goes on with.  Nothing of it is worse to read for it.
+    fn check_writable(&mut self, name: &SegmentName, opened: &segment::OpenSegment) -> Result<(), Enough> {
+        match segment::check_writable(self.reading.directory, opened) {
+            Err(error) if error.code == Code::Version => {
+                let seq = name.first_seq;
+                let text = format!("the log can be read, but not be written: {}", error.text);
+                let found = Finding::of(Kind::Version, name.to_string(), &error);
+                self.tell(&Finding { seq, last_seq: seq - 1, text: text.into(), ..found })
+            }
+            // What is damaged now, and was not when it was opened, is somebody else's doing.
+            _ => Ok(()),
+        }
     }
 
     fn walk(&mut self, walk: &mut Walk) -> Result<(), Enough> {
@@ -221,6 +238,7 @@ impl Reader<'_, '_> {
         if walk.offset > walk.counted {
             self.reading.pass(walk.offset - walk.counted);
             walk.counted = walk.offset;
+            self.tell_unknown(walk, body)?;
             let counted = &mut self.counted;
             counted.frames += 1;
             counted.records += body.records;
@@ -238,6 +256,24 @@ impl Reader<'_, '_> {
         }
         self.check_seal(walk, frame, offset, body)?;
         Ok(true)
+    }
+
+    /// Whole records at which every reader of this release stops.
+    fn tell_unknown(&mut self, walk: &Walk, body: &Body) -> Result<(), Enough> {
+        self.counted.damaged |= !body.unknown.is_empty();
+        for (offset, record) in &body.unknown {
+            let text = format!("a record of twal's own type {:#06x}, which this version must not ignore", record.kind);
+            self.tell(&Finding {
+                segment: walk.header.index,
+                offset: *offset,
+                seq: record.seq,
+                last_seq: record.seq,
+                stream: Some(record.stream),
+                found: u64::from(record.kind),
+                ..Finding::new(Kind::Version, walk.name.to_string(), text)
+            })?;
+        }
+        Ok(())
     }
 
     /// The file's end is missing: told behind all that is in front of it.
@@ -278,6 +314,10 @@ impl Reader<'_, '_> {
             self.counted.damaged = true;
             return self.tell(&wrong("the segment's seal says nothing", 0, 0));
         };
+        if seal.first_seal.is_some() && !walk.header.is_compacted() {
+            self.counted.damaged = true;
+            self.tell(&wrong("the segment's seal stands for another one, and it was never compacted", 0, 0))?;
+        }
         if seal.first_seq != walk.header.first_seq {
             self.counted.damaged = true;
             let text = "the segment's seal is of another first record";

@@ -65,6 +65,17 @@ impl Reader<'_, '_> {
 
     /// Where the log ends, if nothing more is said about it.
     fn end(&mut self, walk: &Walk, spot: Spot, follower: bool) -> Result<(), Enough> {
+        if walk.offset + u64::from(walk.header.block_size) > walk.header.segment_size {
+            self.counted.damaged = true;
+            let text = "the segment is full, and does not end in a seal";
+            return self.tell(&Finding {
+                segment: walk.header.index,
+                offset: walk.offset,
+                seq: walk.chain.last_seq + 1,
+                last_seq: walk.chain.last_seq,
+                ..Finding::new(Kind::Seal, walk.name.to_string(), text)
+            });
+        }
         // Beside a writer it is where it writes; and one may have come.
         if verdict(spot, follower, false) != Verdict::Torn || !self.reading.alone || !self.still_alone() {
             return Ok(());
