@@ -73,6 +73,16 @@ fn times_are_what_the_clock_says() {
     log.close().unwrap();
 }
 
+/// What it has, not what was asked for.
+#[test]
+fn the_rings_size_is_told() {
+    for (asked, has) in [(1, 4096), (8192, 8192), (8193, 12288)] {
+        let (log, _, _) = open(&Options { ring_size: asked, ..Options::default() });
+        assert_eq!(log.stats().ring_size, has);
+        log.close().unwrap();
+    }
+}
+
 /// Each kind of refusal has its own counter, and a batch is refused once.
 #[test]
 fn refusals_are_counted_by_why() {

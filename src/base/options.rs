@@ -238,6 +238,7 @@ impl Config {
             0 => RECORD_SIZE_MAX_DEFAULT.min(holds),
             asked => asked,
         };
+        self.ring_size = self.ring_size.next_multiple_of(block);
         self.block_size = block_size;
         Ok(self)
     }

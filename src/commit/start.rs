@@ -59,7 +59,7 @@ impl Commit {
         from: Continue,
     ) -> Result<Arc<Commit>> {
         let block = u64::from(config.block_size);
-        let ring_size = usize_of(config.ring_size.next_multiple_of(block));
+        let ring_size = usize_of(config.ring_size);
         let (ring, space) = Ring::new(ring_size, usize_of(block))?;
         let size = from.header.segment_size;
         let ready_end = from

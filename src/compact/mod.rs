@@ -28,7 +28,7 @@ use crate::base::counters::Counters;
 use crate::base::{Code, Error, Result};
 use crate::format::{Id, RecordHeader};
 use crate::read::sealed::{self, SealedEnd};
-use crate::read::segment::{open_to_read, OpenSegment};
+use crate::read::segment::{check_writable, open_to_read, OpenSegment};
 use crate::segment::{retain, Directory, SegmentName, Spare, State};
 use plan::Plan;
 
@@ -148,7 +148,7 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
         let (plan, end) = survey(work, &segment, gone_below, chooser)?;
         let (room, saved_before) = (room_of(name, &segment)?, done.bytes_saved);
         let least = if chooser.insists() { work.saving_min } else { work.saving_min.max(1) };
-        let rewrites = plan.dropped > 0 || work.packs;
+        let rewrites = (plan.dropped > 0 || work.packs) && may_rewrite(work, &segment)?;
         let is_smaller = rewrites && make_smaller(work, name, (&segment, &end, &plan), least, &mut done)?;
         let is_gone = is_smaller || plan.dropped == 0;
         if is_gone {
@@ -158,6 +158,14 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
         chooser.done(&Done { index: name.index, bytes: room.saturating_sub(bytes_saved), bytes_saved, is_gone });
     }
     Ok(done)
+}
+
+/// A later release's segment that this one may only read stays: what its header says more would be lost.
+fn may_rewrite(work: &Work<'_>, segment: &OpenSegment) -> Result<bool> {
+    match check_writable(work.directory, segment) {
+        Err(error) if error.code == Code::Version => Ok(false),
+        checked => checked.map(|()| true),
+    }
 }
 
 /// Everything up to the next segment is gone, if everything up to this one is.

@@ -42,6 +42,9 @@ pub struct twal_source {
 /// then to what the follower's position says.  Else a trim may take segments
 /// away before they are shipped, or a compaction change one in the middle:
 /// TWAL_E_TRIMMED, and the follower has to begin anew in an empty directory.
+/// While the position is still in the released segment that a copy begins with,
+/// hold_seq may be below a hold that was set at 0, the oldest number not
+/// released: TWAL_E_STATE there, and the hold keeps all that comes behind.
 /// A compaction between two segments nobody notices: without a hold the copy may
 /// hold one from before it and the next from behind it, a state that the source
 /// never was in.  So where the source is compacted the hold is part of what makes

@@ -10,7 +10,7 @@ use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
 use twal::format::SegmentHeader;
-use twal::{Code, Effort, Entry, FindingKind, How, Log, Options, Verified};
+use twal::{Code, CompactOptions, Effort, Entry, FindingKind, How, Log, Options, Verified};
 
 use crate::forged::{options, simulated, written, File, BLOCK, DIR, EACH};
 
@@ -90,6 +90,28 @@ fn a_segment_with_an_unknown_feature() {
                 "{which}, {at}"
             );
         }
+    }
+}
+
+/// Compaction would lose what the header says more.
+#[test]
+fn a_segment_that_may_only_be_read_is_not_compacted() {
+    for (at, compacted) in [(AT_COMPATIBLE, 2), (AT_READ_ONLY_COMPATIBLE, 1)] {
+        let mut files = written();
+        set_feature(&mut files[1], at);
+        let disk = simulated(&files);
+        let log = open(&disk, false).unwrap();
+        let all = CompactOptions { below_seq: u64::MAX, saving_min: 0 };
+        let done = log.compact(&all, &mut |candidate| candidate.record.seq % EACH == 1).unwrap();
+        assert_eq!(done.segments, compacted, "{at}");
+        assert_eq!(done.records_purged, compacted * (EACH - 1));
+        log.close().unwrap();
+        assert_eq!(read(&disk), (3 * EACH, None));
+        // The feature is where it was, or nobody had to keep it.
+        let (found, _) = verify(&disk);
+        assert_eq!(found, vec![]);
+        let reopened = open(&disk, true).unwrap();
+        assert_eq!(reopened.read(EACH + 2, |_| ()).is_ok(), at == AT_READ_ONLY_COMPATIBLE);
     }
 }
 
