@@ -84,7 +84,7 @@ pub struct Import {
 /// Imports the files that `open` opens, twice; tells each record's number in the files and in the log to `numbers`.
 ///
 /// # Errors
-/// As [`replay`](super::replay).  Exists: an id in the files is not above the log's highest.  Then nothing was appended.
+/// As [`replay()`](super::replay()).  Exists: an id in the files is not above the log's highest.  Then nothing was appended.
 /// As [`Sink::append`] and [`Sink::end`]; State: the files have changed meanwhile.  Then the sink has not been ended.  As
 /// [`Sink::reserve`]: then it has.
 pub fn import(
