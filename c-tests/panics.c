@@ -17,6 +17,7 @@
 
 enum { NOBODY, CALLERS, WRITER };
 static atomic_int failing;
+static _Thread_local long left; /* this thread's reading that fails, from now on; 0: none */
 
 int clock_gettime(clockid_t id, struct timespec *now)
 {
@@ -24,7 +25,8 @@ int clock_gettime(clockid_t id, struct timespec *now)
     char name[16] = "";
     if (whose == WRITER)
         prctl(PR_GET_NAME, name);
-    if (whose == CALLERS || (whose == WRITER && strcmp(name, "twal-writer") == 0)) {
+    bool mine = left > 0 && --left == 0;
+    if (mine || whose == CALLERS || (whose == WRITER && strcmp(name, "twal-writer") == 0)) {
         errno = EINVAL;
         return -1;
     }
@@ -88,10 +90,36 @@ static void on_a_thread(void)
     t_close(t_open(t_path("thread"), &options));
 }
 
+/* Whatever reading of an append fails: nobody waits for the frame that it leaves half written. */
+static void in_an_append(void)
+{
+    twal_options options = t_options();
+    int code;
+    for (long reading = 1, reached = 1; reached; reading++) {
+        twal_log *log = t_open(t_path("append"), &options);
+        catch_stderr();
+        left = reading;
+        code = twal_append(log, "x", 1, NULL);
+        reached = left == 0;
+        left = 0;
+        t_equal(bytes_printed(), 0);
+        t_equal(code, reached ? TWAL_E_PANIC : TWAL_OK);
+        if (reached) {
+            t_equal(twal_append(log, "y", 1, NULL), TWAL_E_POISONED);
+            t_equal(twal_wait(log, twal_last_seq(log) + 1, -1), TWAL_E_POISONED);
+            t_check(twal_close(log) < 0);
+        } else {
+            t_check(reading > 2);
+            t_close(log);
+        }
+    }
+}
+
 int main(void)
 {
     t_begin();
     in_a_call();
+    in_an_append();
     on_a_thread();
     return t_end();
 }

@@ -5,6 +5,7 @@ use std::sync::MutexGuard;
 use super::composer::Durable;
 use super::device::Span;
 use super::queue::{Closed, Place, Queue};
+use super::writer::Unwound;
 use super::{Commit, Threads};
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::options::Durability;
@@ -503,6 +504,8 @@ impl Commit {
     /// Step 4, alone: this thread composes and writes its own frame.
     pub(super) fn lead(&self, closed: Closed) -> Result<()> {
         self.counters.frames_by_appender.one();
+        // Others wait for this frame, or for what comes behind it.
+        let _unwound = Unwound(self);
         self.write_frame(closed, disk::Durable::Yes, true).map(drop)
     }
 

@@ -304,7 +304,7 @@ impl Commit {
     }
 }
 
-/// Poisons the log when a thread of twal's own unwinds, so that nobody waits for it for ever.
+/// Poisons the log when a thread unwinds that others wait for, so that nobody waits for ever.
 pub(super) struct Unwound<'commit>(pub(super) &'commit Commit);
 
 impl Drop for Unwound<'_> {

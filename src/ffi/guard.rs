@@ -140,11 +140,23 @@ pub(super) unsafe fn call_handle<T>(
             if inside.is_broken() && purpose == Purpose::Change {
                 return Err(broken());
             }
-            body(handle)
+            let unwinds = Unwinds(&handle.log);
+            let result = body(handle);
+            std::mem::forget(unwinds);
+            result
         })
     };
     inside.finish();
     result
+}
+
+/// Poisons the log when it goes: a panic is on its way out of it, and nobody may wait for what that left half done.
+struct Unwinds<'log>(&'log Log);
+
+impl Drop for Unwinds<'_> {
+    fn drop(&mut self) {
+        self.0.poison_by_panic();
+    }
 }
 
 fn broken() -> Error {
@@ -179,7 +191,10 @@ pub(super) unsafe fn call_reservation<T>(
             } else {
                 inside.is_broken().then(broken)
             };
-            handle.held.end(ticket, |reservation| refused.map_or_else(|| body(reservation), Err))
+            let unwinds = Unwinds(&handle.log);
+            let ended = handle.held.end(ticket, |reservation| refused.map_or_else(|| body(reservation), Err));
+            std::mem::forget(unwinds);
+            ended
         }
     };
     inside.finish();
