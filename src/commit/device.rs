@@ -38,14 +38,14 @@ struct Running {
 
 impl Busy {
     fn lock(&self) -> MutexGuard<'_, Running> {
-        // A look at the clock and a few additions: nothing panics under it.
+        // A look at the clock and a few additions: if the clock panics, nothing was changed yet.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An operation begins, and ends when what this returns is ended or goes.
     ///
     /// The clock is asked under the lock, here and at the end: so times come in the order in which operations begin and
-    /// end, no time is counted twice or before it has passed, and the sum never falls.
+    /// end, no time is counted twice or before it has passed, and the sum never falls, but by an operation that panicked.
     fn begin<N: Fn() -> u64>(&self, now_ns: N) -> Operation<'_, N> {
         let mut running = self.lock();
         let began_ns = now_ns();
@@ -56,7 +56,7 @@ impl Busy {
         Operation { busy: self, now_ns, began_ns }
     }
 
-    /// Up to now, which the caller's clock says under the lock: so this never goes back.
+    /// Up to now, which the caller's clock says under the lock: so this goes back only where an operation panicked.
     pub fn total_ns(&self, now_ns: impl FnOnce() -> u64) -> u64 {
         let running = self.lock();
         match running.operations {
