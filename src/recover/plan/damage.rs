@@ -141,7 +141,8 @@ impl Search<'_> {
                     let counts_on = examine::check_counts_on(&found);
                     counts_on.map_err(|error| Stopped { error, end, offset })?;
                     sealed::check_up_to(&found.newest, offset)?;
-                    // A seal was looked at now, and where it is wrong, the cut is in front of it.
+                    // A seal was looked at now, and where it is wrong, the cut is in front of it.  Not that of a compacted
+                    // segment, which is the newest only where newer ones were lost with their names.
                     let checked = if found.sealed { Ok(()) } else { examine::check_end(&found) };
                     checked.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
                 }),
