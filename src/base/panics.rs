@@ -23,13 +23,14 @@ pub fn keep_quiet() {
 fn note(info: &PanicHookInfo<'_>) {
     let mut said = text_of(info.payload());
     if let Some(place) = info.location() {
-        said = format!("{said} ({place})");
+        // In front: the end of a long text is cut off.
+        said = format!("{place}: {said}");
     }
     // A thread that has no locals any more has nobody to tell it to.
     let _ = NOTED.try_with(|noted| noted.replace(Some(said)));
 }
 
-/// What this thread's last panic said, and where, if it was noted.
+/// Where this thread's last panic was, and what it said, if it was noted.
 pub fn noted() -> Option<String> {
     NOTED.take()
 }

@@ -113,6 +113,7 @@ impl Track {
                 seal.first_seq == self.header.first_seq
                     && seal.record_count == self.records
                     && seal.frame_count == self.frames
+                    && (seal.first_seal.is_none() || self.header.is_compacted())
             };
             let Some(seal) = Seal::decode(body).filter(agrees) else {
                 return Next::Bad("a seal that contradicts its segment");

@@ -1,7 +1,10 @@
 //! Pieces that are not the next one, or not whole, or another's: refused, and nothing is changed.
 
 use super::machine::*;
+use twal::base::crc::crc32c;
 use twal::disk::sim::{Keep, Stop};
+use twal::format::frame::{FirstSeal, Seal, FLAG_SEAL};
+use twal::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use twal::{Code, Position, Sink, Source};
 
 /// A copy half-way, and what comes next, behind and in front of it.
@@ -166,6 +169,41 @@ fn two_frames_in_the_wrong_order_are_refused() {
     wrong.data[..2 * block].rotate_left(block);
     assert_eq!(code(sink.write(&made_right(wrong).piece())), Some(Code::Corrupt));
     sink.write(&frames.piece()).unwrap();
+}
+
+/// Only a segment that was compacted ends in a seal that stands for another one.
+#[test]
+fn a_seal_that_stands_for_another_one_is_refused() {
+    let (source, copy) = (Machine::new(1), Machine::new(2));
+    let all = pieces(&varied(&source), None);
+    let mut sink = copy.sink().unwrap();
+    let first_seal =
+        Some(FirstSeal { identity: 9, offset: u64::from(BLOCK), epoch: 1, epoch_id: [7; 16], frame_number: 9 });
+    let (mut header, mut forged) = (None, 0);
+    for kept in &all {
+        if kept.head.offset == 0 {
+            header = Some(SegmentHeader::decode(&kept.data, false).unwrap());
+        }
+        let header = header.expect("a segment begins with its header");
+        let at = kept.data.len().saturating_sub(BLOCK as usize);
+        let offset = kept.head.offset + at as u64;
+        let frame =
+            FrameHeader::decode(header.place(), offset, &kept.data[at..]).filter(|(frame, _)| frame.has(FLAG_SEAL));
+        if let Some((frame, _)) = frame.filter(|_| !header.is_compacted()) {
+            let body = &kept.data[at + FRAME_HEADER_LEN..][..frame.body_len as usize];
+            let seal = Seal { first_seal, ..Seal::decode(body).unwrap() };
+            let mut body = vec![0; seal.body_len()];
+            seal.encode(&mut body);
+            let frame = FrameHeader { body_len: body.len() as u32, body_crc: crc32c(&body), ..frame };
+            let mut wrong = kept.clone();
+            frame.encode(header.place(), offset, &mut wrong.data[at..]);
+            wrong.data[at + FRAME_HEADER_LEN..][..body.len()].copy_from_slice(&body);
+            assert_eq!(code(sink.write(&made_right(wrong).piece())), Some(Code::Corrupt));
+            forged += 1;
+        }
+        sink.write(&kept.piece()).unwrap();
+    }
+    assert!(forged > 0);
 }
 
 /// Two logs, two directories, and every mix-up of them.

@@ -320,15 +320,24 @@ fn recovery_refuses_a_hole_behind_its_checkpoint() {
 /// Off until asked for; then beside the calls, and its end is the manager's.
 #[test]
 fn compacts_by_itself_when_it_is_due() {
-    for (compact, percent, records, expected) in
-        [(false, 0, 0, false), (true, 0, 0, true), (false, 90, 0, false), (false, 0, 150, true), (false, 20, 0, true)]
-    {
+    // Beside records of the program's own, of which none goes.
+    for (compact, percent, records, others, expected) in [
+        (false, 0, 0, 0, false),
+        (true, 0, 0, 0, true),
+        (true, 0, 0, 100, true),
+        (false, 90, 0, 0, false),
+        (false, 0, 150, 0, true),
+        (false, 20, 0, 0, true),
+    ] {
         let mut machine = Machine::with_threads(6);
         machine.managed.keep_records = true;
         machine.managed.checkpoint_interval = 50;
         (machine.managed.compact, machine.managed.compact_percent) = (compact, percent);
         machine.managed.compact_records = records;
         let (log, manager, _) = machine.recover();
+        for _ in 0..others {
+            program(&log, 1, 0, 100);
+        }
         forty_sagas(&manager);
         manager.checkpoint().unwrap();
         let mut counts = manager.counts().unwrap();
@@ -342,7 +351,7 @@ fn compacts_by_itself_when_it_is_due() {
         assert_eq!(
             (counts.compactions > 1, counts.compactions_failed),
             (expected, 0),
-            "{percent} {records} {counts:?}"
+            "{percent} {records} {others} {counts:?}"
         );
         assert_eq!(records_left(&log), 30);
         drop(manager);

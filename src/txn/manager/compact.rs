@@ -222,14 +222,19 @@ impl Manager {
         // A compaction that ends on another thread between the two may have counted more.
         let written = self.events_written().saturating_sub(basis.events.load(Ordering::Relaxed));
         let needless = (basis.events_kept.load(Ordering::Relaxed) + written).saturating_sub(unfinished);
-        let percent = or_default(options.compact_percent.into(), COMPACT_PERCENT_DEFAULT.into());
-        needless.saturating_mul(100) >= records.saturating_mul(percent)
+        is_enough(needless, records, options.compact_percent)
     }
 
     fn events_written(&self) -> u64 {
         let counted = self.counted();
         counted.saga_events + counted.transaction_events
     }
+}
+
+/// `needless` of `records` are so many percent; 0: as many as by default.
+fn is_enough(needless: u64, records: u64, percent: u32) -> bool {
+    let percent = or_default(percent.into(), COMPACT_PERCENT_DEFAULT.into());
+    needless.saturating_mul(100) >= records.saturating_mul(percent)
 }
 
 fn or_default(number: u64, default: u64) -> u64 {
@@ -250,5 +255,19 @@ pub(super) fn end(compactor: &Compactor, thread: &mut Thread) {
     if let Some(thread) = thread {
         // A panic there is counted by nobody: the thread has nothing that was half done but its memory.
         let _ = thread.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_enough;
+
+    #[test]
+    fn half_of_the_records_is_enough_by_default() {
+        for (needless, percent, expected) in
+            [(49, 0, false), (50, 0, true), (74, 75, false), (75, 75, true), (1, 1, true)]
+        {
+            assert_eq!(is_enough(needless, 100, percent), expected, "{needless} of 100, {percent} %");
+        }
     }
 }
