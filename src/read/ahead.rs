@@ -1,14 +1,19 @@
-//! Reads the next piece of a file while the present one is looked at: one
-//! thread, one piece.
+//! Reads the next pieces of a file while the present one is looked at: one
+//! thread, one piece after the other.
 //!
 //! A reader that goes through a log in one go spends about as long on the
 //! checksums of a piece as the device on reading it; side by side that is half
-//! the time.  The thread sleeps between pieces and ends with its owner.
+//! the time.  Neither takes equally long for each piece: with some asked for at
+//! once, the device goes on with the next one while this one is looked at, and
+//! nobody waits for anybody to wake up.  The thread sleeps where nothing is
+//! asked for and ends with its owner.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::base::thread;
+use crate::base::bytes::len_u64;
+use crate::base::{thread, Result};
 use crate::disk::cancel::Uncancelled;
 use crate::disk::File;
 use crate::mem::fork::ForkGuard;
@@ -28,54 +33,47 @@ pub struct Piece {
     pub len: usize,
 }
 
-/// The thread and its one piece.
+/// The thread.
 pub struct ReadAhead {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     fork: ForkGuard,
-    /// A piece was asked for and not taken: its offset.
-    asked: Option<u64>,
+    /// Of the pieces that were asked for and not taken: where each begins.
+    asked: VecDeque<u64>,
 }
 
 struct Shared {
     state: Mutex<State>,
+    /// Something was asked for, or is done, or the end is: one of the two waits at most.
     changed: Condvar,
 }
 
-enum State {
-    Idle,
-    Asked(Piece),
-    Reading,
-    Done(Piece, std::io::Result<usize>),
-    Stop,
+#[derive(Default)]
+struct State {
+    asked: VecDeque<Piece>,
+    done: VecDeque<(Piece, std::io::Result<usize>)>,
+    stop: bool,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between taking a state out and putting the next one in.
+        // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thread.
     fn run(&self) {
         let mut state = self.lock();
-        loop {
-            match std::mem::replace(&mut *state, State::Reading) {
-                State::Asked(mut piece) => {
-                    drop(state);
-                    let read = piece.file.read_at(&mut piece.buf[piece.start..piece.start + piece.len], piece.offset);
-                    state = self.lock();
-                    if !matches!(*state, State::Stop) {
-                        *state = State::Done(piece, read);
-                    }
-                    self.changed.notify_one();
-                }
-                State::Stop => return,
-                other => {
-                    *state = other;
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+        while !state.stop {
+            let Some(mut piece) = state.asked.pop_front() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let read = piece.file.read_at(&mut piece.buf[piece.start..piece.start + piece.len], piece.offset);
+            state = self.lock();
+            state.done.push_back((piece, read));
+            self.changed.notify_one();
         }
     }
 }
@@ -83,37 +81,33 @@ impl Shared {
 impl ReadAhead {
     /// Starts the thread; None: this process may have no more, and does without.
     pub fn start() -> Option<ReadAhead> {
-        let shared = Arc::new(Shared { state: Mutex::new(State::Idle), changed: Condvar::new() });
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let runs = Arc::clone(&shared);
         let thread = thread::spawn("twal-read-ahead", move || runs.run()).ok()?;
-        Some(ReadAhead { shared, thread: Some(thread), fork: ForkGuard::new(), asked: None })
+        Some(ReadAhead { shared, thread: Some(thread), fork: ForkGuard::new(), asked: VecDeque::new() })
     }
 
-    /// Has `piece` read.  Nothing is asked for now.
+    /// Has `piece` read, behind those that were asked for.
     pub fn ask(&mut self, piece: Piece) {
-        debug_assert!(self.asked.is_none(), "one piece at a time");
-        self.asked = Some(piece.offset);
-        *self.shared.lock() = State::Asked(piece);
+        self.asked.push_back(piece.offset);
+        self.shared.lock().asked.push_back(piece);
         self.shared.changed.notify_one();
     }
 
-    /// The offset of the piece that was asked for and not taken.
+    /// Where the piece begins that [`ReadAhead::take`] waits for.
     pub fn asked(&self) -> Option<u64> {
-        self.asked
+        self.asked.front().copied()
     }
 
-    /// The piece that was asked for, when it is there.
+    /// The first of the pieces that were asked for and not taken, when it is there.
     pub fn take(&mut self) -> Option<(Piece, std::io::Result<usize>)> {
-        self.asked.take()?;
+        self.asked.pop_front()?;
         let mut state = self.shared.lock();
         loop {
-            match std::mem::replace(&mut *state, State::Idle) {
-                State::Done(piece, read) => return Some((piece, read)),
-                other => {
-                    *state = other;
-                    state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
+            if let Some(done) = state.done.pop_front() {
+                return Some(done);
             }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -128,9 +122,76 @@ impl Drop for ReadAhead {
         }
         // Dropped by whatever call of the host's: the join would unwind out of it.
         let _uncancelled = Uncancelled::begin();
-        *self.shared.lock() = State::Stop;
+        self.shared.lock().stop = true;
         self.shared.changed.notify_one();
         // It has nothing to tell.
         let _ = thread.join();
+    }
+}
+
+/// Pieces that are read ahead at once.
+const PIECES: usize = 3;
+
+/// Pieces of one file, and the buffers that they are read into.
+pub struct Pieces {
+    thread: ReadAhead,
+    /// Of each piece that was asked for and not taken: where it ends, and up to which number everything was durable when
+    /// it was asked for.
+    asked: VecDeque<(u64, u64)>,
+    /// The buffers that the thread does not have.
+    spares: Vec<AlignedBuf>,
+}
+
+impl Pieces {
+    /// Buffers of `len` bytes, and the thread; None: there is no room for either.
+    pub fn begin(len: usize) -> Option<Pieces> {
+        let spares: Result<Vec<_>> = (0..PIECES).map(|_| AlignedBuf::zeroed(len)).collect();
+        let spares = spares.ok()?;
+        Some(Pieces { thread: ReadAhead::start()?, asked: VecDeque::new(), spares })
+    }
+
+    /// A buffer for another piece, if there is one.
+    pub fn spare(&mut self) -> Option<AlignedBuf> {
+        self.spares.pop()
+    }
+
+    /// The buffer is for another piece.
+    pub fn give_back(&mut self, buf: AlignedBuf) {
+        self.spares.push(buf);
+    }
+
+    /// Whether each buffer has `len` bytes.
+    pub fn hold(&self, len: usize) -> bool {
+        self.spares.iter().all(|spare| spare.len() >= len)
+    }
+
+    /// Has `piece` read behind the others; everything up to `durable` is durable now.
+    pub fn ask(&mut self, piece: Piece, durable: u64) {
+        self.asked.push_back((piece.offset + len_u64(piece.len), durable));
+        self.thread.ask(piece);
+    }
+
+    /// Where the first piece begins.
+    pub fn next(&self) -> Option<u64> {
+        self.thread.asked()
+    }
+
+    /// Where the last one ends.
+    pub fn end(&self) -> Option<u64> {
+        self.asked.back().map(|(end, _)| *end)
+    }
+
+    /// The first piece, when it is there, and what was durable when it was asked for.
+    pub fn take(&mut self) -> Option<(Piece, std::io::Result<usize>, u64)> {
+        let (piece, read) = self.thread.take()?;
+        let (_, durable) = self.asked.pop_front()?;
+        Some((piece, read, durable))
+    }
+
+    /// Nothing of what was asked for is wanted.
+    pub fn give_up(&mut self) {
+        while let Some((piece, ..)) = self.take() {
+            self.spares.push(piece.buf);
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::ahead::{Piece, ReadAhead};
+use super::ahead::{Piece, Pieces};
 use super::mapping::Mapping;
 use super::short;
 use super::sparse::{self, Holes};
@@ -55,15 +55,13 @@ pub struct Walker {
     ahead: Ahead,
     /// The whole file, if it is read by mapping it: what is looked at lies there, and not in the buffer.
     mapped: Option<Mapping>,
-    /// Everything up to this number was durable when the next read was asked for, when what is in the buffer
-    /// was, and when the piece that is being read ahead was.
+    /// Everything up to this number was durable when the next read was asked for, and when what is in the buffer was.
     durable_now: u64,
     durable_then: u64,
     /// Everything in front of this offset is durable; 0: nobody knows.
     durable_until: u64,
     /// Bytes that were asked of the device.
     bytes_read: u64,
-    durable_ahead: u64,
     /// What was never written of the file is passed over where frames are looked for.
     holes: Holes,
 }
@@ -77,8 +75,8 @@ enum Ahead {
     Never,
     /// It does when it has walked a while.
     Soon,
-    /// The thread, and the buffer that it does not have.
-    Now(ReadAhead, Option<AlignedBuf>),
+    /// It does.
+    Now(Box<Pieces>),
 }
 
 /// What is at the walker's place.
@@ -127,7 +125,6 @@ impl Walker {
             durable_then: 0,
             durable_until: 0,
             bytes_read: 0,
-            durable_ahead: 0,
             holes: Holes::default(),
         })
     }
@@ -158,11 +155,9 @@ impl Walker {
     /// The same for a walker that goes on where `before` ended, in the next segment.
     pub fn read_ahead_after(&mut self, before: Walker) {
         self.ahead = before.ahead;
-        if let Ahead::Now(ahead, spare) = &mut self.ahead {
-            if let Some((piece, _)) = ahead.take() {
-                *spare = Some(piece.buf);
-            }
-            if spare.as_ref().is_none_or(|spare| spare.len() < self.buf.len()) {
+        if let Ahead::Now(pieces) = &mut self.ahead {
+            pieces.give_up();
+            if !pieces.hold(self.buf.len()) {
                 self.ahead = Ahead::Soon;
             }
         }
@@ -520,55 +515,55 @@ impl Walker {
 
     /// Takes the piece that was read ahead, if it is the one that is needed.
     fn take_ahead(&mut self, kept: usize, least: usize) -> Result<bool> {
-        let Ahead::Now(ahead, spare) = &mut self.ahead else { return Ok(false) };
+        let Ahead::Now(pieces) = &mut self.ahead else { return Ok(false) };
         let from = self.offset + len_u64(kept);
-        let fits = ahead.asked() == Some(from) && !self.view.is_empty();
-        let Some((piece, read)) = ahead.take() else { return Ok(false) };
-        let read = match read {
+        let fits = pieces.next() == Some(from) && !self.view.is_empty();
+        let taken = if fits { pieces.take() } else { None };
+        let (mut buf, read, durable) = match taken {
+            Some((piece, Ok(read), durable)) if kept + read >= least => (piece.buf, read, durable),
             // What went wrong there is found out by reading it now.
-            Ok(read) if fits && kept + read >= least => read,
-            _ => {
-                *spare = Some(piece.buf);
+            taken => {
+                if let Some((piece, ..)) = taken {
+                    pieces.give_back(piece.buf);
+                }
+                pieces.give_up();
                 return Ok(false);
             }
         };
-        let mut buf = piece.buf;
         if kept > 0 {
             let at = self.view.start + usize_of(self.offset - self.view_offset); // as `at`, beside the borrow above
             buf[self.half - kept..self.half].copy_from_slice(&self.buf[at..at + kept]);
         }
-        *spare = Some(std::mem::replace(&mut self.buf, buf));
-        self.show(kept, self.half, read, self.durable_ahead);
+        pieces.give_back(std::mem::replace(&mut self.buf, buf));
+        self.show(kept, self.half, read, durable);
         Ok(true)
     }
 
-    /// Has the next piece read while this one is looked at.
+    /// Has the next pieces read while this one is looked at.
     fn ask_ahead(&mut self) {
         if self.in_a_row < PIECES_IN_A_ROW || self.piece < self.half {
             return;
         }
-        let offset = self.view_offset + len_u64(self.view.len());
-        let left = usize_of(self.segment_size.saturating_sub(offset));
-        let len = self.half.min(left) / usize_of(self.block_size) * usize_of(self.block_size);
-        let end = offset + len_u64(len);
-        if len == 0 || (self.durable_until > 0 && end > self.durable_until) {
-            // The file's end, or the log's: there is less than a piece, and most of the time nothing.
-            return;
-        }
-        if matches!(self.ahead, Ahead::Soon) {
-            let spare = AlignedBuf::zeroed(self.buf.len()).ok();
-            self.ahead = match ReadAhead::start() {
-                Some(ahead) if spare.is_some() => Ahead::Now(ahead, spare),
-                _ => Ahead::Never,
+        let behind_view = self.view_offset + len_u64(self.view.len());
+        loop {
+            let offset = match &self.ahead {
+                Ahead::Now(pieces) => pieces.end().unwrap_or(behind_view),
+                _ => behind_view,
             };
+            let left = usize_of(self.segment_size.saturating_sub(offset));
+            let len = self.half.min(left) / usize_of(self.block_size) * usize_of(self.block_size);
+            let end = offset + len_u64(len);
+            if len == 0 || (self.durable_until > 0 && end > self.durable_until) {
+                // The file's end, or the log's: there is less than a piece, and most of the time nothing.
+                return;
+            }
+            if matches!(self.ahead, Ahead::Soon) {
+                self.ahead = Pieces::begin(self.buf.len()).map_or(Ahead::Never, |pieces| Ahead::Now(Box::new(pieces)));
+            }
+            let durable = self.durable_in(end);
+            let Ahead::Now(pieces) = &mut self.ahead else { return };
+            let Some(buf) = pieces.spare() else { return };
+            pieces.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len }, durable);
         }
-        let durable = self.durable_in(end);
-        let Ahead::Now(ahead, spare) = &mut self.ahead else { return };
-        if ahead.asked().is_some() {
-            return;
-        }
-        let Some(buf) = spare.take() else { return };
-        self.durable_ahead = durable;
-        ahead.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len });
     }
 }
