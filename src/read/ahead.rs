@@ -138,8 +138,9 @@ pub struct Pieces {
     /// Of each piece that was asked for and not taken: where it ends, and up to which number everything was durable when
     /// it was asked for.
     asked: VecDeque<(u64, u64)>,
-    /// The buffers that the thread does not have.
+    /// The buffers that the thread does not have, of `len` bytes each.
     spares: Vec<AlignedBuf>,
+    len: usize,
 }
 
 impl Pieces {
@@ -147,7 +148,7 @@ impl Pieces {
     pub fn begin(len: usize) -> Option<Pieces> {
         let spares: Result<Vec<_>> = (0..PIECES).map(|_| AlignedBuf::zeroed(len)).collect();
         let spares = spares.ok()?;
-        Some(Pieces { thread: ReadAhead::start()?, asked: VecDeque::new(), spares })
+        Some(Pieces { thread: ReadAhead::start()?, asked: VecDeque::new(), spares, len })
     }
 
     /// A buffer for another piece, if there is one.
@@ -155,14 +156,20 @@ impl Pieces {
         self.spares.pop()
     }
 
-    /// The buffer is for another piece.
+    /// The buffer is for another piece; in the place of one that is larger, for a long frame, there is a new one.
     pub fn give_back(&mut self, buf: AlignedBuf) {
-        self.spares.push(buf);
+        if buf.len() <= self.len {
+            self.spares.push(buf);
+            return;
+        }
+        drop(buf);
+        // Without memory there is a piece less.
+        self.spares.extend(AlignedBuf::zeroed(self.len));
     }
 
     /// Whether each buffer has `len` bytes.
     pub fn hold(&self, len: usize) -> bool {
-        self.spares.iter().all(|spare| spare.len() >= len)
+        self.len >= len
     }
 
     /// Has `piece` read behind the others; everything up to `durable` is durable now.
@@ -193,5 +200,22 @@ impl Pieces {
         while let Some((piece, ..)) = self.take() {
             self.spares.push(piece.buf);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_of_a_long_frame_is_not_kept() {
+        let mut pieces = Pieces::begin(8192).unwrap();
+        for _ in 0..2 * PIECES {
+            let spare = pieces.spare().unwrap();
+            assert_eq!(spare.len(), 8192);
+            pieces.give_back(AlignedBuf::zeroed(1 << 20).unwrap());
+        }
+        let lens: Vec<_> = std::iter::from_fn(|| pieces.spare()).map(|spare| spare.len()).collect();
+        assert_eq!(lens, [8192; PIECES]);
     }
 }

@@ -157,7 +157,7 @@ impl Walker {
         self.ahead = before.ahead;
         if let Ahead::Now(pieces) = &mut self.ahead {
             pieces.give_up();
-            if !pieces.hold(self.buf.len()) {
+            if !pieces.hold(2 * self.half) {
                 self.ahead = Ahead::Soon;
             }
         }
@@ -465,6 +465,10 @@ impl Walker {
             self.view = 0..0;
             return Err(self.ends_at(end));
         }
+        if least > self.half {
+            // A long frame is read at once: what was read ahead of it would be read again.
+            (self.piece, self.in_a_row) = (self.piece_min, 0);
+        }
         self.ask_ahead();
         Ok(())
     }
@@ -558,7 +562,7 @@ impl Walker {
                 return;
             }
             if matches!(self.ahead, Ahead::Soon) {
-                self.ahead = Pieces::begin(self.buf.len()).map_or(Ahead::Never, |pieces| Ahead::Now(Box::new(pieces)));
+                self.ahead = Pieces::begin(2 * self.half).map_or(Ahead::Never, |pieces| Ahead::Now(Box::new(pieces)));
             }
             let durable = self.durable_in(end);
             let Ahead::Now(pieces) = &mut self.ahead else { return };
