@@ -61,7 +61,7 @@ fn payload(seq: u64) -> Vec<u8> {
         0 => 0,
         1 => 300_000 + mixed % 100_000,
         // Behind a frame that is longer than a piece it is a while until pieces are read ahead again.
-        2 if seq % 5 == 0 => 2_500_000,
+        2 if seq.is_multiple_of(5) => 2_500_000,
         _ => mixed % 20_000,
     };
     (0..len).map(|at| (mixed.wrapping_add(at * at) >> 3) as u8).collect()
