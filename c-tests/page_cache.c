@@ -53,6 +53,7 @@ int main(void)
 
     twal_log *log = t_open(dir, &options);
     t_append_many(log, 64, T_MIB - 4096);
+    t_await_renames(dir);
     no_pages(dir);
     t_expect_many(log, 1, 64, T_MIB - 4096);
     no_pages(dir);

@@ -33,6 +33,7 @@ static int ship(twal_log *log, twal_sink *sink)
 static void expect_same(const char *dir, const char *copy, const twal_ship_position *position)
 {
     size_t count;
+    t_await_renames(dir);
     t_segment *segments = t_segments(copy, &count);
     t_check(count > 0);
     for (size_t i = 0; i < count; i++) {
