@@ -68,7 +68,7 @@ int main(void)
         uint64_t wanted = before + 1 + t_random_below(&random, 20);
         pthread_t thread;
         t_check(pthread_create(&thread, NULL, append, (void *)(intptr_t)(round % 3)) == 0);
-        t_await(__atomic_load_n(&appended, __ATOMIC_ACQUIRE) >= wanted, 20000);
+        t_await(__atomic_load_n(&appended, __ATOMIC_ACQUIRE) >= wanted, T_PATIENCE_MS);
         t_check(pthread_cancel(thread) == 0);
         void *result = NULL;
         t_check(pthread_join(thread, &result) == 0);

@@ -34,7 +34,7 @@ int main(void)
             threads = t_count_entries("/proc/self/task");
         } else if (round > 2) {
             t_equal(t_count_entries("/proc/self/fd"), fds);
-            t_await(t_count_entries("/proc/self/task") <= threads, 5000);
+            t_await(t_count_entries("/proc/self/task") <= threads, T_PATIENCE_MS);
         }
     }
     return t_end();

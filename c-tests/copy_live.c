@@ -1,5 +1,4 @@
 /*
- * t:timeout 120
  * t:valgrind no, it races a writer
  *
  * Goal: a directory that is copied file by file while it is written yields a log or an

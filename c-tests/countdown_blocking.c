@@ -1,5 +1,5 @@
 /*
- * t:timeout 600
+ * t:timeout 1800
  * t:asan no, it has system calls of its own
  * t:tsan no, it has system calls of its own
  * t:valgrind no, it has a malloc() of its own

@@ -1,5 +1,5 @@
 /*
- * t:timeout 600
+ * t:timeout 1800
  * t:shared no, it takes a minute, and countdown_blocking shows that the shared library answers alike
  * t:asan no, it has system calls of its own
  * t:tsan no, it has system calls of its own

@@ -47,7 +47,7 @@ static void by_count(void)
         t_append_many(log, 9, 100);
         t_equal(twal_durable_seq(log), base);
         t_append_many(log, 1, 100);
-        t_await(twal_durable_seq(log) == base + 10, 5000);
+        t_await(twal_durable_seq(log) == base + 10, T_PATIENCE_MS);
     }
     t_close(log);
 }

@@ -1,6 +1,4 @@
 /*
- * t:timeout 180
- *
  * Goal: a follower's copy is read beside its sink in another process, which is killed at random: a reader gets the
  * source's records, in order, each once; all that the sink has said is durable, and nothing that a sink that comes
  * back does not have.  Promoted, the copy goes on to be read as the log that it is.

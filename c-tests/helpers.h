@@ -35,7 +35,7 @@
 #define T_MIB ((uint64_t)1 << 20)
 
 /* Longest time that anything without a promised time may take. */
-#define T_PATIENCE_MS 20000
+#define T_PATIENCE_MS 60000
 
 /* ---- begin and end ---- */
 

@@ -1,5 +1,4 @@
 /*
- * t:timeout 120
  * t:tsan no, its disk is a child without threads
  * t:valgrind no, it mounts a file system
  *

@@ -139,7 +139,7 @@ int main(void)
     t_await(check_threads(t_thread_id()) == 2, T_PATIENCE_MS);
     for (int n = 1; n <= 50; n++) {
         kill(getpid(), n % 2 ? SIGUSR1 : SIGPROF);
-        t_await(atomic_load(&handled) == n, 5000);
+        t_await(atomic_load(&handled) == n, T_PATIENCE_MS);
         t_equal(atomic_load(&handled_on), t_thread_id());
         t_append_many(log, 1, 100);
     }

@@ -86,7 +86,7 @@ static void group_writes_late(void)
     uint64_t marks = t_stats(log).marks;
     t_ok(twal_sync(log, 0));
     /* Right after a flush comes a mark, and with it the quiet. */
-    t_await(t_stats(log).marks > marks, 5000);
+    t_await(t_stats(log).marks > marks, T_PATIENCE_MS);
     t_segment active = t_active(t_path("late"));
     uint64_t before = t_file_sum(active.path);
     for (uint64_t n = 2; n <= 40; n++)

@@ -9,7 +9,6 @@
  * Rounds: $TWAL_NODE_ROUNDS, else 12.
  *
  * t:with node_helpers
- * t:timeout 180
  * t:valgrind no, it kills in the middle of a load
  */
 #include "node_helpers.h"

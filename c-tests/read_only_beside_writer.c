@@ -93,7 +93,7 @@ int main(void)
     for (int n = 0; n < 3; n++) {
         later[n] = t_open_read_only(dir);
         t_seen all = { 0, 0, 0 };
-        t_await((t_ok(t_read(later[n], 1, &all, NULL, NULL)), all.last == RECORDS), 5000);
+        t_await((t_ok(t_read(later[n], 1, &all, NULL, NULL)), all.last == RECORDS), T_PATIENCE_MS);
         t_expect_many(later[n], 1, RECORDS, LEN);
     }
     /* It trims: an old reader is told, or still reads the right thing. */

@@ -1,5 +1,4 @@
 /*
- * t:timeout 120
  * t:valgrind no, it mounts a file system
  *
  * Goal: errors of the kernel's own: a limit on the size of files, which makes a write

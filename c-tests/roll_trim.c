@@ -19,7 +19,7 @@ static twal_log *make(const char *dir, uint64_t retained, uint64_t segments)
         t_ok(twal_roll(log));
         t_equal(twal_durable_seq(log), (n + 1) * 10);
         /* Sealed is what the seal says; the name may follow a little later. */
-        t_await(t_count_state(dir, "sealed") == n + 1, 5000);
+        t_await(t_count_state(dir, "sealed") == n + 1, T_PATIENCE_MS);
     }
     return log;
 }
@@ -38,7 +38,7 @@ static void expect_both(const char *dir, twal_log *log, uint64_t first, uint64_t
     if (first > 1)
         t_code(t_read(log, first - 1, NULL, NULL, NULL), TWAL_E_TRIMMED);
     /* A reader elsewhere sees the last record when a mark witnesses it. */
-    t_await(seen_elsewhere(dir) == last, 5000);
+    t_await(seen_elsewhere(dir) == last, T_PATIENCE_MS);
     t_expect_log(dir, first, last, LEN);
 }
 
@@ -88,7 +88,7 @@ static void retention(void)
     twal_log *log = make(dir, 3, 12);
     t_append_many(log, 5, LEN);
     t_ok(twal_trim(log, 101));
-    t_await(t_count_state(dir, "archived") <= 3, 5000);
+    t_await(t_count_state(dir, "archived") <= 3, T_PATIENCE_MS);
     expect_both(dir, log, 101, 125);
     size_t count;
     t_segment *list = t_segments(dir, &count);
@@ -119,7 +119,7 @@ static void retention(void)
     dir = t_path("one");
     log = make(dir, 1, 6);
     t_ok(twal_trim(log, 61));
-    t_await(t_count_state(dir, "archived") == 1, 5000);
+    t_await(t_count_state(dir, "archived") == 1, T_PATIENCE_MS);
     t_equal(twal_first_seq(log), 61);
     t_close(log);
     log = t_open(dir, &options);

@@ -24,11 +24,11 @@
 #             all at once, coordinators of transactions $TWAL_TXN_ROUNDS (500)
 #             times at least; then how many rounds it were
 #
-# A test may ask for more than 60 seconds with "t:timeout SECONDS" in its first
+# A test may ask for more than 180 seconds with "t:timeout SECONDS" in its first
 # comment, and for files that only some tests are built with, with "t:with FILE...".
 # "t:shared no, <reason>" runs it with the static library only.
 # Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
-# TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (2 a CPU: most wait for the disk),
+# TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (3 a CPU: most wait for the disk),
 # CC, CXX, ZIG.
 set -u -o pipefail
 
@@ -46,7 +46,7 @@ mode=${2:-plain}
 only=("$@")
 
 include=${TWAL_INCLUDE:-$here/../include}
-jobs=${JOBS:-$((2 * $(nproc)))}
+jobs=${JOBS:-$((3 * $(nproc)))}
 CC=${CC:-cc}
 CXX=${CXX:-c++}
 out=$build/c-tests/$mode
@@ -282,7 +282,7 @@ run_one() { # name linkage: leaves result, reason, time and output in $results
     local name=$1 linkage=$2 seconds status began ended
     local mark=$results/$name.$linkage
     seconds=$(tag timeout "$here/$name.c")
-    seconds=$((${seconds:-60} + ${TWAL_SOAK_SECONDS:-0}))
+    seconds=$((${seconds:-180} + ${TWAL_SOAK_SECONDS:-0}))
     case $mode in valgrind) seconds=$((seconds * 10)) ;; asan) seconds=$((seconds * 2)) ;; tsan) seconds=$((seconds * 5)) ;; esac
     [ "$mode" = valgrind ] && [ -n "$(tag leaks "$here/$name.c")" ] && wrapper+=(--leak-check=no)
     began=$EPOCHREALTIME

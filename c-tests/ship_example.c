@@ -1,5 +1,4 @@
 /*
- * t:timeout 120
  * t:shared no, what differs between the libraries is linking, and a hundred rounds take their time
  * t:valgrind no, it starts itself anew, which valgrind's own program in /proc/self/exe is not
  *

@@ -62,7 +62,7 @@ int main(void)
     t_check(stats.segments_created >= 3);
     t_ok(twal_trim(log, 17));
     t_equal(t_stats(log).segments_archived, 2);
-    t_await((stats = t_stats(log), stats.segments_removed + stats.segments_recycled >= 1), 5000);
+    t_await((stats = t_stats(log), stats.segments_removed + stats.segments_recycled >= 1), T_PATIENCE_MS);
     t_close(log);
 
     log = t_open(dir, &options);

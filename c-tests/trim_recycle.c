@@ -47,7 +47,7 @@ int main(void)
             slow = NULL;
         }
         /* 30 records are 3 segments; around them the retained, the spares. */
-        t_await((t_segments(dir, &count), count + t_count_spares(dir)) <= 14, 5000);
+        t_await((t_segments(dir, &count), count + t_count_spares(dir)) <= 14, T_PATIENCE_MS);
         if (round % 10 == 9) {
             recycled += t_stats(log).segments_recycled;
             uint64_t first = twal_first_seq(log), last = twal_last_seq(log);

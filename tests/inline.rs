@@ -62,7 +62,7 @@ impl Gate {
     /// False: it is not so after a time that is as good as for ever.
     fn wait(&self, until: impl Fn(&GateState) -> bool) -> bool {
         let state = self.state.lock().unwrap();
-        !self.changed.wait_timeout_while(state, Duration::from_secs(20), |state| !until(state)).unwrap().1.timed_out()
+        !self.changed.wait_timeout_while(state, Duration::from_secs(60), |state| !until(state)).unwrap().1.timed_out()
     }
 
     fn pass(&self) {

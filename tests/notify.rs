@@ -17,7 +17,7 @@ use twal::{Code, Done, Durability, Entry, How, Log, Options};
 /// What a closure heard: what it was told of, the number, and Ok or the code.
 type Told = (&'static str, u64, Result<(), Code>);
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn entry(data: &[u8]) -> Entry<'_> {
     Entry { data, stream: 0, timestamp: None, kind: 0x0100, required: false }

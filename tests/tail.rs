@@ -12,7 +12,7 @@ use twal::disk::{Access, Disk, LockByte, LockKind};
 use twal::{Code, Durability, Entry, How, IterOptions, Log, Options};
 
 const MS: u64 = 1_000_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn open(disk: &Arc<SimDisk>, clock: &Clock, threads: Threads, read_only: bool) -> Log {
     let options = Options { durability: Some(Durability::Group), batch_delay_us: 2000, ..Options::default() };

@@ -150,6 +150,9 @@ const _: () = assert!(size_of::<twal_verify_report>() == 80);
 /// not write.  The types that a program knows are options of its readers:
 /// verify asks nothing of the program's own types.
 ///
+/// Of one frame at most 64 damaged records are told and counted, and at most 64
+/// that only a later release can read.
+///
 ///   dir         path of the log's or the follower's directory
 ///   options     as for twal_open(); only io_engine, and the flags that accept
 ///               file systems, matter here.  NULL: all defaults

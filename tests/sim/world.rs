@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -249,25 +250,50 @@ pub fn verified(crashed: &Machine, seed: u64) -> Verdict<Option<u64>> {
 
 /// Plays `seeds` seeds, or the one that the environment names, and fails with the first that does; or if in all
 /// of them one of the things in `met` was never met: then the test has lost what it is for.
-pub fn play(name: &str, seeds: u64, met: &[&str], run: impl Fn(u64, &mut Story) -> Verdict) {
+pub fn play(name: &str, seeds: u64, met: &[&str], run: impl Fn(u64, &mut Story) -> Verdict + Sync) {
     play_many(name, seeds, 0, met, run);
 }
 
-/// The same, and all of them together try at least so many crash states.
-pub fn play_many(name: &str, seeds: u64, states_min: u64, met: &[&str], run: impl Fn(u64, &mut Story) -> Verdict) {
+/// The same, and all of them together try at least so many crash states.  Each seed is played on one thread, as many
+/// at once as there are processors.
+pub fn play_many(
+    name: &str,
+    seeds: u64,
+    states_min: u64,
+    met: &[&str],
+    run: impl Fn(u64, &mut Story) -> Verdict + Sync,
+) {
     let env = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let (from, to, verbose) = match env("TWAL_SEED") {
         Some(seed) => (seed, seed + 1, true),
         None => (0, env("TWAL_SIM_SEEDS").map_or(seeds, |asked| (seeds * asked).div_ceil(DEFAULT_SEEDS)), false),
     };
     let began = Instant::now();
-    let mut counts = Counts::new();
-    for seed in from..to {
-        match play_one(name, seed, verbose, &run) {
-            Ok(more) => more.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count),
-            Err(text) => panic!("{text}"),
+    let (next, counts, failed) = (AtomicU64::new(from), Mutex::new(Counts::new()), Mutex::new(None));
+    let explore = || {
+        while lock(&failed).is_none() {
+            // Relaxed: each number is taken once, and nothing else is shared by it.
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= to {
+                return;
+            }
+            match play_one(name, seed, verbose, &run) {
+                Ok(more) => {
+                    let mut counts = lock(&counts);
+                    more.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
+                }
+                Err(text) => *lock(&failed) = Some(text),
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        let jobs = std::thread::available_parallelism().map_or(1, |jobs| jobs.get());
+        (0..jobs).for_each(|_| drop(scope.spawn(explore)));
+    });
+    if let Some(text) = lock(&failed).take() {
+        panic!("{text}");
     }
+    let counts = lock(&counts);
     println!("{name}: seeds {from}..{to} in {:.1} s: {counts:?}", began.elapsed().as_secs_f64());
     if to - from < seeds {
         return;
