@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  *
  * Goal: a batch of many blocks is whole or not there at all after SIGKILL.

@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  *
  * Goal: in GROUP, what durable_seq has said is durable survives SIGKILL, and what is

@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  *
  * Goal: what was reserved and committed survives SIGKILL as an append does, and

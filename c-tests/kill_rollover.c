@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  *
  * Goal: a kill in the middle of rollovers, trims and recycling loses nothing that

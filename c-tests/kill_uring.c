@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  *
  * Goal: nothing acknowledged is lost by SIGKILL, with the io_uring engine, whose

@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:tsan no, it reserves terabytes
  * t:valgrind no, it has limits of its own on memory
  * t:asan no, it reserves terabytes

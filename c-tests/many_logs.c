@@ -1,5 +1,5 @@
 /*
- * t:timeout 300
+ * t:timeout 900
  * t:tsan no, it counts memory
  * t:valgrind no, it counts threads
  * t:asan no, it counts memory

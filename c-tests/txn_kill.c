@@ -12,7 +12,7 @@
  * forgets tokens: the judge must find effects that are there twice.
  *
  * t:with txn_helpers txn_participant
- * t:timeout 300
+ * t:timeout 900
  * t:valgrind no, it kills by the clock
  */
 #include "txn_participant.h"
