@@ -716,7 +716,7 @@ typedef enum twal_finding_kind {
      */
     TWAL_FINDING_SEAL = 7,
     /**
-     * The device does not give the bytes.
+     * The device does not give the bytes, or too many forged frames claim them.
      */
     TWAL_FINDING_UNREADABLE = 8,
     /**

@@ -26,6 +26,8 @@ mod holes;
 mod later;
 #[path = "hostile/numbers.rs"]
 mod numbers;
+#[path = "hostile/overlaps.rs"]
+mod overlaps;
 #[allow(dead_code)]
 #[path = "sim/rng.rs"]
 mod rng;

@@ -28,7 +28,7 @@ pub enum twal_finding_kind {
     TWAL_FINDING_CHAIN = 6,
     /// A segment does not end in its seal, or the seal contradicts it.
     TWAL_FINDING_SEAL = 7,
-    /// The device does not give the bytes.
+    /// The device does not give the bytes, or too many forged frames claim them.
     TWAL_FINDING_UNREADABLE = 8,
     /// What only a later release can read; or go on writing.
     TWAL_FINDING_VERSION = 9,

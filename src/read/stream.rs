@@ -19,8 +19,13 @@ use crate::mem::AlignedBuf;
 
 /// Bytes of the buffer.
 const PIECE: u64 = 1 << 20;
+/// Bytes read first of what was forgotten, most of which is not looked at again.
+const PIECE_AGAIN: usize = 64 << 10;
 /// Most damaged, and most unknown, records of one frame that are told apart.
 const BAD_MAX: usize = 64;
+/// How many times the segment's bytes are looked at as bodies of frames at most.  Frames do not overlap, and nobody looks
+/// at one more than three times; only headers that were forged, each of a frame that reaches over the next ones, ask for more.
+const LOOKS_MAX: u64 = 8;
 
 /// A record inside a frame that is not as it was written.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +51,7 @@ pub enum Glimpse {
     BadBody(FrameHeader, u64, Body),
     /// No header of this file: the checksum that is there, and the one that would be right.
     NoHeader(u32, u32),
-    /// The device does not give the bytes, or the file is too short.
+    /// The device does not give the bytes, the file is too short, or too many forged frames claim them.
     Unreadable(Error),
 }
 
@@ -77,7 +82,11 @@ pub struct Stream {
     /// File offset of the buffer's first byte, and how many there are.
     start: u64,
     len: usize,
+    /// How many are read next.
+    piece: usize,
     holes: Holes,
+    /// Bytes of bodies that were looked at so far.
+    looked_at: u64,
     /// Bytes read so far.
     pub bytes: u64,
 }
@@ -96,7 +105,9 @@ impl Stream {
             buf: AlignedBuf::zeroed(usize_of(len))?,
             start: 0,
             len: 0,
+            piece: usize_of(len),
             holes: Holes::default(),
+            looked_at: 0,
             bytes: 0,
         })
     }
@@ -104,6 +115,7 @@ impl Stream {
     /// Forgets what was read: the device is asked again.
     pub fn forget(&mut self) {
         self.len = 0;
+        self.piece = PIECE_AGAIN.min(self.buf.len()).next_multiple_of(usize_of(self.block_size));
     }
 
     /// Offset of the block behind the one at `offset`; where nothing was ever written there, of the next one that may
@@ -138,8 +150,9 @@ impl Stream {
 
     fn load(&mut self, offset: u64) -> Result<()> {
         let block = offset / self.block_size * self.block_size;
-        let wanted = len_u64(self.buf.len()).min(self.segment_size - block) / self.block_size * self.block_size;
+        let wanted = len_u64(self.piece).min(self.segment_size - block) / self.block_size * self.block_size;
         self.len = 0;
+        self.piece = (2 * self.piece).min(self.buf.len());
         let read = match self.file.read_at(&mut self.buf[..usize_of(wanted)], block) {
             Ok(read) => read,
             // A bad sector further on must not hide what is here.
@@ -182,6 +195,11 @@ impl Stream {
         };
         if offset + header.frame_len(self.block_size) > self.segment_size {
             return Glimpse::BadBody(header, identity, Body::default());
+        }
+        self.looked_at = self.looked_at.saturating_add(u64::from(header.body_len));
+        if self.looked_at > LOOKS_MAX.saturating_mul(self.segment_size) {
+            let text = "too many frames of the segment claim the same bytes: this one is not looked at";
+            return Glimpse::Unreadable(Error::new(Code::Corrupt, text).at(self.index, offset));
         }
         match self.body(&header, offset + len_u64(FRAME_HEADER_LEN)) {
             Ok(body) if body.crc == header.body_crc => Glimpse::Whole(header, identity, body),

@@ -21,7 +21,7 @@ pub enum Kind {
     Chain,
     /// A segment does not end in its seal, or the seal contradicts what it ends.
     Seal,
-    /// The device does not give the bytes.
+    /// The device does not give the bytes, or too many forged frames claim them.
     Unreadable,
     /// What only a later release can read; or go on writing.
     Version,
