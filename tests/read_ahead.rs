@@ -16,6 +16,11 @@ use twal::format::{Chain, FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
 use twal::read::walk::READ_AHEAD;
 use twal::read::{Look, Walker};
 
+#[allow(dead_code)]
+#[path = "sim/rng.rs"]
+mod rng;
+use rng::Rng;
+
 const BLOCK: u64 = 4096;
 const FRAME: u64 = 64 << 10;
 const FRAMES: u64 = 200;
@@ -185,4 +190,29 @@ fn long_frames_are_read_once() {
     (1..=20).for_each(|number| pass(&mut walker, number));
     assert_eq!(disk.counts().of(CallKind::Read), 2 * 20, "a header, and the frame");
     assert!(walker.bytes_read() < 20 * (LONG + (80 << 10)), "{} bytes", walker.bytes_read());
+}
+
+/// Segments of a log may be of any sizes, one behind the other; who reads on takes the thread, and its buffers, along.
+/// TWAL_SEED=n plays one row of them.
+#[test]
+fn segments_of_other_sizes_come_one_behind_the_other() {
+    let asked = std::env::var("TWAL_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
+    for seed in asked.map_or(0..10, |seed| seed..seed + 1) {
+        println!("TWAL_SEED={seed}");
+        let mut rng = Rng::new(seed);
+        let mut before: Option<Walker> = None;
+        for _ in 0..60 {
+            let (blocks, len) = ([16, 32, 256, 1024][rng.below(4) as usize], BLOCK * (1 + rng.below(8)));
+            let count = (blocks - 1) * BLOCK / len;
+            let (_disk, file) = segment_of(len, count);
+            let mut walker = Walker::new(file, &header_of(len, count), BLOCK, READ_AHEAD).unwrap();
+            match before.take() {
+                Some(before) => walker.read_ahead_after(before),
+                None => walker.read_ahead(),
+            }
+            (1..=count).for_each(|number| pass(&mut walker, number));
+            assert!(matches!(walker.look(), Look::FileEnd));
+            before = Some(walker);
+        }
+    }
 }

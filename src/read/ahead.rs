@@ -9,10 +9,12 @@
 //! asked for and ends with its owner.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::base::bytes::len_u64;
+use crate::base::panics::text_of;
 use crate::base::{thread, Result};
 use crate::disk::cancel::Uncancelled;
 use crate::disk::File;
@@ -70,7 +72,11 @@ impl Shared {
                 continue;
             };
             drop(state);
-            let read = piece.file.read_at(&mut piece.buf[piece.start..piece.start + piece.len], piece.offset);
+            // Somebody waits for this piece: what panics is a read that failed.
+            let read = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                piece.file.read_at(&mut piece.buf[piece.start..piece.start + piece.len], piece.offset)
+            }));
+            let read = read.unwrap_or_else(|panic| Err(std::io::Error::other(text_of(panic.as_ref()))));
             state = self.lock();
             state.done.push_back((piece, read));
             self.changed.notify_one();
@@ -156,9 +162,10 @@ impl Pieces {
         self.spares.pop()
     }
 
-    /// The buffer is for another piece; in the place of one that is larger, for a long frame, there is a new one.
+    /// The buffer is for another piece.  In the place of one of another length there is a new one: a long frame's is
+    /// larger, and that of a segment smaller than the one before has no room for a piece.
     pub fn give_back(&mut self, buf: AlignedBuf) {
-        if buf.len() <= self.len {
+        if buf.len() == self.len {
             self.spares.push(buf);
             return;
         }
@@ -205,17 +212,43 @@ impl Pieces {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Access, Disk};
 
     #[test]
-    fn a_buffer_of_a_long_frame_is_not_kept() {
+    fn a_buffer_of_another_length_is_not_kept() {
         let mut pieces = Pieces::begin(8192).unwrap();
-        for _ in 0..2 * PIECES {
+        for round in 0..4 * PIECES {
             let spare = pieces.spare().unwrap();
             assert_eq!(spare.len(), 8192);
-            pieces.give_back(AlignedBuf::zeroed(1 << 20).unwrap());
+            let len = if round % 2 == 0 { 1 << 20 } else { 4096 };
+            pieces.give_back(AlignedBuf::zeroed(len).unwrap());
         }
         let lens: Vec<_> = std::iter::from_fn(|| pieces.spare()).map(|spare| spare.len()).collect();
         assert_eq!(lens, [8192; PIECES]);
+    }
+
+    /// Nobody waits for ever for a thread that panicked.
+    #[test]
+    fn a_panic_is_a_read_that_failed() {
+        let disk = SimDisk::new(1);
+        let dir = disk.open_dir(Path::new("/log"), true).unwrap();
+        disk.put_file("file", &[7; 8192]);
+        let file = dir.open("file", Access::Read).unwrap();
+        let mut pieces = Pieces::begin(8192).unwrap();
+        let mut ask = |start| {
+            let buf = pieces.spare().unwrap();
+            pieces.ask(Piece { file: Arc::clone(&file), offset: 0, buf, start, len: 4096 }, 0);
+        };
+        // Behind the buffer's end; then where there is room.
+        ask(8192);
+        ask(4096);
+        let (_, failed, _) = pieces.take().unwrap();
+        assert!(failed.unwrap_err().to_string().contains("out of range"));
+        let (piece, read, _) = pieces.take().unwrap();
+        assert_eq!((read.unwrap(), &piece.buf[4096..]), (4096, &[7; 4096][..]));
     }
 }
