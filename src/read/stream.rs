@@ -23,8 +23,9 @@ const PIECE: u64 = 1 << 20;
 const PIECE_AGAIN: usize = 64 << 10;
 /// Most damaged, and most unknown, records of one frame that are told apart.
 const BAD_MAX: usize = 64;
-/// How many times the segment's bytes are looked at as bodies of frames at most.  Frames do not overlap, and nobody looks
-/// at one more than three times; only headers that were forged, each of a frame that reaches over the next ones, ask for more.
+/// How many times the segment's bytes, or a buffer's if there are less, are looked at as bodies of frames at most.  Frames do
+/// not overlap, and nobody looks at one more than a few times, beside a writer neither; only headers that were forged, each
+/// of a frame that reaches over the next ones, ask for more.
 const LOOKS_MAX: u64 = 8;
 
 /// A record inside a frame that is not as it was written.
@@ -115,7 +116,7 @@ impl Stream {
     /// Forgets what was read: the device is asked again.
     pub fn forget(&mut self) {
         self.len = 0;
-        self.piece = PIECE_AGAIN.min(self.buf.len()).next_multiple_of(usize_of(self.block_size));
+        self.piece = PIECE_AGAIN.max(usize_of(self.block_size)).min(self.buf.len());
     }
 
     /// Offset of the block behind the one at `offset`; where nothing was ever written there, of the next one that may
@@ -197,7 +198,7 @@ impl Stream {
             return Glimpse::BadBody(header, identity, Body::default());
         }
         self.looked_at = self.looked_at.saturating_add(u64::from(header.body_len));
-        if self.looked_at > LOOKS_MAX.saturating_mul(self.segment_size) {
+        if self.looked_at > LOOKS_MAX.saturating_mul(self.segment_size.max(PIECE)) {
             let text = "too many frames of the segment claim the same bytes: this one is not looked at";
             return Glimpse::Unreadable(Error::new(Code::Corrupt, text).at(self.index, offset));
         }
