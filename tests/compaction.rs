@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use twal::{Candidate, Code, CompactOptions, Compacted, Entry, Error, How, Iter, Log, Options};
+use twal::{
+    Acknowledged, Candidate, Code, CompactOptions, Compacted, Entry, Error, FindingKind, How, Iter, Log, Options,
+    Repair, StepKind,
+};
 
 const APPENDERS: u64 = 4;
 const RECORDS: u64 = 4000;
@@ -193,6 +196,74 @@ fn close_does_not_wait_for_the_rest_of_it() {
         assert_eq!(follow(&mut next.iter(0).unwrap(), &AtomicBool::new(true)).len(), 300);
     });
     assert_eq!(compact(&log).map_err(|error| error.code), Err(Code::Closed));
+}
+
+/// Only a segment that has a successor is compacted: where such a one is the newest, and is named as the newest is, the
+/// newer ones are gone.
+#[test]
+fn the_loss_of_all_that_is_newer_than_a_compacted_segment_is_told() {
+    let dir = scratch("compaction-newest");
+    let log = Log::open(&dir, &options()).unwrap();
+    for n in 0..100 {
+        append(&log, n, How::default()).unwrap();
+    }
+    log.roll().unwrap();
+    assert!(compact(&log).unwrap().segments > 0);
+    let segments = || -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        let mut segments: Vec<_> = entries
+            .filter(|path| path.extension().is_some_and(|state| state == "sealed" || state == "active"))
+            .collect();
+        segments.sort();
+        segments
+    };
+    let before = segments();
+    let compacted = before.iter().rfind(|path| path.extension().unwrap() == "sealed").unwrap();
+    let kept = follow(&mut log.iter(0).unwrap(), &AtomicBool::new(true));
+    for n in 100..200 {
+        append(&log, n, How::default()).unwrap();
+    }
+    log.close().unwrap();
+    let newer = segments();
+    newer.iter().filter(|path| *path > compacted).for_each(|path| std::fs::remove_file(path).unwrap());
+    std::fs::rename(compacted, compacted.with_extension("active")).unwrap();
+
+    let lost = "the newest segment was compacted, which only older ones are: a newer one was lost";
+    let refused = Log::open(&dir, &options()).map(drop).unwrap_err();
+    assert_eq!((refused.code, &*refused.text), (Code::Corrupt, lost));
+    let mut found = Vec::new();
+    let verified = twal::verify(&dir, &options(), &mut |finding| {
+        found.push((finding.kind, finding.acknowledged, finding.text.to_string()));
+        true
+    });
+    assert_eq!(verified.unwrap().damaged, 1);
+    assert_eq!(found, [(FindingKind::Name, Acknowledged::Yes, lost.to_owned())]);
+    // What is there can be read, and then the reader is told.
+    let reader = Log::open(&dir, &Options { read_only: true, ..options() }).unwrap();
+    let mut iter = reader.iter(0).unwrap();
+    let mut seen = BTreeSet::new();
+    let told = loop {
+        match iter.next_record() {
+            Ok(Some(record)) => seen.insert(record.seq),
+            Ok(None) => panic!("the end, and nothing is told"),
+            Err(error) => break error,
+        };
+    };
+    assert_eq!((told.code, &*told.text), (Code::Corrupt, lost));
+    assert_eq!(seen, kept);
+    drop((iter, reader));
+
+    let mut repair = Repair::plan(&dir, &options()).unwrap();
+    let steps: Vec<_> = repair.steps().iter().map(|step| (step.kind, step.acknowledged)).collect();
+    assert_eq!(steps, [(StepKind::Begin, Acknowledged::Yes)]);
+    let backup = scratch("compaction-newest-backup");
+    assert_eq!(repair.apply(&backup, false).map_err(|error| error.code).err(), Some(Code::State));
+    drop(repair);
+    Repair::plan(&dir, &options()).unwrap().apply(&backup, true).unwrap();
+    assert_eq!(twal::verify(&dir, &options(), &mut |_| true).unwrap().damaged, 0);
+    let log = Log::open(&dir, &options()).unwrap();
+    assert_eq!(follow(&mut log.iter(0).unwrap(), &AtomicBool::new(true)), kept);
+    log.close().unwrap();
 }
 
 #[test]

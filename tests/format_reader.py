@@ -290,6 +290,7 @@ class Reader:
         self.chain = Chain(0, 0, bytes(16), 0, 0)
         self.segment = self.offset = 0
         self.tail = "clean"
+        self.stands = False  # the seal that was read last is in the place of another one
 
     def records(self):
         names, stray = names_in(self.directory)
@@ -315,7 +316,8 @@ class Reader:
             before = segment
         if missing:
             raise missing
-        if names[-1].state != "active":  # rule 1; all that is there can be read
+        # Rule 1, or the newest one was compacted as only older ones are; all that is there can be read.
+        if names[-1].state != "active" or self.stands:
             raise Damage("a newer segment was lost", names[-1].index)
         if stray:
             raise stray
@@ -380,6 +382,7 @@ class Reader:
         return named if itself or not before.header.generation else before.size - 2 * before.block
 
     def frames(self, segment, newest):
+        self.stands = False
         while True:
             frame = segment.frame_at(self.offset)
             body = frame and segment.body_of(frame, self.offset)
@@ -395,6 +398,7 @@ class Reader:
             self.chain = after(frame)
             if frame.flags == SEALED:
                 self.chain, self.seal_offset = sealed_end(frame, body, self.offset)
+                self.stands = seal_of(body)[1] is not None
             self.offset += segment.frame_len(frame)
             if frame.flags == SEALED:
                 return

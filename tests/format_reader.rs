@@ -298,6 +298,10 @@ fn a_compacted_log_reads_alike() {
     let older = generations.iter().flatten().find(|(name, bytes)| *name == whole[twice].0 && *bytes != whole[twice].1);
     let (_, older) = older.expect("it was another file once");
     damaged("an older generation", Tail::Clean, &|files| files[twice].1.clone_from(older));
+    damaged("all that is newer gone", Tail::Damaged, &|files| {
+        files.truncate(twice + 1);
+        files[twice].0 = files[twice].0.replace(".sealed", ".active");
+    });
     damaged("a block of an older generation", Tail::Damaged, &|files| {
         files[twice].1[BLOCK..2 * BLOCK].copy_from_slice(&older[BLOCK..2 * BLOCK]);
     });

@@ -9,6 +9,7 @@
 //! asked for and ends with its owner.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -31,6 +32,8 @@ pub struct Piece {
     pub start: usize,
     /// How many are asked for.
     pub len: usize,
+    /// Up to which number everything was durable when it was asked for.
+    pub durable: u64,
 }
 
 /// The thread.
@@ -38,8 +41,8 @@ pub struct ReadAhead {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     fork: ForkGuard,
-    /// Of the pieces that were asked for and not taken: where each begins.
-    asked: VecDeque<u64>,
+    /// Of the pieces that were asked for and not taken: where each begins and ends.
+    asked: VecDeque<Range<u64>>,
 }
 
 struct Shared {
@@ -101,14 +104,19 @@ impl ReadAhead {
 
     /// Has `piece` read, behind those that were asked for.
     pub fn ask(&mut self, piece: Piece) {
-        self.asked.push_back(piece.offset);
+        self.asked.push_back(piece.offset..piece.offset + len_u64(piece.len));
         self.shared.lock().asked.push_back(piece);
         self.shared.changed.notify_one();
     }
 
     /// Where the piece begins that [`ReadAhead::take`] waits for.
-    pub fn asked(&self) -> Option<u64> {
-        self.asked.front().copied()
+    pub fn next(&self) -> Option<u64> {
+        self.asked.front().map(|piece| piece.start)
+    }
+
+    /// Where the last one ends.
+    pub fn end(&self) -> Option<u64> {
+        self.asked.back().map(|piece| piece.end)
     }
 
     /// The first of the pieces that were asked for and not taken, when it is there; None also if the thread is gone, and
@@ -152,9 +160,6 @@ const PIECES: usize = 3;
 /// Pieces of one file, and the buffers that they are read into.
 pub struct Pieces {
     thread: ReadAhead,
-    /// Of each piece that was asked for and not taken: where it ends, and up to which number everything was durable when
-    /// it was asked for.
-    asked: VecDeque<(u64, u64)>,
     /// The buffers that the thread does not have, of `len` bytes each.
     spares: Vec<AlignedBuf>,
     len: usize,
@@ -165,7 +170,7 @@ impl Pieces {
     pub fn begin(len: usize) -> Option<Pieces> {
         let spares: Result<Vec<_>> = (0..PIECES).map(|_| AlignedBuf::zeroed(len)).collect();
         let spares = spares.ok()?;
-        Some(Pieces { thread: ReadAhead::start()?, asked: VecDeque::new(), spares, len })
+        Some(Pieces { thread: ReadAhead::start()?, spares, len })
     }
 
     /// A buffer for another piece, if there is one.
@@ -190,36 +195,29 @@ impl Pieces {
         self.len >= len
     }
 
-    /// Has `piece` read behind the others; everything up to `durable` is durable now.
-    pub fn ask(&mut self, piece: Piece, durable: u64) {
-        self.asked.push_back((piece.offset + len_u64(piece.len), durable));
+    /// Has `piece` read behind the others.
+    pub fn ask(&mut self, piece: Piece) {
         self.thread.ask(piece);
     }
 
     /// Where the first piece begins.
     pub fn next(&self) -> Option<u64> {
-        self.thread.asked()
+        self.thread.next()
     }
 
     /// Where the last one ends.
     pub fn end(&self) -> Option<u64> {
-        self.asked.back().map(|(end, _)| *end)
+        self.thread.end()
     }
 
-    /// The first piece, when it is there, and what was durable when it was asked for.
-    pub fn take(&mut self) -> Option<(Piece, std::io::Result<usize>, u64)> {
-        let taken = self.thread.take();
-        let (_, durable) = self.asked.pop_front()?;
-        let Some((piece, read)) = taken else {
-            self.asked.clear();
-            return None;
-        };
-        Some((piece, read, durable))
+    /// The first piece, when it is there.
+    pub fn take(&mut self) -> Option<(Piece, std::io::Result<usize>)> {
+        self.thread.take()
     }
 
     /// Nothing of what was asked for is wanted.
     pub fn give_up(&mut self) {
-        while let Some((piece, ..)) = self.take() {
+        while let Some((piece, _)) = self.take() {
             self.spares.push(piece.buf);
         }
     }
@@ -256,12 +254,12 @@ mod tests {
         // The first one behind its buffer's end.
         for start in [8192, 4096] {
             let buf = pieces.spare().unwrap();
-            pieces.ask(Piece { file: Arc::clone(&file), offset: 0, buf, start, len: 4096 }, 0);
+            pieces.ask(Piece { file: Arc::clone(&file), offset: 0, buf, start, len: 4096, durable: 0 });
         }
         assert!(pieces.take().is_none());
         assert_eq!((pieces.next(), pieces.end()), (None, None));
         let buf = pieces.spare().unwrap();
-        pieces.ask(Piece { file, offset: 0, buf, start: 4096, len: 4096 }, 0);
+        pieces.ask(Piece { file, offset: 0, buf, start: 4096, len: 4096, durable: 0 });
         assert!(pieces.take().is_none());
     }
 }

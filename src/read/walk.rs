@@ -524,10 +524,10 @@ impl Walker {
         let fits = pieces.next() == Some(from) && !self.view.is_empty();
         let taken = if fits { pieces.take() } else { None };
         let (mut buf, read, durable) = match taken {
-            Some((piece, Ok(read), durable)) if kept + read >= least => (piece.buf, read, durable),
+            Some((piece, Ok(read))) if kept + read >= least => (piece.buf, read, piece.durable),
             // What went wrong there is found out by reading it now.
             taken => {
-                if let Some((piece, ..)) = taken {
+                if let Some((piece, _)) = taken {
                     pieces.give_back(piece.buf);
                 }
                 pieces.give_up();
@@ -567,7 +567,7 @@ impl Walker {
             let durable = self.durable_in(end);
             let Ahead::Now(pieces) = &mut self.ahead else { return };
             let Some(buf) = pieces.spare() else { return };
-            pieces.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len }, durable);
+            pieces.ask(Piece { file: Arc::clone(&self.file), offset, buf, start: self.half, len, durable });
         }
     }
 }

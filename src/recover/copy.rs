@@ -109,6 +109,8 @@ fn examine_newest(newest: OpenSegment, slot: &SinkSlot) -> Result<Examined, Stop
         end,
         end_offset,
         sealed,
+        // It ends where the source's had got to when it was sent.
+        lost_newer: false,
         records_in_newest: records,
         frames_in_newest: frames,
         witnessed,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::base::limits::{INDEX_WRITTEN_MAX, NUMBER_MAX};
 use crate::base::{thread, Code, Error, Result};
 use crate::disk::Access;
-use crate::format::frame::{Cut, FLAG_CUT, FLAG_SEAL};
+use crate::format::frame::{Cut, Seal, FLAG_CUT, FLAG_SEAL};
 use crate::format::{Chain, Id, SegmentHeader};
 use crate::read::followers::{self, Followers};
 use crate::read::sealed::{self, rot, Stopped};
@@ -35,6 +35,8 @@ pub struct Examined {
     pub end_offset: u64,
     /// The newest segment ends in a seal: the next frame belongs in a new one.
     pub sealed: bool,
+    /// That seal stands for another one.  Only what had a successor is compacted: that was lost.
+    pub lost_newer: bool,
     /// Records in the newest segment.
     pub records_in_newest: u64,
     /// Frames in the newest segment.
@@ -133,7 +135,8 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     }
     examined.purged += purged;
     let bad_name = bad_name.map(|(name, text)| Error::new(Code::Corrupt, text).in_segment(name.index));
-    match missing.or(bad_name) {
+    let lost_newer = || examined.lost_newer.then(|| lost_newer(examined.newest.header.index));
+    match missing.or(bad_name).or_else(lost_newer) {
         None => Ok(examined),
         Some(error) => Err(Damage { error, last_good_seq: examined.end.last_seq }),
     }
@@ -160,6 +163,14 @@ pub fn unknown_name(name: &str) -> String {
 pub fn is_lost_newer(newest: &SegmentName) -> bool {
     newest.state != State::Active
 }
+
+/// The same of a newest segment that is named as it should be, and was compacted as only one with a successor is.
+pub fn lost_newer(index: u64) -> Error {
+    Error::new(Code::Corrupt, LOST_NEWER).in_segment(index)
+}
+
+/// See [`lost_newer`].
+pub const LOST_NEWER: &str = "the newest segment was compacted, which only older ones are: a newer one was lost";
 
 /// Opens a segment and checks that it continues the one before.  Also says how many numbers of that one belong
 /// to no record.
@@ -242,6 +253,7 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
         end: header.before,
         end_offset: block,
         sealed: false,
+        lost_newer: false,
         records_in_newest: 0,
         frames_in_newest: 0,
         witnessed: Witnessed::by_header(&header),
@@ -258,6 +270,8 @@ pub fn examine_tail(newest: OpenSegment) -> Result<Examined, Stopped> {
                 assert_eq!(verdict(Spot::Next, false, false), Verdict::Take, "whatever follows");
                 let offset = walker.offset();
                 let cut = frame.has(FLAG_CUT).then(|| Cut::decode(walker.words(frame))).flatten();
+                let seal = if frame.has(FLAG_SEAL) { Seal::decode(walker.words(frame)) } else { None };
+                found.lost_newer = header.is_compacted() && seal.is_some_and(|seal| seal.first_seal.is_some());
                 found.end = Chain::behind(frame, *identity, walker.words(frame));
                 walker.pass(frame);
                 found.end_offset = walker.offset();

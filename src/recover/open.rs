@@ -126,6 +126,7 @@ fn create_log(directory: &Directory, config: &Config, clock: &Clock, spares: Vec
             end: crate::format::Chain::default(),
             end_offset: block,
             sealed: false,
+            lost_newer: false,
             records_in_newest: 0,
             frames_in_newest: 0,
             epoch_max: 0,

@@ -123,7 +123,7 @@ impl Window {
     /// Takes what was read ahead, if that begins at `next`; `old` is what goes in front of it.
     fn take_ahead(&mut self, next: u64, old: &Range<usize>) -> bool {
         let Ahead::Now(ahead, spare) = &mut self.ahead else { return false };
-        let wanted = ahead.asked() == Some(next) && old.len() <= ROOM;
+        let wanted = ahead.next() == Some(next) && old.len() <= ROOM;
         let Some((mut piece, read)) = ahead.take() else { return false };
         // What failed is read again, by who asks for it and is told.
         if !wanted || !read.is_ok_and(|read| read == piece.len) {
@@ -153,7 +153,8 @@ impl Window {
         };
         // Without memory it goes on as before.
         if let Ok(buf) = buf {
-            ahead.ask(Piece { file: Arc::clone(file), offset: next, buf, start: ROOM, len });
+            // A source asks for nothing that is not durable.
+            ahead.ask(Piece { file: Arc::clone(file), offset: next, buf, start: ROOM, len, durable: 0 });
         }
     }
 }

@@ -95,6 +95,7 @@ impl Search<'_> {
         let mut chain = Chain::default();
         // In front of `before`.
         let mut elder = (None, chain);
+        let mut lost_newer = None;
         for (at, name) in names.iter().enumerate().skip(from) {
             let newest = at + 1 == names.len();
             let said = self.said(name);
@@ -141,8 +142,8 @@ impl Search<'_> {
                     let counts_on = examine::check_counts_on(&found);
                     counts_on.map_err(|error| Stopped { error, end, offset })?;
                     sealed::check_up_to(&found.newest, offset)?;
-                    // A seal was looked at now, and where it is wrong, the cut is in front of it.  Not that of a compacted
-                    // segment, which is the newest only where newer ones were lost with their names.
+                    lost_newer = found.lost_newer.then(|| examine::lost_newer(name.index));
+                    // A seal was looked at now, and where it is wrong, the cut is in front of it.
                     let checked = if found.sealed { Ok(()) } else { examine::check_end(&found) };
                     checked.map(|()| (end, offset)).map_err(|error| Stopped { error, end, offset })
                 }),
@@ -178,7 +179,7 @@ impl Search<'_> {
                 let error = Error::new(Code::Corrupt, "the newest segment is not active: a newer one was lost");
                 Some(Found::whole(error.in_segment(newest.index), names.len(), before, chain))
             }
-            Some(_) => None,
+            Some(_) => lost_newer.map(|error| Found::whole(error, names.len(), before, chain)),
         })
     }
 

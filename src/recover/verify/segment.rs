@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
+use super::super::examine::LOST_NEWER;
 use super::super::finding::{Acknowledged, Finding, Kind};
 use super::follower::differs;
 use super::walk::Walk;
@@ -16,7 +17,7 @@ use crate::format::{Chain, FrameHeader, Id, SegmentHeader, SinkSlot};
 use crate::read::position::misplaced;
 use crate::read::stream::{Body, Glimpse, Stream};
 use crate::read::{sealed, segment, short, Witnessed};
-use crate::segment::{Directory, SegmentName};
+use crate::segment::{Directory, SegmentName, State};
 
 /// Whoever is told had enough.
 pub(super) struct Enough;
@@ -317,6 +318,10 @@ impl Reader<'_, '_> {
         if seal.first_seal.is_some() && !walk.header.is_compacted() {
             self.counted.damaged = true;
             self.tell(&wrong("the segment's seal stands for another one, and it was never compacted", 0, 0))?;
+        }
+        if walk.newest && walk.name.state == State::Active && walk.header.is_compacted() && seal.first_seal.is_some() {
+            // It leaves every file in its place: nothing that can be read is worse for it.
+            self.tell(&Finding { kind: Kind::Name, ..wrong(LOST_NEWER, 0, 0) })?;
         }
         if seal.first_seq != walk.header.first_seq {
             self.counted.damaged = true;
