@@ -255,6 +255,22 @@ fn a_repair_may_be_interrupted_anywhere() {
     play("a_repair_may_be_interrupted_anywhere", CASES / 20, &["crash states"], interrupted);
 }
 
+/// The zeros with which a repair covers what cannot be read stay: below them may be frames of an epoch that it could not
+/// know.
+#[test]
+fn what_a_repair_wrote_over_does_not_come_back() {
+    for seed in 0..4 {
+        let past = Past::live(seed);
+        let file = past.files.iter().rposition(|(name, _)| name.ends_with(".active")).unwrap();
+        let (block, size) = (u64::from(past.machine.options.block_size), past.files[file].1.len());
+        let damage = Damage::Unreadable { file, offset: block, len: size as u64 - block };
+        let machine = past.machine.fork(seed);
+        damage.apply(&past, &machine);
+        let states = repairs::crashes(&past, &damage, &machine, (true, seed));
+        assert!(states.unwrap_or_else(|text| panic!("seed {seed}: {text}")) > 10);
+    }
+}
+
 /// Nobody reads it, and it holds nothing that is not released; but without it nothing opens.
 #[test]
 fn the_newest_archived_segment_is_restored() {

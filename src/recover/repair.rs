@@ -169,13 +169,15 @@ fn prepare(directory: &Directory, end: &End, clock: &Clock) -> Result<Option<(Sp
 }
 
 /// Zeros where nothing can be read behind the cut's mark: opening reads all that is behind the mark, and a block that
-/// does not come would refuse the log again.  What is there goes in any case.
+/// does not come would refuse the log again.  What is there goes in any case.  Durable: what cannot be read now may be
+/// again after a power cut, and nobody knows of which epoch it is.
 fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Result<()> {
     let block_size = usize_of(u64::from(header.block_size));
     let mut piece = AlignedBuf::zeroed(PIECE)?;
     let zeros = AlignedBuf::zeroed(block_size)?;
     let size = file.size().map_err(|error| Error::os("cannot measure the segment", &error).in_segment(header.index))?;
     let end = size.next_multiple_of(len_u64(block_size)).min(header.segment_size);
+    let mut cleared = false;
     for at in (from..end).step_by(PIECE) {
         let len = PIECE.min(usize_of(end - at));
         if file.read_at(&mut piece[..len], at).is_ok() {
@@ -185,8 +187,12 @@ fn clear_unreadable(file: &dyn File, header: &SegmentHeader, from: u64) -> Resul
             if file.read_at(&mut piece[..block_size], at).is_err() {
                 file.write_at(&zeros, at, Durable::No)
                     .map_err(|error| Error::os("cannot write over what cannot be read", &error).at(header.index, at))?;
+                cleared = true;
             }
         }
+    }
+    if cleared {
+        file.sync().map_err(|error| Error::os("cannot flush the segment", &error).in_segment(header.index))?;
     }
     Ok(())
 }

@@ -212,9 +212,12 @@ fn after_a_crash(
             }
         }
     }
+    // What could not be read may be read once more: then nothing may be wrong any more, and nothing is cut.
+    let as_it_was = past.files.iter().all(|(name, content)| crashed.disk.content(name).as_ref() == Some(content));
+    let cut = cut && !(as_it_was && matches!(damage, Damage::Unreadable { .. }));
     apply(crashed).map_err(|error| format!("the second repair fails: {:?} {error}", error.code))?;
     let seen = repaired(past, crashed)?;
-    // What could not be read may be read once more, and what a file lacked may have been zeros.
+    // Then there may be more, too; and what a file lacked may have been zeros.
     let more = matches!(damage, Damage::Unreadable { .. } | Damage::Truncate { .. }) && seen.last() > last;
     require!(seen.last() == last || more, "the second repair ends at {}, the first at {last}", seen.last());
     require!(more || !cut || says_cut(&crashed.fork(last)), "the second repair does not say that something was cut");
