@@ -70,11 +70,19 @@ const KNOWN: &[(u64, &str, Option<&str>)] = &[
     (0x5346_4846, "wslfs", NETWORK),
     (0xaad7_aaea, "panfs", NETWORK),
     (0xbeef_dead, "snfs", NETWORK),
+    (0x9fa0, "proc", NO_FILES),
+    (0x6265_6572, "sysfs", NO_FILES),
+    (0x6265_6570, "configfs", NO_FILES),
+    (0x6462_6720, "debugfs", NO_FILES),
+    (0x7472_6163, "tracefs", NO_FILES),
+    (0x0027_e0eb, "cgroup", NO_FILES),
+    (0x6367_7270, "cgroup2", NO_FILES),
 ];
 const OVERLAY: u64 = 0x794c_7630;
 const NETWORK: Option<&str> = Some("it is a network or host file system: a flush here is not a flush on the device");
 const USER_SPACE: Option<&str> = Some("its flushes end in a user-space program (FUSE)");
 const MEMORY: Option<&str> = Some("it is kept in memory");
+const NO_FILES: Option<&str> = Some("it shows what the kernel knows, and keeps no files");
 const VOLATILE: &str = "it is an overlay mounted `volatile`: its flushes do nothing";
 const UNKNOWN_OVERLAY: &str = "it is an overlay, and /proc/self/mountinfo does not say whether it is `volatile`";
 
@@ -419,6 +427,8 @@ mod tests {
             (0x6573_5546, None, "fuse", USER_SPACE),
             (0x8584_58f6, None, "ramfs", MEMORY),
             (0x9584_58f6, None, "hugetlbfs", MEMORY),
+            (0x9fa0, Some(("proc", "rw")), "proc", NO_FILES),
+            (0x6265_6572, None, "sysfs", NO_FILES),
             (0x5846_5342, Some(("xfs", "rw")), "xfs", None),
             (0x9123_683e, Some(("btrfs", "rw")), "btrfs", None),
             (OVERLAY, Some(("overlay", "rw,upperdir=/u,fsync=volatile")), "overlay", Some(VOLATILE)),

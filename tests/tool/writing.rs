@@ -197,6 +197,8 @@ fn the_doctor_says_what_an_open_finds() {
     let objected = Log::open(&dir, &twal::Options { allow_any_fs: false, ..options() }).is_err();
     let bad = objected || fact("direct I/O") == "no";
     assert_eq!(said.exit, i32::from(bad), "{}", said.stdout);
+    let nowhere = on(Path::new("/proc"), "doctor LOG");
+    assert!(nowhere.exit == 1 && nowhere.stdout.contains("keeps no files"), "{}", nowhere.stdout);
     // A directory that is to be made is judged by the one that it will be in.
     let missing = on(&dir.join("new"), "doctor LOG");
     assert!(missing.stdout.contains("not yet"), "{}", missing.stdout);
