@@ -11,6 +11,7 @@ use crate::base::crc::crc32c;
 use crate::disk::File;
 use crate::format::frame::{Seal, FLAG_DATA, FLAG_MARK, FLAG_SEAL, SEAL_LEN};
 use crate::format::{Chain, FrameHeader, Id, SegmentHeader, FRAME_HEADER_LEN};
+use crate::read::Published;
 
 /// What the next frame continues.
 pub struct Composer {
@@ -34,6 +35,8 @@ pub struct Composer {
     pub next_order: u64,
     /// The active segment ends in a seal.
     pub sealed: bool,
+    /// What readers at the log's end read from memory.
+    pub reach: Arc<Published>,
 }
 
 /// What was durable when a frame is composed.
@@ -95,6 +98,7 @@ impl Composer {
             chain: self.chain.identity,
         };
         let identity = header.encode(self.header.place(), self.offset, frame);
+        self.reach.recent.keep(self.header.index, self.offset, frame);
         self.frame_number += 1;
         self.frames += 1;
         self.chain = Chain::after(&header, identity);

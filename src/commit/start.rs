@@ -83,7 +83,9 @@ impl Commit {
             queue.keeper.reserve = queue.ready.pop_back();
             queue.beyond = queue.keeper.reserve.is_none();
         }
+        let reach = Arc::new(Published::new(queue.reach()));
         let composer = Composer {
+            reach: Arc::clone(&reach),
             file: from.file,
             header: from.header,
             offset: from.end_offset,
@@ -98,7 +100,7 @@ impl Commit {
         };
         let commit = Arc::new(Commit {
             durable: AtomicU64::new(from.end.last_seq),
-            reach: Arc::new(Published::new(queue.reach())),
+            reach,
             writer_block: Mutex::new(AlignedBuf::zeroed(usize_of(block))?),
             config,
             clock,

@@ -7,6 +7,7 @@ use super::report::Record;
 use super::{closed, Inner, Log, Side};
 use crate::base::messages::{Level, Message};
 use crate::base::{Code, Error, Result};
+use crate::read::recent::Following;
 use crate::read::{skip, Cursor, Files, Filter, Hidden, Skipped, Way};
 use crate::segment::retain;
 
@@ -25,6 +26,8 @@ pub struct Iter {
     /// Where the damage is that was counted and told last: in front of which number, and whether in the payload of the
     /// record before it.  What fails stays, and every later call says so again.
     damage_told: Option<(u64, bool)>,
+    /// In the writer's process, since it has come to the log's end: what is written is kept in memory for it.
+    following: Option<Following>,
 }
 
 /// How a log is read.
@@ -117,7 +120,16 @@ impl Log {
         cursor.set_filter(Filter::new(streams, kinds, known_kinds, hidden));
         let left = if limit == 0 { u64::MAX } else { limit };
         let inner = Arc::clone(&self.inner);
-        Ok(Iter { inner, cursor, behind_damage, left, at_record: false, read_ns: 0, damage_told: None })
+        Ok(Iter {
+            inner,
+            cursor,
+            behind_damage,
+            left,
+            at_record: false,
+            read_ns: 0,
+            damage_told: None,
+            following: None,
+        })
     }
 
     /// A cursor as `options` say, in front of `from_seq`, 0: of the oldest record.
@@ -288,6 +300,9 @@ impl Iter {
         }
         self.at_record = found?;
         self.left -= u64::from(self.at_record);
+        if let (false, None, Side::Writer(commit)) = (self.at_record, &self.following, &self.inner.side) {
+            self.following = if self.is_ended() { None } else { Following::begin(commit.reach()) };
+        }
         Ok(self.at_record)
     }
 

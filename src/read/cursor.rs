@@ -469,6 +469,9 @@ impl Cursor {
     fn next_frame(&mut self, bound: u64) -> Result<(FrameHeader, u64)> {
         let index = self.at().index();
         let until = self.reach.as_ref().and_then(|reach| reach.get().in_segment(index));
+        if let (Some(walker), Some(reach)) = (&mut self.walker, &self.reach) {
+            walker.read_recent(reach);
+        }
         self.walker().set_durable(bound, until);
         let mut looked_again = false;
         loop {

@@ -11,6 +11,7 @@ pub mod hidden;
 mod mapping;
 pub mod position;
 pub mod reach;
+pub mod recent;
 mod records;
 pub mod scout;
 pub mod sealed;

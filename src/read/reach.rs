@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::recent::Recent;
 use crate::base::limits::BLOCK_SIZE_MIN;
 
 /// All bytes of the segment in front of `end` are durable, and so is every segment before it.
@@ -33,12 +34,14 @@ pub struct Published {
     first: u64,
     /// The release publishes the bytes on disk that it tells of, to the acquire of whoever reads them.
     word: AtomicU64,
+    /// What of it is in memory.
+    pub recent: Recent,
 }
 
 impl Published {
     /// One that begins so.
     pub fn new(reach: Reach) -> Published {
-        let published = Published { first: reach.segment, word: AtomicU64::new(0) };
+        let published = Published { first: reach.segment, word: AtomicU64::new(0), recent: Recent::default() };
         published.set(reach);
         published
     }

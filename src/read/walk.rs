@@ -10,6 +10,7 @@ use super::mapping::Mapping;
 use super::short;
 use super::sparse::{self, Holes};
 use super::stream::Passing;
+use super::Published;
 use crate::base::bytes::{len_u64, usize_of};
 use crate::base::crc::crc32c_append;
 use crate::base::{Code, Error, Result};
@@ -62,6 +63,10 @@ pub struct Walker {
     durable_until: u64,
     /// Bytes that were asked of the device.
     bytes_read: u64,
+    /// What of the file is in memory, if it is being written by this process.
+    recent: Option<Arc<Published>>,
+    /// The next read is the device's.
+    distrusts: bool,
     /// What was never written of the file is passed over where frames are looked for.
     holes: Holes,
 }
@@ -125,6 +130,8 @@ impl Walker {
             durable_then: 0,
             durable_until: 0,
             bytes_read: 0,
+            recent: None,
+            distrusts: false,
             holes: Holes::default(),
         })
     }
@@ -213,6 +220,7 @@ impl Walker {
             mapped.forget();
         }
         (self.view, self.view_offset) = (0..0, self.offset);
+        self.distrusts = true;
         // Whoever waits at the log's end comes here with every record: there is little behind it.
         self.piece = usize_of(self.block_size);
         self.in_a_row = 0;
@@ -233,6 +241,11 @@ impl Walker {
     pub fn set_durable(&mut self, seq: u64, until: Option<u64>) {
         self.durable_now = self.durable_now.max(seq);
         self.durable_until = until.unwrap_or(0);
+    }
+
+    /// Reads what was written a moment ago from memory, where it is there and durable.
+    pub fn read_recent(&mut self, reach: &Arc<Published>) {
+        self.recent.get_or_insert_with(|| Arc::clone(reach));
     }
 
     /// Up to which number everything is durable in what is read up to `end` now.
@@ -492,6 +505,9 @@ impl Walker {
             let at = self.at();
             self.buf.copy_within(at..at + kept, start - kept);
         }
+        if self.read_from_memory(kept, start, least) {
+            return Ok(());
+        }
         if self.buf.len() < start + wanted {
             self.buf = AlignedBuf::zeroed(start + wanted)?;
         }
@@ -508,6 +524,21 @@ impl Walker {
         let durable = self.durable_in(from + len_u64(read));
         self.show(kept, start, read, durable);
         Ok(())
+    }
+
+    /// As [`Walker::read_now`], if all that is wanted is in memory, and durable.
+    fn read_from_memory(&mut self, kept: usize, start: usize, least: usize) -> bool {
+        let Some(reach) = self.recent.as_ref().filter(|_| !std::mem::take(&mut self.distrusts)) else { return false };
+        let from = self.offset + len_u64(kept);
+        let most = usize_of(self.durable_until.saturating_sub(from)).min(self.half);
+        // What it overwrites is behind the bytes that are kept.
+        let read = reach.recent.read(self.index, from, &mut self.buf[start..start + most]);
+        let is_enough = kept + read >= least && read > 0;
+        self.view = 0..0;
+        if is_enough {
+            self.show(kept, start, read, u64::MAX);
+        }
+        is_enough
     }
 
     /// The buffer holds `kept` bytes in front of `start` and `read` behind it, from the walker's place on.
