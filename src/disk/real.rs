@@ -242,21 +242,33 @@ impl RealDir {
     /// Gives the kept room back; false: there was none.
     fn give_room(&self) -> bool {
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Shortening frees the blocks at once, closing would some time later.
-        room.is_some_and(|room| uninterrupted(|| nix::unistd::ftruncate(&room, 0)).is_ok())
+        // Shortening frees the blocks at once, closing would some time later.  ext4 gives them out again only when its
+        // journal has committed that they are free.
+        room.is_some_and(|room| {
+            uninterrupted(|| nix::unistd::ftruncate(&room, 0)).is_ok()
+                && uninterrupted(|| nix::unistd::fsync(&room)).is_ok()
+        })
     }
 
     /// Does `change`, if need be in the room that was kept for names.
     fn change_name(&self, change: impl Fn() -> nix::Result<()>) -> io::Result<()> {
         let _uncancelled = Uncancelled::begin();
-        match change() {
-            Err(Errno::ENOSPC | Errno::EDQUOT) if self.give_room() => {
-                change()?;
-                self.keep_room();
-                Ok(())
-            }
-            done => Ok(done?),
+        let is_full = |done: &nix::Result<()>| matches!(done, Err(Errno::ENOSPC | Errno::EDQUOT));
+        let mut done = change();
+        if !is_full(&done) {
+            return Ok(done?);
         }
+        if self.give_room() {
+            done = change();
+        }
+        if is_full(&done) {
+            // What somebody else has freed a moment ago is not given out again before it is committed either.
+            let _ = nix::unistd::syncfs(&self.fd);
+            done = change();
+        }
+        done?;
+        self.keep_room();
+        Ok(())
     }
 
     /// Takes `from` out of `dir` and in here as `to`.

@@ -225,7 +225,7 @@ impl Inner {
     }
 
     /// A log that is open for reading only, and damage is known.
-    fn is_damaged(&self) -> bool {
+    pub(super) fn is_damaged(&self) -> bool {
         matches!(&self.side, Side::Reader(reader) if reader.is_damaged())
     }
 }
@@ -350,7 +350,7 @@ impl Iter {
         };
         let found = self.cursor.advance(bound.max(behind))?;
         if !found {
-            self.cursor.end_in_front_of(&error);
+            self.cursor.end_in_front_of(&error)?;
         }
         Ok(found)
     }

@@ -7,6 +7,7 @@ use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::{Chain, SegmentHeader};
 use crate::read::{seek, segment, vouched, Cursor, Way};
+use crate::segment::{retain, State};
 
 impl Log {
     /// Reads record `seq` and gives it to `with`.
@@ -17,8 +18,23 @@ impl Log {
     /// As `twal_read`.
     pub fn read<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {
         self.read_one(seq, with)
-            .map_err(|error| self.inner.judged(error))
+            .map_err(|error| self.doubted(self.inner.judged(error), seq))
             .inspect_err(|error| self.inner.met_damage(error))
+    }
+
+    /// Where the names are those of no whole log, nobody knows what was released, or taken out.
+    fn doubted(&self, error: Error, seq: u64) -> Error {
+        let is_answer = matches!(error.code, Code::NotFound | Code::Trimmed);
+        if !is_answer || !self.inner.is_damaged() || self.is_follower() {
+            return error;
+        }
+        let names = self.inner.directory.segments();
+        // That a newer one is missing says nothing of those that are there.
+        let wrong = retain::complaints(&names).into_iter().find(|(name, _)| {
+            let is_newest = names.last() == Some(name);
+            !(is_newest && name.state != State::Active)
+        });
+        wrong.map_or(error, |(name, text)| Error::new(Code::Corrupt, text).in_segment(name.index).about_seq(seq))
     }
 
     fn read_one<T>(&self, seq: u64, with: impl FnOnce(&Record<'_>) -> T) -> Result<T> {

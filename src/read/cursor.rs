@@ -345,16 +345,29 @@ impl Cursor {
     /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
     /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
     /// else did.
-    pub fn end_in_front_of(&mut self, damage: &Error) {
-        let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return };
+    ///
+    /// That is the first damage of the log.  The newest files may be damaged, too.
+    pub fn end_in_front_of(&mut self, damage: &Error) -> Result<()> {
+        let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return Ok(()) };
         let is_gap = damage.offset == 0 && damage.segment == skipped.segment + 1;
         let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
         let is_counted = is_behind || (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
         let counted = skipped.spots > 0 && is_counted;
         let is_in_reach = damage.segment == 0 || damage.segment >= self.began;
-        if self.lost.is_none() && !counted && is_in_reach {
+        if self.lost.is_some() {
+            return Ok(());
+        }
+        let newer = skip::lost_behind(&self.directory, &self.log_id, walker.index())?;
+        let is_last = |newer: &Error| skipped.spots > 0 && newer.segment == skipped.segment && skipped.offset == 0;
+        let newer = newer.filter(|newer| !is_last(newer));
+        let is_first = !counted && is_in_reach;
+        if is_first {
             self.lose(damage);
         }
+        if let Some(newer) = newer.filter(|newer| !is_first || newer.segment != damage.segment) {
+            self.lose(&newer);
+        }
+        Ok(())
     }
 
     /// Goes to where frames can be trusted again; false: there is no such place up to `bound`.

@@ -16,7 +16,7 @@ use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, Id, FRAME_HEADER_LEN};
-use crate::segment::Directory;
+use crate::segment::{Directory, State};
 
 /// What a reader that skips damage has passed over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,6 +135,24 @@ fn in_segment(
         at = stream.next_block(at);
     }
     Ok(None)
+}
+
+/// What is lost behind segment `index`, of which all was read that can be: a newer file that cannot be read, or one that is
+/// not there.  None: nothing that is known of.
+pub fn lost_behind(directory: &Directory, log_id: &Id, index: u64) -> Result<Option<Error>> {
+    directory.scan()?;
+    let names = directory.segments();
+    for name in names.iter().filter(|name| name.index > index) {
+        match open_to_read(directory, name.index, log_id) {
+            Err(error) if is_damage(&error) => return Ok(Some(error)),
+            // Released, or begun, in this moment.
+            Err(error) if matches!(error.code, Code::Trimmed | Code::Busy) => {}
+            opened => drop(opened?),
+        }
+    }
+    let newest = names.last().filter(|newest| newest.state != State::Active);
+    let text = "the newest segment is not active: a newer one was lost";
+    Ok(newest.map(|newest| Error::new(Code::Corrupt, text).in_segment(newest.index)))
 }
 
 /// How far a log that is damaged, and open for reading only, can be read at most: up to where something in it says

@@ -87,7 +87,9 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
         let last_good_seq = names[0].first_seq - 1;
         return Err(Damage { error: Error::new(Code::Corrupt, text), last_good_seq });
     }
-    let bad_name = retain::check(names).err();
+    let mut wrong = retain::complaints(names);
+    // It leaves every file in its place, and is the first if it is there at all.
+    let newest_lost = names.last().is_some_and(is_lost_newer).then(|| wrong.remove(0));
     let from = names.iter().rposition(|name| name.state == State::Archived).unwrap_or(0);
     let mut segments: Vec<OpenSegment> = Vec::new();
     let mut purged = 0;
@@ -95,7 +97,7 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
     let mut missing = None;
     for (at, name) in names.iter().enumerate().skip(from) {
         let newest = at + 1 == names.len();
-        let named_bad = bad_name.as_ref().filter(|(bad, _)| bad == name && !(newest && is_lost_newer(name)));
+        let named_bad = wrong.iter().find(|(bad, _)| bad == name);
         let opened = match named_bad {
             Some((_, text)) => Err(Error::new(Code::Corrupt, text.clone()).in_segment(name.index)),
             None => match asked.access {
@@ -134,6 +136,7 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
         sealed::check_up_to(&examined.newest, examined.end_offset)?;
     }
     examined.purged += purged;
+    let bad_name = newest_lost.or_else(|| wrong.into_iter().next());
     let bad_name = bad_name.map(|(name, text)| Error::new(Code::Corrupt, text).in_segment(name.index));
     let lost_newer = || examined.lost_newer.then(|| lost_newer(examined.newest.header.index));
     match missing.or(bad_name).or_else(lost_newer) {

@@ -4,6 +4,9 @@
 //!    what                                    what is planned     acknowledged
 //! A  a file that is named as nothing of      it goes             unknown; of a file whose header is this log's, yes, if
 //!    a log's is                                                  a frame in it says that one of its records was durable
+//! A' a file that claims a segment which     it goes             as A
+//!    another one is: by its header, or a
+//!    copy under a second name
 //! B  what is no file (a directory, a link,   it is moved         unknown: nobody looks inside
 //!    a FIFO) and is named so, or as a
 //!    spare, as the holds, as a second file
@@ -23,7 +26,7 @@ use crate::format::{Id, SegmentHeader};
 use crate::read::segment;
 use crate::segment::directory::{not_a_file, Listing};
 use crate::segment::name::{spare_name, HOLDS, HOLDS_NEW};
-use crate::segment::{retain, Directory, SegmentName, UNFINISHED_REPAIR};
+use crate::segment::{retain, Directory, SegmentName, State, UNFINISHED_REPAIR};
 
 /// What is to go, and why: its name and what is wrong with it.
 pub type Odd = (Step, String);
@@ -58,7 +61,40 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
             directory.forget(name);
         }
     }
+    for (name, text) in doubled(directory, &listing.segments)? {
+        let file = name.to_string();
+        let step = of_this_log(directory, &file, &listing.segments)?.unwrap_or_else(|| unknown(&file));
+        odd.push((step, text));
+        listing.segments.retain(|other| *other != name);
+        directory.forget(&name);
+    }
     Ok(odd)
+}
+
+/// Of the files in front of the newest segment that claim one index, all but the one that is it: the only one whose header
+/// is that segment's; or of copies under several names the sealed one, which keeps the most.
+fn doubled(directory: &Directory, names: &[SegmentName]) -> Result<Vec<(SegmentName, String)>> {
+    let mut others = Vec::new();
+    let newest = names.last().map_or(0, |newest| newest.index);
+    for claims in names.chunk_by(|one, other| one.index == other.index) {
+        let index = claims[0].index;
+        if claims.len() == 1 || index == newest {
+            continue;
+        }
+        let mut theirs = Vec::new();
+        for name in claims {
+            let opened = segment::open_by_name(directory, &name.to_string())?;
+            let header = opened.ok().map(|opened| opened.header);
+            if header.is_some_and(|header| (header.index, header.first_seq) == (name.index, name.first_seq)) {
+                theirs.push(*name);
+            }
+        }
+        let sealed = theirs.iter().find(|name| name.state == State::Sealed);
+        let Some(kept) = sealed.or(if theirs.len() == 1 { theirs.first() } else { None }) else { continue };
+        let text = format!("two files claim segment {index}, and this one is not it");
+        others.extend(claims.iter().filter(|name| *name != kept).map(|name| (*name, text.clone())));
+    }
+    Ok(others)
 }
 
 /// It goes, whatever it is.
