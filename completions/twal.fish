@@ -54,7 +54,7 @@ complete -c twal -n "__fish_twal_using_subcommand dump" -l limit -d 'Most record
 complete -c twal -n "__fish_twal_using_subcommand dump" -l stream -d 'Only records of this stream; may be given several times' -r
 complete -c twal -n "__fish_twal_using_subcommand dump" -l type -d 'Only records of this type; may be given several times' -r
 complete -c twal -n "__fish_twal_using_subcommand dump" -l format -d 'How payloads are printed' -r -f -a "hex\t'A line for the header, then offset, bytes and characters'
-utf8\t'A line for the header, then the text; what is no UTF-8, and control characters, as escapes'
+utf8\t'A line for the header, then the text; what is no UTF-8, and control characters but tabs and line ends, as escapes'
 raw\t'The payloads alone, one directly behind the other'
 json\t'A line of JSON a record, payloads as hexadecimal digits'"
 complete -c twal -n "__fish_twal_using_subcommand dump" -l headers-only -d 'Headers alone: payloads are neither printed nor verified'
@@ -64,7 +64,7 @@ complete -c twal -n "__fish_twal_using_subcommand tail" -s n -l lines -d 'Of the
 complete -c twal -n "__fish_twal_using_subcommand tail" -l stream -d 'Only records of this stream; may be given several times' -r
 complete -c twal -n "__fish_twal_using_subcommand tail" -l type -d 'Only records of this type; may be given several times' -r
 complete -c twal -n "__fish_twal_using_subcommand tail" -l format -d 'How payloads are printed' -r -f -a "hex\t'A line for the header, then offset, bytes and characters'
-utf8\t'A line for the header, then the text; what is no UTF-8, and control characters, as escapes'
+utf8\t'A line for the header, then the text; what is no UTF-8, and control characters but tabs and line ends, as escapes'
 raw\t'The payloads alone, one directly behind the other'
 json\t'A line of JSON a record, payloads as hexadecimal digits'"
 complete -c twal -n "__fish_twal_using_subcommand tail" -s f -l follow -d 'Wait for new records'

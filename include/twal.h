@@ -102,8 +102,8 @@
  *
  *   Functions that can fail return an int: TWAL_OK is 0, a failure is one of
  *   the negative TWAL_E_ numbers of twal_code, and twal_last_error() tells
- *   more on the same thread.  (twal_iter_next() and
- *   twal_iter_wait() also return 1.)  Out
+ *   more on the same thread.  (twal_iter_next(),
+ *   twal_iter_wait() and twal_source_next() also return 1.)  Out
  *   parameters come last, end in _out, and are untouched on failure.  A
  *   pointer that goes in is read during the call only.  A handle is not const
  *   where the call changes the log.  Sequence numbers start at 1.
@@ -1316,7 +1316,9 @@ typedef struct twal_options {
      */
     uint64_t append_timeout_us;
     /**
-     * Segment files prepared ahead of need, at most 1024.  0: 1.
+     * Segment files prepared ahead of need, at most 1024.  0: 1.  A trim
+     * keeps more of the files that it takes out, to be used again: twice as
+     * many, or as many segments as were begun since the last trim, up to 8.
      */
     uint64_t spares;
     /**
@@ -4078,7 +4080,7 @@ int twal_iter_next(twal_iter *iter,
  *   record_out  receives the record, as of twal_iter_next()
  *
  * Returns 1 with a record; 0 if none will come: options.until_seq or
- * options.limit was reached; what twal_iter_next() returns; or
+ * options.limit was reached, or a snapshot's end; what twal_iter_next() returns; or
  *
  *   TWAL_E_TIMEOUT   there is none yet; call again
  *   TWAL_E_POISONED  an earlier write or flush of this log failed, and nothing
@@ -4477,8 +4479,8 @@ int twal_size_hint(twal_log *log,
  *                  release of twal ever had
  *   TWAL_E_FORKED  this process is a fork()ed child
  *   TWAL_E_CLOSED  twal_close() has begun
- *   TWAL_E_CORRUPT, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
- *                  the directory or a file could not be looked at
+ *   TWAL_E_CORRUPT, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_NOTFOUND
+ *                  the directory or a file could not be looked at, or is gone
  *   TWAL_E_PANIC   a bug in twal was caught
  *
  * Blocks:  on the device.
@@ -4858,7 +4860,9 @@ int twal_repair_step_get(const twal_repair *repair,
  *   repair      a plan; it can be applied once
  *   backup_dir  path of a directory for the copies, not the log's and not in
  *               it; it is made if it is missing, and may hold other files,
- *               which are left alone.  The same file systems are accepted as
+ *               which are left alone, but no log, and no copy of one that is
+ *               not a repair's: a file named copies-of-twal says that it is.
+ *               The same file systems are accepted as
  *               for the log; it has to be on the log's own where something is
  *               moved.
  *   flags       bits of twal_repair_flags
@@ -4867,8 +4871,8 @@ int twal_repair_step_get(const twal_repair *repair,
  * and backup_dir is not made.  Or
  *
  *   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
- *                       a directory, the log's own, in it, or another
- *                       log's, or flags has unknown bits
+ *                       a directory, the log's own, in it, or holds a log,
+ *                       also a copy of this one, or flags has unknown bits
  *   TWAL_E_FORKED       this process is a fork()ed child
  *   TWAL_E_STATE        records would go that were acknowledged, or may have
  *                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use twal::base::clock::Clock;
 use twal::commit::Threads;
 use twal::disk::sim::SimDisk;
+use twal::disk::Disk;
 use twal::{Code, Entry, How, Iter, IterOptions, Log, Options, Repair, StepKind};
 
 const SEGMENTS: u64 = 7;
@@ -87,6 +88,9 @@ fn read(iter: &mut Iter) -> (Vec<u64>, Option<Code>) {
 }
 
 type Damage = (&'static str, u64, fn(&Machine));
+type Beside<'d> = (&'static str, &'d dyn Fn(&Machine));
+/// With the name that the copy gets.
+type Copy<'n> = (&'static str, &'n dyn Fn(&Machine) -> String);
 
 /// Each with a newest segment that cannot be read or is not there, behind another place that a reader passes over, or
 /// that nobody reads.
@@ -156,7 +160,7 @@ fn no_reader_begins_behind_elders_that_were_lost() {
     };
     let lose_newest = |machine: &Machine| machine.remove(SEGMENTS);
     let nothing = |_: &Machine| ();
-    let others: [(&str, &dyn Fn(&Machine)); 3] =
+    let others: [Beside<'_>; 3] =
         [("nothing else", &nothing), ("newest doubled", &double_newest), ("newest lost", &lose_newest)];
     for (what, other) in others {
         let machine = Machine::with_log(1);
@@ -192,7 +196,7 @@ fn a_number_that_was_lost_with_its_name_was_not_released() {
 /// Each file that is none of the log's goes, and nothing else.
 #[test]
 fn a_repair_gives_up_nothing_for_a_second_file_of_a_segment() {
-    let copies: [(&str, &dyn Fn(&Machine) -> String); 5] = [
+    let copies: [Copy<'_>; 5] = [
         ("an empty file", &|_| "twal-0000000000000003-00000000000000000999.sealed".to_owned()),
         ("a copy named active", &|machine| machine.name(3).replace(".sealed", ".active")),
         ("a copy named archived", &|machine| machine.name(3).replace(".sealed", ".archived")),
@@ -221,5 +225,25 @@ fn a_repair_gives_up_nothing_for_a_second_file_of_a_segment() {
         log.close().unwrap();
         let verified = twal::verify_on(machine.disk.as_ref(), Path::new("log"), &mut |_| true).unwrap();
         assert_eq!(verified.damaged, 0, "{what}");
+    }
+}
+
+/// A standby is a log of its own, though it has this log's id: copies among its segments would be its damage.
+#[test]
+fn a_repair_puts_its_copies_into_no_log() {
+    let machine = Machine::with_log(1);
+    machine.disk.open_dir(Path::new("standby"), true).unwrap();
+    for name in machine.disk.names() {
+        machine.disk.copy_file(&name, &format!("standby/{name}"));
+    }
+    let standby = machine.disk.names_in(Path::new("standby"));
+    for index in [5, 3] {
+        machine.spoil_header(index);
+        let refused = machine.plan().apply(Path::new("standby"), true).map(drop).map_err(|error| error.code);
+        assert_eq!(refused, Err(Code::Inval));
+        assert_eq!(machine.disk.names_in(Path::new("standby")), standby);
+        // The second time there are copies of the first one.
+        machine.plan().apply(Path::new("backup"), true).unwrap();
+        machine.open(false).unwrap().close().unwrap();
     }
 }

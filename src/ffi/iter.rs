@@ -264,7 +264,7 @@ pub unsafe extern "C" fn twal_iter_next(iter: *mut twal_iter, record_out: *mut t
 ///   record_out  receives the record, as of twal_iter_next()
 ///
 /// Returns 1 with a record; 0 if none will come: options.until_seq or
-/// options.limit was reached; what twal_iter_next() returns; or
+/// options.limit was reached, or a snapshot's end; what twal_iter_next() returns; or
 ///
 ///   TWAL_E_TIMEOUT   there is none yet; call again
 ///   TWAL_E_POISONED  an earlier write or flush of this log failed, and nothing

@@ -119,7 +119,9 @@ pub struct twal_options {
     /// Microseconds that an append waits for room before TWAL_E_TIMEOUT.
     /// 0: without limit.
     pub append_timeout_us: u64,
-    /// Segment files prepared ahead of need, at most 1024.  0: 1.
+    /// Segment files prepared ahead of need, at most 1024.  0: 1.  A trim
+    /// keeps more of the files that it takes out, to be used again: twice as
+    /// many, or as many segments as were begun since the last trim, up to 8.
     pub spares: u64,
     /// Bytes that the log's files may take, segments (archived ones too) and
     /// prepared files together; at least three segments.  Looked at where a file

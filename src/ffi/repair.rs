@@ -214,7 +214,9 @@ pub unsafe extern "C" fn twal_repair_step_get(
 ///   repair      a plan; it can be applied once
 ///   backup_dir  path of a directory for the copies, not the log's and not in
 ///               it; it is made if it is missing, and may hold other files,
-///               which are left alone.  The same file systems are accepted as
+///               which are left alone, but no log, and no copy of one that is
+///               not a repair's: a file named copies-of-twal says that it is.
+///               The same file systems are accepted as
 ///               for the log; it has to be on the log's own where something is
 ///               moved.
 ///   flags       bits of twal_repair_flags
@@ -223,8 +225,8 @@ pub unsafe extern "C" fn twal_repair_step_get(
 /// and backup_dir is not made.  Or
 ///
 ///   TWAL_E_INVAL        repair or backup_dir is NULL, backup_dir is empty, not
-///                       a directory, the log's own, in it, or another
-///                       log's, or flags has unknown bits
+///                       a directory, the log's own, in it, or holds a log,
+///                       also a copy of this one, or flags has unknown bits
 ///   TWAL_E_FORKED       this process is a fork()ed child
 ///   TWAL_E_STATE        records would go that were acknowledged, or may have
 ///                       been, and TWAL_REPAIR_DROP_ACKNOWLEDGED is not set:

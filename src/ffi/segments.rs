@@ -102,8 +102,8 @@ const _: () = assert!(size_of::<twal_segment>() == 176 && std::mem::offset_of!(t
 ///                  release of twal ever had
 ///   TWAL_E_FORKED  this process is a fork()ed child
 ///   TWAL_E_CLOSED  twal_close() has begun
-///   TWAL_E_CORRUPT, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM
-///                  the directory or a file could not be looked at
+///   TWAL_E_CORRUPT, TWAL_E_IO, TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_NOTFOUND
+///                  the directory or a file could not be looked at, or is gone
 ///   TWAL_E_PANIC   a bug in twal was caught
 ///
 /// Blocks:  on the device.

@@ -88,13 +88,15 @@ impl Repair {
         Ok(Repair { disk, clock, directory, actives, plan, applied: false, messages })
     }
 
-    /// Copies would lie among the segments of a log that is there, and it would be refused for them.  Copies that an earlier
-    /// repair made are of this log.
+    /// Copies would lie among the segments of a log that is there, and it would be refused for them: also of one that is a
+    /// copy of this log.  Only where an earlier repair of this log made copies more may be made.
     fn check_no_other_log(&self, backup: &Directory) -> Result<()> {
         let is_sink = backup.scan()?.sink;
         let (theirs, ours) = (logs_in(backup)?, logs_in(&self.directory)?);
-        if is_sink || (!theirs.is_empty() && !theirs.iter().any(|log_id| ours.contains(log_id))) {
-            return Err(Error::new(Code::Inval, "the backup directory holds another log: name one for copies alone"));
+        let are_copies =
+            theirs.is_empty() || (backup.holds_copies()? && theirs.iter().any(|log_id| ours.contains(log_id)));
+        if is_sink || !are_copies {
+            return Err(Error::new(Code::Inval, "the backup directory holds a log: name one for copies alone"));
         }
         Ok(())
     }
@@ -155,6 +157,7 @@ impl Repair {
             return Err(Error::new(Code::Inval, "the backup directory is a log that is open"));
         }
         self.check_no_other_log(&backup)?;
+        backup.begin_copies()?;
         // A step that fails half-way leaves a log that has to be planned anew.
         self.applied = true;
         // The segment that is cut is locked once more, through the descriptor that writes it.

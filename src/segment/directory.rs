@@ -55,6 +55,9 @@ pub struct TakenOut {
 /// nothing that a log has, so every release refuses the log until then.
 pub const UNFINISHED_REPAIR: &str = "twal-repair-unfinished";
 
+/// A file that says of a directory with segments in it that they are a repair's copies, and no log.
+const COPIES: &str = "copies-of-twal";
+
 /// What a directory holds.
 #[derive(Debug, Default, Clone)]
 pub struct Listing {

@@ -235,7 +235,7 @@ fn a_backup_goes_into_no_other_log() {
     let before = look(&other);
     let repair = format!("repair LOG --apply --drop-acknowledged --backup {}", other.display());
     let ran = write_on(&dir, &repair).ends(2);
-    assert!(ran.stderr.contains("another log"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("holds a log"), "{}", ran.stderr);
     assert_same(&before, &look(&other), "a repair of another log");
     // What an earlier repair has left is this log's own.
     let backup = scratch("tool-backup-again").join("copies");

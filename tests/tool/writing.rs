@@ -199,6 +199,9 @@ fn the_doctor_says_what_an_open_finds() {
     assert_eq!(said.exit, i32::from(bad), "{}", said.stdout);
     let nowhere = on(Path::new("/proc"), "doctor LOG");
     assert!(nowhere.exit == 1 && nowhere.stdout.contains("keeps no files"), "{}", nowhere.stdout);
+    // One that nobody may write, root neither.
+    let sealed = on(Path::new("/proc/self"), "doctor LOG");
+    assert!(sealed.exit == 1 && sealed.stdout.contains("may write"), "{}", sealed.stdout);
     // A directory that is to be made is judged by the one that it will be in.
     let missing = on(&dir.join("new"), "doctor LOG");
     assert!(missing.stdout.contains("not yet"), "{}", missing.stdout);

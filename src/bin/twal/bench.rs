@@ -120,7 +120,8 @@ struct Scratch {
 
 impl Scratch {
     fn make(parent: &Path) -> Result<Scratch, Failure> {
-        let dir = parent.join(format!("twal-bench-{}", std::process::id()));
+        // What begins with twal- is a log's, or damage of one.
+        let dir = parent.join(format!("bench-of-twal-{}", std::process::id()));
         // It fails if it is there: what is in it would be somebody else's.
         let made = std::fs::create_dir(&dir);
         // As of a log that cannot be made there.

@@ -111,7 +111,7 @@ pub struct FormatArgs {
 pub enum Format {
     /// A line for the header, then offset, bytes and characters
     Hex,
-    /// A line for the header, then the text; what is no UTF-8, and control characters, as escapes
+    /// A line for the header, then the text; what is no UTF-8, and control characters but tabs and line ends, as escapes
     Utf8,
     /// The payloads alone, one directly behind the other
     Raw,

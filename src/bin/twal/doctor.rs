@@ -3,8 +3,10 @@
 //! Asks the library's own door to files, so that it says what an open would find.  Writes nothing, so where no file of a
 //! log is there to be asked, the block size is what is usual.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::AccessFlags;
 use twal::disk::real::RealDisk;
 use twal::disk::{Cache, Disk, Facts};
 use twal::segment::name::Named;
@@ -23,6 +25,8 @@ struct Found {
     objection: Option<String>,
     /// Why io_uring is not to be had.
     refusal: Option<String>,
+    /// Why nothing can be written there by this process.
+    unwritable: Option<String>,
 }
 
 pub fn run(args: &DoctorArgs, out: &mut Out) -> Result<Exit, Failure> {
@@ -58,7 +62,8 @@ pub fn run(args: &DoctorArgs, out: &mut Out) -> Result<Exit, Failure> {
     for line in advice {
         out.fact("advice", line)?;
     }
-    Ok(if found.objection.is_some() || !facts.direct { Exit::Found } else { Exit::Clean })
+    let is_bad = found.objection.is_some() || found.unwritable.is_some() || !facts.direct;
+    Ok(if is_bad { Exit::Found } else { Exit::Clean })
 }
 
 /// The directory, or the one in which it would be made.
@@ -78,7 +83,9 @@ fn look(dir: &Path) -> Result<Found, Failure> {
     // What was open a moment ago is refused for its file system alone.
     let objection = opened(IoEngine::Blocking, false).err().map(|error| error.to_string());
     let refusal = opened(IoEngine::Uring, true).err().map(|error| error.to_string());
-    Ok(Found { facts: here.facts().clone(), has_log, objection, refusal })
+    let writes = nix::unistd::access(dir, AccessFlags::W_OK | AccessFlags::X_OK);
+    let unwritable = writes.err().map(|errno| io::Error::from(errno).to_string());
+    Ok(Found { facts: here.facts().clone(), has_log, objection, refusal, unwritable })
 }
 
 fn direct_text(facts: &Facts, asked: bool) -> String {
@@ -125,6 +132,9 @@ fn advice(found: &Found) -> Vec<String> {
     if let Some(objection) = &found.objection {
         advice.push(format!("put the log on another file system: {objection}"));
     }
+    if let Some(unwritable) = &found.unwritable {
+        advice.push(format!("put the log where this user may write: {unwritable}"));
+    }
     if !found.facts.direct {
         advice.push(
             "put the log on a file system with direct I/O: through the page cache it is slower, and takes memory"
@@ -165,7 +175,13 @@ mod tests {
             direct: true,
             read_ahead: true,
         };
-        Found { facts, has_log: true, objection: objection.map(str::to_owned), refusal: refusal.map(str::to_owned) }
+        Found {
+            facts,
+            has_log: true,
+            objection: objection.map(str::to_owned),
+            refusal: refusal.map(str::to_owned),
+            unwritable: None,
+        }
     }
 
     #[test]
@@ -178,6 +194,8 @@ mod tests {
         assert!(slow.len() == 1 && slow[0].contains("FUA"), "{slow:?}");
         let memory = advice(&found(Cache::Unknown, Some("it is kept in memory"), None));
         assert!(memory.len() == 2 && memory[0].contains("kept in memory"), "{memory:?}");
+        let unwritable = Found { unwritable: Some("Read-only".into()), ..found(Cache::WriteThrough, None, None) };
+        assert!(advice(&unwritable)[0].contains("may write: Read-only"));
         let mut buffered = found(Cache::WriteThrough, None, None);
         buffered.facts.direct = false;
         assert!(advice(&buffered)[0].contains("direct I/O"));

@@ -18,7 +18,14 @@ pub fn run(command: &HoldCommand, out: &mut Out) -> Result<Exit, Failure> {
             Ok(Exit::Clean)
         }
         HoldCommand::Drop { log, name } => {
-            open::to_read(&log.log)?.hold_drop(name)?;
+            let log = open::to_read(&log.log)?;
+            log.hold_drop(name).map_err(|error| match error.code {
+                // A log that never had one.
+                Code::State if log.holds().is_ok_and(|holds| holds.is_empty()) => {
+                    Failure::usage(format!("there is no hold {name}"))
+                }
+                _ => error.into(),
+            })?;
             Ok(Exit::Clean)
         }
         HoldCommand::Reset { log, file_system } => {

@@ -41,7 +41,7 @@ fn tell(out: &mut Out, log: &Log, before: &[Segment], (below, needed_seq): (u64,
             Some(SegmentState::Archived) if segment.state == SegmentState::Sealed => {
                 writeln!(out, "released  segment {}, records {numbers}", segment.index)?;
             }
-            Some(SegmentState::Sealed) if segment.last_seq < below => {
+            Some(SegmentState::Sealed) if segment.first_seq < below && segment.last_seq < below => {
                 let by = match now.map(|now| now.held_by) {
                     Some(held_by @ (HeldBy::Hold(_) | HeldBy::Unreadable)) => held_by_name(&held_by),
                     _ => format!("transactions that are not finished, from record {needed_seq} on"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{cannot_open, is_no_file, lock, not_a_file, Directory, UNFINISHED_REPAIR};
+use super::{cannot_open, is_no_file, lock, not_a_file, Directory, COPIES, UNFINISHED_REPAIR};
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, File};
 use crate::segment::{SegmentName, Spare, State};
@@ -23,6 +23,22 @@ impl Directory {
         self.sync()?;
         self.drop_file(UNFINISHED_REPAIR)?;
         self.sync()
+    }
+
+    /// Says that what is here are copies, and no log.  Durable with the next sync.
+    pub fn begin_copies(&self) -> Result<()> {
+        match self.dir.create(COPIES) {
+            Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
+                Err(Error::os(format_args!("cannot create {COPIES}"), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether [`Directory::begin_copies`] said so.
+    pub fn holds_copies(&self) -> Result<bool> {
+        let names = self.dir.list().map_err(|error| Error::os("cannot list the directory", &error))?;
+        Ok(names.iter().any(|name| name == COPIES))
     }
 
     /// Removes a file by name.  Durable with the next sync.
