@@ -24,6 +24,11 @@ pub struct Holes {
 }
 
 impl Holes {
+    /// Of a file that took its room ahead, too: what it never wrote of that is passed over as well.
+    pub fn of_room(file: &dyn File) -> Holes {
+        Holes { any: Some(file.sync().is_ok()) }
+    }
+
     /// `at`, or where a hole is there, the first block behind it that may hold something; `end` if there is none in front
     /// of that.  A place between two blocks is the front one's.
     pub fn pass(&mut self, file: &dyn File, at: u64, block: u64, end: u64) -> u64 {

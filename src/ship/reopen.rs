@@ -193,7 +193,8 @@ fn cut(file: &dyn File, header: &SegmentHeader, offset: u64) -> Result<()> {
     let failed = |error| Error::os("cannot cut off what was not durable", &error).at(header.index, offset);
     let mut buf = AlignedBuf::zeroed(usize_of(FRAME_SIZE_CAP.min(header.segment_size - offset)))?;
     let (mut at, mut changed) = (offset, false);
-    let mut holes = Holes::default();
+    // A header may say that there are terabytes.
+    let mut holes = Holes::of_room(file);
     loop {
         at = holes.pass(file, at, u64::from(header.block_size), header.segment_size);
         if at >= header.segment_size {

@@ -475,10 +475,14 @@ static void *use(void *arg)
         uint64_t chance = t_random_below(&thread->random, 100);
         if (chance < 30) {
             append(thread);
-        } else if (chance < 72) {
-            begin_or_move(thread);
         } else if (chance < 78) {
-            say_of_stream(thread);
+            /* Between what a checkpoint is said to release and the checkpoint nothing may get a number. */
+            pthread_rwlock_rdlock(&life->records);
+            if (chance < 72)
+                begin_or_move(thread);
+            else
+                say_of_stream(thread);
+            pthread_rwlock_unlock(&life->records);
         } else if (chance < 82) {
             checkpoint(thread, false);
         } else if (chance < 85) {
