@@ -2,10 +2,10 @@
 
 use super::machine::*;
 use twal::base::crc::crc32c;
-use twal::disk::sim::{Keep, Stop};
+use twal::disk::sim::{CallKind, Keep, Stop};
 use twal::format::frame::{FirstSeal, Seal, FLAG_SEAL};
 use twal::format::{FrameHeader, SegmentHeader, FRAME_HEADER_LEN};
-use twal::{Code, Position, Sink, Source};
+use twal::{Code, Options, Position, Sink, Source};
 
 /// A copy half-way, and what comes next, behind and in front of it.
 fn half_way() -> (Machine, Machine, Sink, Vec<Kept>, usize) {
@@ -329,4 +329,25 @@ fn a_sibling_s_pieces_do_not_continue() {
     sink.sync().unwrap();
     let there = other.open_to_read().unwrap();
     assert_eq!(code(Source::open(&there, Some(&sink.position()))), Some(Code::State));
+}
+
+/// Segments of a terabyte, of which a few blocks were written: a follower that comes back looks at no more than those.
+#[test]
+fn what_a_large_segment_never_had_is_not_read() {
+    let (source, copy) = (Machine::new(1), Machine::new(2));
+    let source = Machine { options: Options { segment_size: 1 << 40, ..source.options.clone() }, ..source };
+    let log = source.open().unwrap();
+    append_many(&log, 20);
+    let mut sink = copy.sink().unwrap();
+    ship(&log, &mut sink);
+    let position = sink.position();
+    sink.close().unwrap();
+    let reads = || copy.disk.counts().of(CallKind::Read);
+    let before = reads();
+    let mut sink = copy.sink().unwrap();
+    assert!(reads() - before < 100, "{} reads", reads() - before);
+    assert_eq!(sink.position(), position);
+    append_many(&log, 20);
+    ship(&log, &mut sink);
+    assert_eq!(sink.position().last_seq, log.durable_seq());
 }

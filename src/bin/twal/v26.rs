@@ -63,6 +63,10 @@ pub fn export(args: &ExportArgs, out: &mut Out) -> Result<Exit, Failure> {
         let text = format!("{} holds a log: name a directory for the files alone", args.files.display());
         return Err(Failure::usage(text));
     }
+    let parent = args.files.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if parent.is_some_and(|parent| !parent.exists()) {
+        return Err(Failure::unopened(format!("cannot make {}: its parent is missing", args.files.display())));
+    }
     let writer = || Writer::create(&args.files, WriteOptions::default());
     let done = export_log(&log, (from_seq, until_seq), &writer, args.leave_out).map_err(|error| match error.code {
         Code::Unsupported => Failure::decision(format!("{error}: --leave-out leaves out what it cannot")),
