@@ -337,6 +337,7 @@ impl Iter {
             return Ok(false);
         }
         let (bound, stopped) = reader.look_on(&self.inner.clock);
+        let follows = reader.follows();
         if self.advance_to(bound)? {
             return Ok(true);
         }
@@ -350,7 +351,7 @@ impl Iter {
         };
         let found = self.cursor.advance(bound.max(behind))?;
         if !found {
-            self.cursor.end_in_front_of(&error)?;
+            self.cursor.end_in_front_of(&error, follows)?;
         }
         Ok(found)
     }

@@ -346,8 +346,8 @@ impl Cursor {
     /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
     /// else did.
     ///
-    /// That is the first damage of the log.  The newest files may be damaged, too.
-    pub fn end_in_front_of(&mut self, damage: &Error) -> Result<()> {
+    /// That is the first damage of the log.  The newest files may be damaged, too; `follows`: it is a follower's copy.
+    pub fn end_in_front_of(&mut self, damage: &Error, follows: bool) -> Result<()> {
         let (Some(skipped), Some(walker)) = (&self.skipped, &self.walker) else { return Ok(()) };
         let is_gap = damage.offset == 0 && damage.segment == skipped.segment + 1;
         let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
@@ -357,7 +357,7 @@ impl Cursor {
         if self.lost.is_some() {
             return Ok(());
         }
-        let newer = skip::lost_behind(&self.directory, &self.log_id, walker.index())?;
+        let newer = skip::lost_behind(&self.directory, &self.log_id, walker.index(), follows)?;
         let is_last = |newer: &Error| skipped.spots > 0 && newer.segment == skipped.segment && skipped.offset == 0;
         let newer = newer.filter(|newer| !is_last(newer));
         let is_first = !counted && is_in_reach;

@@ -138,8 +138,8 @@ fn in_segment(
 }
 
 /// What is lost behind segment `index`, of which all was read that can be: a newer file that cannot be read, or one that is
-/// not there.  None: nothing that is known of.
-pub fn lost_behind(directory: &Directory, log_id: &Id, index: u64) -> Result<Option<Error>> {
+/// not there.  None: nothing that is known of.  A follower's (`follows`) newest one may be any.
+pub fn lost_behind(directory: &Directory, log_id: &Id, index: u64, follows: bool) -> Result<Option<Error>> {
     directory.scan()?;
     let names = directory.segments();
     for name in names.iter().filter(|name| name.index > index) {
@@ -150,7 +150,7 @@ pub fn lost_behind(directory: &Directory, log_id: &Id, index: u64) -> Result<Opt
             opened => drop(opened?),
         }
     }
-    let newest = names.last().filter(|newest| newest.state != State::Active);
+    let newest = names.last().filter(|newest| newest.state != State::Active && !follows);
     let text = "the newest segment is not active: a newer one was lost";
     Ok(newest.map(|newest| Error::new(Code::Corrupt, text).in_segment(newest.index)))
 }

@@ -25,13 +25,13 @@ impl Directory {
         self.sync()
     }
 
-    /// Says that what is here are copies, and no log.  Durable with the next sync.
+    /// Says that what is here are copies, and no log; durably, before there are any.
     pub fn begin_copies(&self) -> Result<()> {
         match self.dir.create(COPIES) {
             Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
                 Err(Error::os(format_args!("cannot create {COPIES}"), &error))
             }
-            _ => Ok(()),
+            _ => self.sync(),
         }
     }
 
