@@ -112,17 +112,31 @@ fn mount_of(mountinfo: &str, id: u64) -> Option<(&str, &str)> {
     Some((name, words.nth(1)?))
 }
 
-/// The mount that an open descriptor is on.
-fn mount_id(fd: BorrowedFd<'_>) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+/// The mount that an open descriptor is on, from its text in /proc/self/fdinfo.
+fn mount_id(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
+/// A file of /proc; empty where there is none, or none for us.  Being short of descriptors must not pass for that:
+/// an overlay would be refused for good.
+fn proc_text(path: &str) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if is_shortage(&error) => Err(error),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+/// Whether what failed can succeed as soon as somebody closes a file.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The file system that holds `dir`; an error if it is refused.
 pub(super) fn file_system(dir: BorrowedFd<'_>, allow_any: bool) -> io::Result<FileSystem> {
     let magic = u64::try_from(nix::sys::statfs::fstatfs(dir)?.filesystem_type().0).unwrap_or(0);
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let found = file_system_of(magic, mount_id(dir).and_then(|id| mount_of(&mountinfo, id)));
+    let mountinfo = proc_text("/proc/self/mountinfo")?;
+    let fdinfo = proc_text(&format!("/proc/self/fdinfo/{}", dir.as_raw_fd()))?;
+    let found = file_system_of(magic, mount_id(&fdinfo).and_then(|id| mount_of(&mountinfo, id)));
     match found.objection {
         Some(objection) if !allow_any => Err(unsupported(format!(
             "{} cannot keep the promise of a durable write: {objection} (allow_any_fs accepts it all the same)",
@@ -203,6 +217,24 @@ pub(super) struct Choice<R> {
     pub(super) reason: String,
 }
 
+/// Why io_uring cannot be had.
+pub(super) struct Refused {
+    /// For people.
+    pub(super) why: String,
+    /// What the kernel answered.
+    pub(super) error: io::Error,
+}
+
+impl Refused {
+    /// What was asked for by name is unsupported, unless it can be had as soon as somebody closes a file.
+    fn into_error(self) -> io::Error {
+        match is_shortage(&self.error) {
+            true => self.error,
+            false => unsupported(self.why),
+        }
+    }
+}
+
 /// Chooses by what was asked for and the device's cache; `rings` tries to set
 /// io_uring up, or says why it cannot be had.
 ///
@@ -211,7 +243,7 @@ pub(super) struct Choice<R> {
 /// | blocking | any | not tried | blocking, RWF_DSYNC |
 /// | io_uring | write-through or FUA | yes | io_uring, RWF_DSYNC |
 /// | io_uring | volatile or unknown | yes | io_uring, write linked to flush |
-/// | io_uring | any | no | refused |
+/// | io_uring | any | no | refused; short of descriptors: that error |
 /// | auto | volatile or unknown | any | blocking, RWF_DSYNC |
 /// | auto | write-through or FUA | yes | io_uring, RWF_DSYNC |
 /// | auto | write-through or FUA | no | blocking, RWF_DSYNC |
@@ -222,7 +254,7 @@ pub(super) struct Choice<R> {
 pub(super) fn choose<R>(
     asked: IoEngine,
     cache: Cache,
-    rings: impl FnOnce(Primitive) -> Result<R, String>,
+    rings: impl FnOnce(Primitive) -> Result<R, Refused>,
 ) -> io::Result<Choice<R>> {
     let forced = matches!(cache, Cache::WriteThrough | Cache::VolatileFua);
     let device = cache.text();
@@ -233,7 +265,7 @@ pub(super) fn choose<R>(
         // Not the first choice here; but whoever wonders is told if it could not even be chosen.
         IoEngine::Auto if !forced => Ok(blocking(match rings(Primitive::WriteThenFlush) {
             Ok(_) => "the fastest on such a device".into(),
-            Err(why) => why,
+            Err(refused) => refused.why,
         })),
         IoEngine::Auto | IoEngine::Uring => {
             let (primitive, how) = match forced {
@@ -242,8 +274,8 @@ pub(super) fn choose<R>(
             };
             match rings(primitive) {
                 Ok(rings) => Ok(Choice { rings: Some(rings), reason: format!("io_uring, {how}: {device}") }),
-                Err(why) if asked == IoEngine::Auto => Ok(blocking(why)),
-                Err(why) => Err(unsupported(why)),
+                Err(refused) if asked == IoEngine::Auto => Ok(blocking(refused.why)),
+                Err(refused) => Err(refused.into_error()),
             }
         }
     }
@@ -485,8 +517,10 @@ mod tests {
                         (Uring, false, true) => Got::Rings(Primitive::WriteThenFlush),
                         (Uring, _, false) => Got::Refused,
                     };
-                    let choice =
-                        choose(asked, cache, |primitive| available.then_some(primitive).ok_or("POLICY".into()));
+                    let choice = choose(asked, cache, |primitive| {
+                        let error = io::Error::from_raw_os_error(libc::EPERM);
+                        available.then_some(primitive).ok_or(Refused { why: "POLICY".into(), error })
+                    });
                     let (got, text) = match choice {
                         Ok(Choice { rings: Some(primitive), reason }) => (Got::Rings(primitive), reason),
                         Ok(Choice { rings: None, reason }) => (Got::Blocked, reason),

@@ -84,7 +84,7 @@ impl RealDisk {
         probe::choose(self.asked, cache, |primitive| {
             Uring::new(block, primitive).map_err(|error| {
                 let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-                uring::refusal(&error, sysctl.as_deref())
+                probe::Refused { why: uring::refusal(&error, sysctl.as_deref()), error }
             })
         })
     }

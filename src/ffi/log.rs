@@ -183,11 +183,12 @@ pub unsafe extern "C" fn twal_close(log: *mut twal_log) -> c_int {
 ///   TWAL_E_NOSPC      the device is full, or the log is as large as
 ///                     options.log_size_max allows; append again when there is
 ///                     space
-///   TWAL_E_PERM, TWAL_E_NOMEM
+///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED
 ///                     the next segment's file could not be made: no right, no
-///                     memory or file descriptor left; append again later.  If
-///                     it was made, and could only not be given its name, the
-///                     log is poisoned as by TWAL_E_IO (twal_stats.poisoned)
+///                     memory or file descriptor left, a filter forbids the
+///                     system call; append again later.  If it was made, and
+///                     could only not be given its name, the log is poisoned
+///                     as by TWAL_E_IO (twal_stats.poisoned)
 ///   TWAL_E_TIMEOUT    no room within options.append_timeout_us
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///
@@ -525,7 +526,7 @@ pub unsafe extern "C" fn twal_trim(log: *mut twal_log, below_seq: u64) -> c_int 
 ///   TWAL_E_POISONED   an earlier write or flush failed
 ///   TWAL_E_IO         a write or flush failed
 ///   TWAL_E_NOSPC      no space for the next segment
-///   TWAL_E_PERM, TWAL_E_NOMEM
+///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED
 ///                     its file could not be made; nothing was changed
 ///   TWAL_E_PANIC      a bug in twal was caught
 ///

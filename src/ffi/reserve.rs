@@ -221,7 +221,7 @@ pub unsafe extern "C" fn twal_reserve(
 ///   TWAL_E_AGAIN     no room on the device now, and TWAL_APPEND_NO_WAIT is set
 ///   TWAL_E_TIMEOUT   no room within options.append_timeout_us
 ///   TWAL_E_NOSPC     the device is full
-///   TWAL_E_PERM, TWAL_E_NOMEM
+///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED
 ///                    the next segment's file could not be made
 ///
 /// or, and the reservation is gone,

@@ -16,7 +16,7 @@ use crate::base::bytes::len_u64;
 use crate::base::{Code, Error, Result};
 use crate::disk::{Access, LockKind};
 use crate::format::{Chain, Id, FRAME_HEADER_LEN};
-use crate::segment::{Directory, State};
+use crate::segment::{retain, Directory, State};
 
 /// What a reader that skips damage has passed over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -151,8 +151,7 @@ pub fn lost_behind(directory: &Directory, log_id: &Id, index: u64, follows: bool
         }
     }
     let newest = names.last().filter(|newest| newest.state != State::Active && !follows);
-    let text = "the newest segment is not active: a newer one was lost";
-    Ok(newest.map(|newest| Error::new(Code::Corrupt, text).in_segment(newest.index)))
+    Ok(newest.map(|newest| Error::new(Code::Corrupt, retain::LOST_NEWER).in_segment(newest.index)))
 }
 
 /// How far a log that is damaged, and open for reading only, can be read at most: up to where something in it says

@@ -169,11 +169,11 @@ pub fn is_lost_newer(newest: &SegmentName) -> bool {
 
 /// The same of a newest segment that is named as it should be, and was compacted as only one with a successor is.
 pub fn lost_newer(index: u64) -> Error {
-    Error::new(Code::Corrupt, LOST_NEWER).in_segment(index)
+    Error::new(Code::Corrupt, COMPACTED_NEWEST).in_segment(index)
 }
 
 /// See [`lost_newer`].
-pub const LOST_NEWER: &str = "the newest segment was compacted, which only older ones are: a newer one was lost";
+pub const COMPACTED_NEWEST: &str = "the newest segment was compacted, which only older ones are: a newer one was lost";
 
 /// Opens a segment and checks that it continues the one before.  Also says how many numbers of that one belong
 /// to no record.

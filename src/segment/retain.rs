@@ -101,12 +101,15 @@ pub fn check(segments: &[SegmentName]) -> Result<(), (SegmentName, String)> {
     complaints(segments).into_iter().next().map_or(Ok(()), Err)
 }
 
+/// What is said of a newest segment that is not active.
+pub const LOST_NEWER: &str = "the newest segment is not active: a newer one was lost";
+
 /// Everything that is wrong with these names, the worst first; see [`check`].
 pub fn complaints(segments: &[SegmentName]) -> Vec<(SegmentName, String)> {
     let mut wrong = Vec::new();
     let Some((newest, oldest)) = segments.last().zip(segments.first()) else { return wrong };
     if newest.state != State::Active {
-        wrong.push((*newest, "the newest segment is not active: a newer one was lost".to_owned()));
+        wrong.push((*newest, LOST_NEWER.to_owned()));
     }
     for pair in segments.windows(2) {
         if pair[0].index == pair[1].index {

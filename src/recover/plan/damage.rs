@@ -176,7 +176,7 @@ impl Search<'_> {
                 Some(Found::whole(error, 0, None, chain))
             }
             Some(newest) if examine::is_lost_newer(newest) => {
-                let error = Error::new(Code::Corrupt, "the newest segment is not active: a newer one was lost");
+                let error = Error::new(Code::Corrupt, retain::LOST_NEWER);
                 Some(Found::whole(error.in_segment(newest.index), names.len(), before, chain))
             }
             Some(_) => lost_newer.map(|error| Found::whole(error, names.len(), before, chain)),

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::super::examine::LOST_NEWER;
+use super::super::examine::COMPACTED_NEWEST;
 use super::super::finding::{Acknowledged, Finding, Kind};
 use super::follower::differs;
 use super::walk::Walk;
@@ -321,7 +321,7 @@ impl Reader<'_, '_> {
         }
         if walk.newest && walk.name.state == State::Active && walk.header.is_compacted() && seal.first_seal.is_some() {
             // It leaves every file in its place: nothing that can be read is worse for it.
-            self.tell(&Finding { kind: Kind::Name, ..wrong(LOST_NEWER, 0, 0) })?;
+            self.tell(&Finding { kind: Kind::Name, ..wrong(COMPACTED_NEWEST, 0, 0) })?;
         }
         if seal.first_seq != walk.header.first_seq {
             self.counted.damaged = true;
