@@ -75,6 +75,22 @@ fn a_trim_stops_at_a_hold_and_says_whose() {
     assert_eq!(on(&dir, "hold list LOG").ends(0).stdout, format!("{:>20}  backup\n", 61));
     on(&dir, "hold drop LOG backup").ends(0);
     assert_eq!(on(&dir, "hold list LOG").ends(0).stdout, "");
+    on(&dir, "hold drop LOG backup").ends(2);
+}
+
+#[test]
+fn what_is_not_there_is_no_hold_and_keeps_nothing() {
+    let dir = ten_by_ten("never-held");
+    let dropped = on(&dir, "hold drop LOG backup").ends(2);
+    assert_eq!(dropped.stderr, "twal: there is no hold backup\n");
+    // The first hold begins a segment, and leaves one without records, which is not among what a trim kept.
+    write_on(&dir, "hold set LOG backup 101").ends(0);
+    let is_empty = |segment: &Value| segment["last_seq"].as_u64() < segment["first_seq"].as_u64();
+    let trimmed = write_on(&dir, "trim LOG --below 101").ends(0).stdout;
+    assert!(
+        segments(&dir).iter().filter(|segment| segment["state"] == "sealed").any(is_empty) && !trimmed.contains("kept"),
+        "{trimmed}"
+    );
 }
 
 /// Where the holds were lost nothing is released, until somebody says that none are wanted.
@@ -138,6 +154,8 @@ fn files_of_the_older_layout_go_in_and_out() {
     assert!(exported.starts_with("written"), "{exported}");
     assert!(files.join("wal_segment_001.wal").exists());
     on(&dir, &out).ends(2);
+    let nowhere = on(&dir, &format!("export LOG {}/missing/files --leave-out", files.display())).ends(3);
+    assert!(nowhere.stderr.ends_with("its parent is missing\n"), "{}", nowhere.stderr);
     // What came out goes in again, with as many operations unfinished.
     let again = scratch("tool-v26-again").join("log");
     write_on(&again, &format!("import LOG {} --create", files.display())).ends(0);
