@@ -73,7 +73,7 @@ static void in_the_last_segment(void)
     t_refused(dir, 0);
     t_damaged_reads(dir, 4, 4, LEN);
     /* The segment's header. */
-    for (uint64_t at = 0; at < 128; at += 4) {
+    for (uint64_t at = 0; at < 128; at += 4 * t_thin()) {
         copy_log();
         t_file_flip(t_active(dir).path, at, 1);
         t_refused(dir, 0);

@@ -172,6 +172,11 @@ void t_pause(void)
     nanosleep(&millisecond, NULL);
 }
 
+unsigned t_thin(void)
+{
+    return getenv("TWAL_TEST_THIN") != NULL ? 5 : 1;
+}
+
 /* ---- chance: splitmix64 ---- */
 
 uint64_t t_mix(uint64_t x)

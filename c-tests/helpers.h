@@ -91,6 +91,9 @@ void t_code_at(const char *file, int line, const char *call, int got, int want);
 uint64_t t_now_ns(void); /* monotonic */
 void t_pause(void);      /* a millisecond, inside t_await and its like */
 
+/* Of how many rounds one is enough: 5 under valgrind, which looks at what is touched and not at chance; else 1. */
+unsigned t_thin(void);
+
 /* ---- chance ---- */
 
 /* The run's seed: $TWAL_SEED, else of the clock.  Printed by t_begin(). */

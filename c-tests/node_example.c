@@ -36,7 +36,7 @@ static void refusals_in_order(const t_node *node)
     memcpy(text, begin, large_at);
     memset(text + large_at, 'v', LARGE);
     memcpy(text + end_at, end, sizeof end);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < ROUNDS / t_thin(); round++) {
         int fd = t_node_connect(node);
         t_node_send(fd, text, end_at + sizeof end - 1);
         t_node_expect(fd, "+OK\r\n:1\r\n-ERR too much for one request\r\n+OK\r\n+PONG\r\n:1\r\n"
@@ -56,7 +56,7 @@ static void any_order(const t_node *node)
     unsigned values[KEYS] = { 0 };
     t_random random = t_random_new(2);
     int fd = t_node_connect(node);
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < ROUNDS / t_thin(); round++) {
         size_t asked_len = 0, len = 0;
         for (unsigned n = 0; n < REQUESTS; n++) {
             unsigned key = (unsigned)t_random_below(&random, KEYS), value = round * REQUESTS + n;
@@ -106,7 +106,7 @@ static void any_order(const t_node *node)
 static void sends_no_more(const t_node *node)
 {
     enum { ROUNDS = 20, REQUESTS = 2000, VALUE = 200000, ASKED = 60 };
-    for (int round = 0; round < ROUNDS; round++) {
+    for (unsigned round = 0; round < ROUNDS / t_thin(); round++) {
         int fd = t_node_connect(node);
         t_node_send_text(fd, "SET half 1\r\nGET half\r\nDEL half\r\n");
         if (round % 2)
@@ -177,7 +177,7 @@ static void hostile(const t_node *node)
     t_node_expect_end(fd);
     /* Bytes of any kind: an answer or none, and the node goes on. */
     t_random random = t_random_new(1);
-    for (int round = 0; round < 200; round++) {
+    for (unsigned round = 0; round < 200 / t_thin(); round++) {
         char bytes[300];
         static const char often[] = "*$\r\n0123-: SETGDLM";
         size_t len = 1 + t_random_below(&random, sizeof bytes - 1);

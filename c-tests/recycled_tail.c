@@ -29,7 +29,7 @@ int main(void)
     t_begin();
     dir = t_path("log");
     uint64_t last = 0;
-    for (round_number = 0; round_number < 20; round_number++) {
+    for (round_number = 0; round_number < 20 / (int)t_thin(); round_number++) {
         t_crash_after(live, NULL);
         twal_options options = t_options_small();
         twal_log *log = NULL;

@@ -27,7 +27,7 @@
 # A test may ask for more than 180 seconds with "t:timeout SECONDS" in its first
 # comment, and for files that only some tests are built with, with "t:with FILE...".
 # "t:shared no, <reason>" runs it with the static library only.
-# Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking),
+# Environment: TWAL_SEED, TWAL_TEST_ENGINE (uring, blocking), TWAL_TEST_THIN (fewer rounds, in some),
 # TWAL_TEST_DIR, TWAL_INCLUDE (default: include beside c-tests), JOBS (3 a CPU: most wait for the disk),
 # CC, CXX, ZIG.
 set -u -o pipefail
@@ -86,6 +86,8 @@ valgrind)
              --suppressions="$here/valgrind.supp")
     # It does not know every operation of io_uring.
     export TWAL_TEST_ENGINE=${TWAL_TEST_ENGINE:-blocking}
+    # A step takes tens of times as long, and is looked at once as well as often.
+    export TWAL_TEST_THIN=1
     ;;
 *) usage ;;
 esac

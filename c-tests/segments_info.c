@@ -101,7 +101,7 @@ static void of_one_moment(const char *dir)
     twal_log *reader = t_open_read_only(dir);
     atomic_store(&rolling, true);
     pthread_t thread = t_thread(roll_on, log);
-    for (int n = 0; n < 300; n++) {
+    for (int n = 0; n < 300 / (int)t_thin(); n++) {
         twal_segment all[80] = { TWAL_SEGMENT_INIT };
         size_t count = 0;
         t_ok(twal_segments(n % 2 ? reader : log, all, 80, &count));

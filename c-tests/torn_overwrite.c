@@ -58,7 +58,7 @@ int main(void)
     t_make_crashed(original, RECORDS, LEN, 0);
 
     /* One bit, anywhere from the frame's first byte to its payload's last. */
-    for (int n = 0; n < 60; n++) {
+    for (int n = 0; n < 60 / (int)t_thin(); n++) {
         copy_log(&frame);
         uint64_t at = frame.block + t_random_below(&random, frame.payload_end - frame.block);
         size_t len = 0;
@@ -67,8 +67,8 @@ int main(void)
         t_file_write(frame.segment.path, at, &flipped, 1);
         expect_cut();
     }
-    /* Every byte of the headers in front of the payload. */
-    for (uint64_t at = 0;; at++) {
+    /* The bytes of the headers in front of the payload. */
+    for (uint64_t at = 0;; at += t_thin()) {
         copy_log(&frame);
         if (frame.block + at >= frame.payload) {
             t_dir_remove(dir);
@@ -78,7 +78,7 @@ int main(void)
         expect_cut();
     }
     /* Sectors and blocks of garbage, of zeros, and of the frame before. */
-    for (int n = 0; n < 30; n++) {
+    for (int n = 0; n < 30 / (int)t_thin(); n++) {
         copy_log(&frame);
         uint64_t unit = n % 2 ? 512 : T_BLOCK;
         uint64_t units = (frame.payload_end - frame.block) / unit;
