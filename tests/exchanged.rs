@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use machine::{code, Machine, DIR};
-use twal::{Acknowledged, Code, Entry, Error, FindingKind, How, Log, Options, Repair, StepKind};
+use twal::{Acknowledged, Code, CompactOptions, Entry, Error, FindingKind, How, Log, Options, Repair, StepKind};
 
 #[path = "holds/machine.rs"]
 #[allow(dead_code, reason = "the tests of holds need the rest")]
@@ -202,6 +202,36 @@ fn a_twins_segment_is_to_blame_and_not_those_behind_it() {
         log.close().unwrap();
     }
     exchange(&common, 0, &twin);
+    let refused = plan(&common).err().unwrap();
+    assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
+}
+
+/// Its frames over the front of ours, with a seal of their own: ours is where the next segment says, and is not what they
+/// end in.  Who reads all of it says so, and nothing is made of them.
+#[test]
+fn a_twins_frames_in_front_of_our_seal_are_found_by_whoever_reads_them_all() {
+    let common = log_of("ours", &[1]);
+    let twin = Machine { disk: common.disk.fork(2), ..machine_like(&common) };
+    for (machine, whose, segments) in [(&common, "ours", [6, 3]), (&twin, "theirs", [2, 3])] {
+        let log = machine.open().unwrap();
+        go_on(&log, whose, &segments);
+        log.close().unwrap();
+    }
+    let name = &segments(&common)[0];
+    let theirs = twin.disk.content(&segments(&twin)[0]).unwrap();
+    let end = theirs.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    common.disk.overwrite(name, 4096, &theirs[4096..end.next_multiple_of(4096)]);
+    let verifying = Options { verify: true, ..common.options.clone() };
+    let opened = Machine { options: verifying, ..machine_like(&common) }.open().err().unwrap();
+    assert_eq!((opened.code, opened.segment), (Code::Corrupt, 1), "{opened}");
+    let verified = twal::verify_on(&*common.disk, Path::new(DIR), &mut |_| true).unwrap();
+    assert_eq!((verified.damaged, verified.last_good_seq), (1, 0), "none of them is ours for sure");
+    let before = common.disk.content(name);
+    let log = common.open().unwrap();
+    let refused = log.compact(&CompactOptions { below_seq: 8, saving_min: 0 }, &mut |_| false).err().unwrap();
+    assert_eq!((refused.code, refused.segment), (Code::Corrupt, 1), "{refused}");
+    log.close().unwrap();
+    assert!(common.disk.content(name) == before, "it is as it was");
     let refused = plan(&common).err().unwrap();
     assert_eq!((refused.code, refused.segment), (Code::Unsupported, 1), "{refused}");
 }

@@ -146,6 +146,11 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
             continue;
         };
         let (plan, end) = survey(work, &segment, gone_below, chooser)?;
+        match open_to_read(work.directory, pair[1].index, work.log_id) {
+            // Released meanwhile, and so is this one.
+            Err(error) if error.code == Code::Trimmed => {}
+            next => end.check_named(name.index, &next?.header)?,
+        }
         let (room, saved_before) = (room_of(name, &segment)?, done.bytes_saved);
         let least = if chooser.insists() { work.saving_min } else { work.saving_min.max(1) };
         let rewrites = (plan.dropped > 0 || work.packs) && may_rewrite(work, &segment)?;

@@ -164,10 +164,15 @@ impl Log {
     /// A cursor in front of `from_seq`, 0: of the oldest record.
     fn cursor_from(&self, from_seq: u64, options: &IterOptions, behind_damage: Option<u64>) -> Result<Cursor> {
         let (first_seq, last_seq) = (self.first_seq(), self.last_seq().max(behind_damage.unwrap_or(0)));
-        let from_seq = if from_seq == 0 { first_seq } else { from_seq };
+        let wants_all = from_seq == 0;
+        let damage = match &self.inner.side {
+            Side::Reader(reader) if options.skip_damaged => reader.damage(),
+            _ => None,
+        };
+        let from_seq = if wants_all { first_seq } else { from_seq };
         if from_seq < first_seq {
             let text = format!("record {from_seq} was released, the oldest is {first_seq}");
-            return Err(Error::new(Code::Trimmed, text).about_seq(first_seq));
+            return Err(self.doubted(Error::new(Code::Trimmed, text).about_seq(first_seq), from_seq));
         }
         if from_seq > last_seq.max(first_seq - 1) + 1 {
             // Behind damage nobody knows what there is.
@@ -184,7 +189,11 @@ impl Log {
             mapped: options.map_sealed && !self.is_follower(),
             one: false,
         };
-        Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, way)
+        let mut cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, way)?;
+        if let Some(damage) = damage.filter(|_| wants_all) {
+            cursor.read_all_of(&damage);
+        }
+        Ok(cursor)
     }
 
     /// The first number of a segment that can be read.
@@ -197,6 +206,7 @@ impl Log {
         let segments = self.inner.directory.segments();
         let live = &segments[retain::first_live(&segments)..];
         if let Some(oldest) = live.first().filter(|oldest| index < oldest.index) {
+            self.inner.directory.lost_elders()?.map_or(Ok(()), Err)?;
             let text = format!("segment {index} was released, the oldest is {}", oldest.index);
             return Err(Error::new(Code::Trimmed, text).in_segment(index).about_seq(oldest.first_seq));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{closed, Log, Record};
+use super::{closed, Log, Record, Side};
 use crate::base::{Code, Error, Result};
 use crate::disk::Access;
 use crate::format::{Chain, SegmentHeader};
@@ -22,13 +22,17 @@ impl Log {
             .inspect_err(|error| self.inner.met_damage(error))
     }
 
-    /// Where the names are those of no whole log, nobody knows what was released, or taken out.
-    fn doubted(&self, error: Error, seq: u64) -> Error {
+    /// Where the names are those of no whole log, or what is in front is damaged, nobody knows what was released, or
+    /// taken out.
+    pub(super) fn doubted(&self, error: Error, seq: u64) -> Error {
         let is_answer = matches!(error.code, Code::NotFound | Code::Trimmed);
-        if !is_answer || !self.inner.is_damaged() || self.is_follower() {
-            return error;
-        }
+        let Side::Reader(reader) = &self.inner.side else { return error };
+        let Some(damage) = reader.damage().filter(|_| is_answer && !self.is_follower()) else { return error };
         let names = self.inner.directory.segments();
+        let oldest = names.get(retain::first_live(&names)).map_or(0, |oldest| oldest.index);
+        if error.code == Code::Trimmed && damage.code == Code::Corrupt && damage.segment <= oldest {
+            return damage.about_seq(seq);
+        }
         // That a newer one is missing says nothing of those that are there.
         let wrong = retain::complaints(&names).into_iter().find(|(name, _)| {
             let is_newest = names.last() == Some(name);

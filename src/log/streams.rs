@@ -6,6 +6,7 @@
 //! asks from where the last answer ended.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use super::{IterOptions, Log};
 use crate::base::bytes::len_u64;
@@ -37,7 +38,8 @@ impl Log {
     /// As `twal_streams`.
     pub fn streams(&self, from_seq: u64) -> Result<Vec<StreamCount>> {
         let mut iter = self.iter_with(IterOptions { from_seq, ..IterOptions::default() })?;
-        let mut counts: HashMap<u64, StreamCount> = HashMap::new();
+        // The hasher of std's own choice wants random bytes, and panics where the kernel gives none.
+        let mut counts: HashMap<u64, StreamCount, BuildHasherDefault<DefaultHasher>> = HashMap::default();
         let no_memory = |_| Error::new(Code::NoMem, "no memory to count one more stream");
         // Not what comes while this counts.
         let last_seq = self.durable_seq();

@@ -20,7 +20,7 @@ use crate::base::{Code, Error, Result};
 use crate::format::frame::{FLAG_DATA, FLAG_SEAL};
 use crate::format::record::{record_len, FLAG_BATCH_CONTINUES};
 use crate::format::{Chain, FrameHeader, Id, RecordHeader, SegmentHeader, RECORD_HEADER_LEN};
-use crate::segment::{Directory, State};
+use crate::segment::{retain, Directory, State};
 
 /// Most bytes read at once where one record is wanted.
 const ONE_RECORD: usize = 64 << 10;
@@ -65,6 +65,10 @@ pub struct Cursor {
     reach: Option<Arc<Published>>,
     /// The segments that come next, opened already: they stay while they are read, whatever is released.
     pinned: VecDeque<OpenSegment>,
+    /// It was to begin with the oldest record.
+    wants_all: bool,
+    /// What is in front of where it has begun is missing, and counted.
+    lacks_front: bool,
     /// The files that it reads, and none that a compaction put in the place of one; None: whichever are there.
     files: Option<Arc<Files>>,
 }
@@ -123,20 +127,22 @@ impl Cursor {
     }
 
     fn look_for(directory: &Arc<Directory>, log_id: Id, from_seq: u64, way: Way) -> Result<Cursor> {
-        let index = directory
-            .segments()
-            .iter()
-            .rev()
-            .find(|segment| segment.first_seq <= from_seq)
-            .map(|segment| segment.index)
-            .ok_or_else(|| {
-                let text = format!("record {from_seq} was released");
-                Error::new(Code::Trimmed, text).about_seq(directory.first_seq())
-            })?;
+        let (index, mut opened) = match retain::holding(&directory.segments(), from_seq) {
+            // Held from now on: what is asked for is not recycled under the cursor.
+            Some(name) => (name.index, open_to_read(directory, name.index, &log_id)),
+            None => match directory.lost_elders()? {
+                Some(error) => (error.segment, Err(error)),
+                None if directory.segments().is_empty() => {
+                    (0, Err(Error::new(Code::Corrupt, "every segment is gone").about_seq(from_seq)))
+                }
+                None => {
+                    let text = format!("record {from_seq} was released");
+                    return Err(Error::new(Code::Trimmed, text).about_seq(directory.first_seq()));
+                }
+            },
+        };
         let mut skipped = way.skip.then(Skipped::default);
         let mut lost = None;
-        // Held from now on: what is asked for is not recycled under the cursor.
-        let mut opened = open_to_read(directory, index, &log_id);
         if opened.as_ref().is_err_and(|error| error.code == Code::Busy) {
             // No record of it is durable yet: in front of it is a place as well, and where there is one still.
             opened = open_to_read(directory, index - 1, &log_id).or(opened);
@@ -186,6 +192,8 @@ impl Cursor {
             way,
             reach: None,
             pinned: VecDeque::new(),
+            wants_all: false,
+            lacks_front: false,
             files: None,
         })
     }
@@ -199,6 +207,8 @@ impl Cursor {
             skipped: self.skipped.or(anew.skipped),
             until_seq: self.until_seq,
             reach: self.reach.take(),
+            wants_all: self.wants_all,
+            lacks_front: self.lacks_front,
             files: self.files.take(),
             ..anew
         };
@@ -341,6 +351,18 @@ impl Cursor {
         self.lost = Some(Lost { bound: None, index });
     }
 
+    /// It was asked for everything from the oldest record on, of a log that is damaged there: it misses what should be in
+    /// front of where it has begun, whatever that was.
+    pub fn read_all_of(&mut self, damage: &Error) {
+        self.wants_all = true;
+        let is_in_front = damage.segment < self.began
+            || (damage.segment == self.began && retain::is_missing_in_front(&self.directory.segments()));
+        if let Some(skipped) = self.skipped.as_mut().filter(|_| is_in_front && damage.segment != 0) {
+            skipped.begin(damage, self.from_seq);
+            self.lacks_front = true;
+        }
+    }
+
     /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
     /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
     /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
@@ -353,14 +375,14 @@ impl Cursor {
         let is_behind = walker.index() > damage.segment || (is_gap && walker.index() == damage.segment);
         let is_counted = is_behind || (damage.segment, damage.offset) <= (skipped.segment, skipped.offset);
         let counted = skipped.spots > 0 && is_counted;
-        let is_in_reach = damage.segment == 0 || damage.segment >= self.began;
+        let is_in_reach = self.wants_all || damage.segment == 0 || damage.segment >= self.began;
         if self.lost.is_some() {
             return Ok(());
         }
         let newer = skip::lost_behind(&self.directory, &self.log_id, walker.index(), follows)?;
         let is_last = |newer: &Error| skipped.spots > 0 && newer.segment == skipped.segment && skipped.offset == 0;
         let newer = newer.filter(|newer| !is_last(newer));
-        let is_first = !counted && is_in_reach;
+        let is_first = !counted && is_in_reach && !self.lacks_front;
         if is_first {
             self.lose(damage);
         }

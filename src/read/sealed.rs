@@ -23,6 +23,18 @@ pub struct SealedEnd {
     pub records: u64,
 }
 
+impl SealedEnd {
+    /// The frames of segment `index` end where its successor says, whose header is `next`: others in their place, of a copy
+    /// that went on by itself or cut off by a repair, may be whole too, and end in a seal of their own.
+    pub fn check_named(&self, index: u64, next: &SegmentHeader) -> Result<()> {
+        if (self.chain, self.before_offset) == (next.before, next.before_offset) {
+            return Ok(());
+        }
+        let text = "the segment's frames are others than those that its successor continues: they end in another seal";
+        Err(Error::new(Code::Corrupt, text).in_segment(index))
+    }
+}
+
 /// Where a walk through a segment had to stop.
 #[derive(Debug, Clone)]
 pub struct Stopped {

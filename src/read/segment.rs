@@ -101,12 +101,13 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
         let text = format!("segment {index} was released, the oldest record is {first_seq}");
         Error::new(Code::Trimmed, text).in_segment(index).about_seq(first_seq)
     };
-    let released = || {
-        directory.segment(index).is_none_or(|name| name.state == State::Archived)
+    let released = || -> Result<bool> {
+        Ok(directory.segment(index).is_none_or(|name| name.state == State::Archived)
             && directory.segments().first().is_some_and(|oldest| index < oldest.index)
+            && directory.lost_elders()?.is_none())
     };
     let (name, file) = match directory.open_segment(index, Access::Read) {
-        Err(error) if error.code == Code::NotFound && released() => return Err(trimmed()),
+        Err(error) if error.code == Code::NotFound && released()? => return Err(trimmed()),
         Err(error) if error.code == Code::NotFound => {
             return Err(Error { code: Code::Corrupt, ..error });
         }
@@ -129,7 +130,7 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
     let header = read_header(directory, file.as_ref(), index, Access::Read);
     if header.as_ref().map_or(true, |header| header.index != index) {
         directory.scan()?;
-        if released() {
+        if released()? {
             return Err(trimmed());
         }
     }

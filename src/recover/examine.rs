@@ -107,7 +107,9 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
             }
             .and_then(|opened| continue_in(opened, segments.last())),
         };
-        let damaged = |error| Damage { error, last_good_seq: name.first_seq - 1 };
+        // Its name may be the damage: what a later one begins with lies behind it.
+        let next_seq = names[at..].iter().map(|name| name.first_seq).min().unwrap_or(name.first_seq);
+        let damaged = |error| Damage { error, last_good_seq: next_seq - 1 };
         let (opened, purged_before) = opened.map_err(damaged)?;
         if let (Access::Read, Some(before)) = (asked.access, segments.last()) {
             match check_size(before) {
@@ -220,8 +222,11 @@ pub fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     let (next, damages) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     // In order: everything in front of the first damage is taken before it is found.
     let work = || {
-        while let Some(segment) = older.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(damage) = verify_one(segment) {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(segment) = older.get(at) else { return };
+            // The newest one of all is no older one: each of these has a successor.
+            if let Err(damage) = verify_one(segment, &segments[archived + at + 1].header) {
                 damages.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
                 return;
             }
@@ -240,8 +245,11 @@ pub fn verify_all(segments: &[OpenSegment]) -> Result<(), Damage> {
     damages.into_iter().min_by_key(|damage| damage.error.segment).map_or(Ok(()), Err)
 }
 
-fn verify_one(segment: &OpenSegment) -> Result<(), Damage> {
-    sealed::check(segment).map(drop).map_err(Damage::from)
+fn verify_one(segment: &OpenSegment, next: &SegmentHeader) -> Result<(), Damage> {
+    let end = sealed::check(segment)?;
+    // Which of its frames are others nobody knows: perhaps the first.
+    let last_good_seq = segment.header.first_seq - 1;
+    end.check_named(segment.header.index, next).map_err(|error| Damage { error, last_good_seq })
 }
 
 /// Walks the newest segment to the log's end.

@@ -71,14 +71,14 @@ pub fn isolate(directory: &Directory, listing: &mut Listing) -> Result<Vec<Odd>>
     Ok(odd)
 }
 
-/// Of the files in front of the newest segment that claim one index, all but the one that is it: the only one whose header
-/// is that segment's; or of copies under several names the sealed one, which keeps the most.
+/// Of the files that claim one index, all but the one that is it: the only one whose header is that segment's; or of copies
+/// under several names the sealed one, which keeps the most, unless they are the newest segment's.
 fn doubled(directory: &Directory, names: &[SegmentName]) -> Result<Vec<(SegmentName, String)>> {
     let mut others = Vec::new();
     let newest = names.last().map_or(0, |newest| newest.index);
     for claims in names.chunk_by(|one, other| one.index == other.index) {
         let index = claims[0].index;
-        if claims.len() == 1 || index == newest {
+        if claims.len() == 1 {
             continue;
         }
         let mut theirs = Vec::new();
@@ -89,7 +89,8 @@ fn doubled(directory: &Directory, names: &[SegmentName]) -> Result<Vec<(SegmentN
                 theirs.push(*name);
             }
         }
-        let sealed = theirs.iter().find(|name| name.state == State::Sealed);
+        // Of two whole ones nothing tells which is the newest segment.
+        let sealed = theirs.iter().find(|name| name.state == State::Sealed && index != newest);
         let Some(kept) = sealed.or(if theirs.len() == 1 { theirs.first() } else { None }) else { continue };
         let text = format!("two files claim segment {index}, and this one is not it");
         others.extend(claims.iter().filter(|name| *name != kept).map(|name| (*name, text.clone())));

@@ -32,6 +32,9 @@ pub struct Directory {
     dir: Arc<dyn Dir>,
     /// Segments in order of index.  Written by whoever changes or scans names, under `names`.
     segments: Mutex<Vec<SegmentName>>,
+    /// The first number that there was before names in front were found missing that nobody released; 0: none are.
+    /// Written under `names`.
+    lost_from: AtomicU64,
     /// Held over a change of names and its flush, so that two changes never interleave.
     names: Mutex<NextSpare>,
     /// Segments above are none of what is read: see [`Directory::end_at`].  Publishes nothing.
@@ -108,6 +111,7 @@ impl Directory {
         Ok(Directory {
             dir,
             segments: Mutex::new(Vec::new()),
+            lost_from: AtomicU64::new(0),
             names: Mutex::new(NextSpare(1)),
             last_index: AtomicU64::new(u64::MAX),
             holding: Holding::default(),
@@ -178,15 +182,41 @@ impl Directory {
         }
         let last_index = self.last_index.load(Ordering::Relaxed);
         listing.segments.retain(|segment| segment.index <= last_index);
-        listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state));
+        listing.segments.sort_unstable_by_key(|segment| (segment.index, segment.state, segment.first_seq));
         listing.spares.sort_unstable();
         listing.unknown.sort_unstable();
         // Nobody counts to the end of the range: behind a file that is named so there is no name.
         if let Some(&n) = listing.spares.iter().rfind(|n| **n < SPARE_NUMBER_MAX) {
             next.0 = next.0.max(n + 1);
         }
-        lock(&self.segments).clone_from(&listing.segments);
+        let before = std::mem::replace(&mut *lock(&self.segments), listing.segments.clone());
+        // A follower's copy may begin with any segment; who looks at its position says what is missing.
+        if listing.sink || !retain::has_lost_elders(&listing.segments) {
+            self.lost_from.store(0, Ordering::Relaxed);
+        } else if !retain::has_lost_elders(&before) {
+            self.lost_from.store(first_seq(&before), Ordering::Relaxed);
+        }
         Ok(listing)
+    }
+
+    /// What is wrong if segments in front, which were there when this was opened, are missing and were not released: who
+    /// wants them is not told that they were.
+    pub fn lost_elders(&self) -> Result<Option<Error>> {
+        for _ in 0..LOOKS {
+            if !self.has_lost_elders() {
+                return Ok(None);
+            }
+            // A listing may lack a name that changes meanwhile.
+            self.scan()?;
+        }
+        let index = self.segments().first().map_or(0, |oldest| oldest.index - 1);
+        let text = "the oldest segments are missing, and were never released";
+        let error = Error::new(Code::Corrupt, text).in_segment(index).about_seq(self.first_seq());
+        Ok(self.has_lost_elders().then_some(error))
+    }
+
+    fn has_lost_elders(&self) -> bool {
+        self.lost_from.load(Ordering::Relaxed) != 0 && retain::has_lost_elders(&lock(&self.segments))
     }
 
     /// The segments as they are now, none left out: a listing may lack a name that changes meanwhile, and what is
@@ -200,6 +230,7 @@ impl Directory {
                 Err((_, text)) => wrong = text,
             }
         }
+        self.lost_elders()?.map_or(Ok(()), Err)?;
         Err(Error::new(Code::Busy, format!("the segments change too fast, or are damaged: {wrong}")))
     }
 
@@ -231,15 +262,19 @@ impl Directory {
         lock(&self.segments).clone()
     }
 
-    /// The segment with this index.
+    /// The segment with this index.  Of several files, which no log has: the newest one is active, an older one is not.
     pub fn segment(&self, index: u64) -> Option<SegmentName> {
-        lock(&self.segments).iter().find(|segment| segment.index == index).copied()
+        let segments = lock(&self.segments);
+        let newest = segments.last().filter(|newest| newest.index == index);
+        newest.or_else(|| segments.iter().find(|segment| segment.index == index)).copied()
     }
 
-    /// Number of the oldest record that can be read.
+    /// Number of the oldest record that was not released.
     pub fn first_seq(&self) -> u64 {
-        let segments = lock(&self.segments);
-        segments.get(retain::first_live(&segments)).map_or(1, |segment| segment.first_seq)
+        match self.has_lost_elders() {
+            true => self.lost_from.load(Ordering::Relaxed),
+            false => first_seq(&lock(&self.segments)),
+        }
     }
 
     /// Opens a segment by index.  Its name may change under us: look again then.
@@ -271,7 +306,8 @@ impl Directory {
         for _ in 0..LOOKS {
             let segments = self.scan()?.segments;
             let found = segments.iter().find(|segment| segment.index == index);
-            if found.is_some() || segments.first().is_none_or(|oldest| index < oldest.index) {
+            let released = !self.has_lost_elders() && segments.first().is_none_or(|oldest| index < oldest.index);
+            if found.is_some() || released {
                 return Ok(found.copied());
             }
         }
@@ -428,6 +464,11 @@ impl Directory {
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.dir.rename(from, to).map_err(|error| Error::os(format_args!("cannot rename {from} to {to}"), &error))
     }
+}
+
+/// The lowest of those that can be read: the oldest one's, unless its name is damaged.
+fn first_seq(segments: &[SegmentName]) -> u64 {
+    segments[retain::first_live(segments)..].iter().map(|segment| segment.first_seq).min().unwrap_or(1)
 }
 
 /// The end of a long path, so that an error's text has room for the reason.

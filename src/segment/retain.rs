@@ -90,6 +90,27 @@ pub fn first_live(segments: &[SegmentName]) -> usize {
     elders.iter().rposition(|segment| segment.state == State::Archived).map_or(0, |at| at + 1)
 }
 
+/// Whether what was in front of these names was lost: what is released becomes archived before anything goes.
+pub fn has_lost_elders(segments: &[SegmentName]) -> bool {
+    segments.first().is_none_or(|oldest| oldest.index != 1 && oldest.state != State::Archived)
+}
+
+/// Which of these holds record `seq`, if any does.  The names may be those of no whole log.
+pub fn holding(segments: &[SegmentName], seq: u64) -> Option<SegmentName> {
+    let first_seq = segments.iter().map(|segment| segment.first_seq).filter(|first| *first <= seq).max()?;
+    // Several begin there only if all but the last of them are empty, and then they lie beside each other.
+    let at = segments.iter().position(|segment| segment.first_seq == first_seq)?;
+    segments[at..].iter().take_while(|segment| segment.first_seq == first_seq).last().copied()
+}
+
+/// Whether what lies in front of the first segment that can be read is missing.
+pub fn is_missing_in_front(segments: &[SegmentName]) -> bool {
+    let at = first_live(segments);
+    let Some(oldest) = segments.get(at) else { return false };
+    let before = if at == 0 { 0 } else { segments[at - 1].index };
+    before + 1 < oldest.index
+}
+
 /// Whether these names are those of a whole log, in order of index; else what is wrong, and with which.
 ///
 /// Refused: a doubled or missing index, numbers that run backwards, a log whose
@@ -118,7 +139,7 @@ pub fn complaints(segments: &[SegmentName]) -> Vec<(SegmentName, String)> {
             wrong.push((pair[1], format!("{} begins below the segment before it", pair[1])));
         }
     }
-    if oldest.index != 1 && oldest.state != State::Archived {
+    if has_lost_elders(segments) {
         wrong.push((*oldest, format!("the segments before {oldest} are missing")));
     }
     if oldest.index == 1 && oldest.first_seq != 1 {

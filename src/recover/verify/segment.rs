@@ -217,6 +217,10 @@ impl Reader<'_, '_> {
                     if ends {
                         let end = body.seal.map_or((walk.chain, offset), |seal| seal.end(walk.chain, offset));
                         self.counted.chain = Some(end);
+                        if walk.next.is_some_and(|next| end != (next.before, next.before_offset)) {
+                            // Told of where the next one is read.  Which of the frames are others nobody knows.
+                            (self.counted.last_good_seq, self.counted.damaged) = (0, true);
+                        }
                         walk.chain = end.0;
                         return self.check_position(walk, true);
                     }
