@@ -14,8 +14,11 @@
  *
  *   fork     A log belongs to the process that opened it.  In a fork()ed child
  *            every call on it returns TWAL_E_FORKED (a number: 0), except
- *            twal_close(), twal_iter_close() and twal_txn_close(), which free
- *            it there and touch neither disk nor lock.  The child may open logs of its own.
+ *            twal_close(), twal_iter_close(), twal_txn_close(),
+ *            twal_source_close() and twal_sink_close(), which free it there
+ *            and do nothing on disk.  The child may open logs of its own.  It
+ *            has the parent's lock, too: should the parent die, nobody opens
+ *            the log for writing until the child frees it, execs or exits.
  *   signals  No function is async-signal-safe, except twal_strerror(),
  *            twal_histogram_bound() and the twal_version_*() ones.  twal
  *            installs no handlers, its threads block all signals, and a
@@ -4987,6 +4990,7 @@ void twal_repair_close(twal_repair *repair);
  *                       its segments change too fast to be listed; ask again
  *   TWAL_E_CORRUPT      the log is damaged at that place
  *   TWAL_E_IO           a file could not be opened or read
+ *   TWAL_E_PERM         the operating system refuses access to a file
  *   TWAL_E_NOMEM        no memory or file descriptor left
  *   TWAL_E_UNSUPPORTED  from says something that this release does not know
  *   TWAL_E_PANIC        a bug in twal was caught
@@ -5033,7 +5037,8 @@ int twal_source_open(twal_log *log,
  *   TWAL_E_CORRUPT   the log is damaged here; twal_last_error() says where
  *   TWAL_E_IO        bytes could not be read; or a write or flush of the log
  *                    failed while this waited
- *   TWAL_E_NOMEM     no memory left; call again
+ *   TWAL_E_PERM      the operating system refuses access to a file
+ *   TWAL_E_NOMEM     no memory or file descriptor left; call again
  *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
  *
  * Blocks:  for up to timeout_ns, and on the device; never for a writer.
@@ -5265,6 +5270,8 @@ int twal_sink_promote(twal_sink *sink);
  *   TWAL_E_IO        a write or flush failed: what the position said before is
  *                    there
  *   TWAL_E_POISONED  the same, and it had failed before
+ *   TWAL_E_NOMEM     the directory's lock could not be given back; everything
+ *                    is durable, and exit gives it back
  *   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
  *
  * Blocks:  on the device.
@@ -5312,6 +5319,7 @@ int twal_sink_close(twal_sink *sink);
  *   TWAL_E_VERSION      a record that must not be ignored, of a later release
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                       no room for the first checkpoint
+ *   TWAL_E_PERM         the operating system refuses access to a file
  *   TWAL_E_NOMEM        no memory or file descriptor left
  *   TWAL_E_IO           a read, write or flush failed
  *   TWAL_E_PANIC        a bug in twal was caught
@@ -5383,6 +5391,9 @@ int twal_txn_close(twal_txn *txn);
  *                    one segment more is kept for it, that is full too:
  *                    twal_txn_compact() needs no more of it, and a larger
  *                    log_size_max at the next open helps
+ *   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED
+ *                    the next segment's file could not be made, as for
+ *                    twal_append()
  *   TWAL_E_IO        a write or flush failed; or a file could not be released:
  *                    the checkpoint is there if twal_last_error() has its
  *                    number
@@ -5585,8 +5596,10 @@ int twal_saga_create(twal_txn *txn,
  *                    rule; or there is no such operation, or it is finished
  *   TWAL_E_AGAIN     all operations together have as much state as a
  *                    checkpoint may hold: something must finish first
- *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room, as for twal_append()
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+ *   TWAL_E_UNSUPPORTED
+ *                    no room, or the next segment's file could not be made, as
+ *                    for twal_append()
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
@@ -6051,8 +6064,10 @@ int twal_2pc_create(twal_txn *txn,
  *                    rule; or there is no such operation, or it is finished
  *   TWAL_E_AGAIN     all operations together have as much state as a
  *                    checkpoint may hold: something must finish first
- *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room, as for twal_append()
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+ *   TWAL_E_UNSUPPORTED
+ *                    no room, or the next segment's file could not be made, as
+ *                    for twal_append()
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
@@ -6230,8 +6245,10 @@ int twal_2pc_abort_start(twal_txn *txn,
  *   TWAL_E_FORKED    this process is a fork()ed child
  *   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
  *   TWAL_E_POISONED  an earlier write or flush failed
- *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room, as for twal_append()
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+ *   TWAL_E_UNSUPPORTED
+ *                    no room, or the next segment's file could not be made, as
+ *                    for twal_append()
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
@@ -6548,8 +6565,10 @@ int twal_txn_left_get(const twal_txn *txn,
  *   TWAL_E_POISONED  an earlier write or flush failed
  *   TWAL_E_AGAIN     the state of all operations and streams takes all the
  *                    room that it may have, until an operation finishes
- *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
- *                    no room
+ *   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+ *   TWAL_E_UNSUPPORTED
+ *                    no room, or the next segment's file could not be made, as
+ *                    for twal_append()
  *   TWAL_E_IO        a write or flush failed
  *   TWAL_E_PANIC     a bug in twal was caught
  *
@@ -6784,6 +6803,7 @@ int twal_txn_iter_open(twal_txn *txn,
  *   TWAL_E_NOSPC, TWAL_E_TIMEOUT
  *                       no room for the checkpoint, or for one segment; to be
  *                       tried again
+ *   TWAL_E_PERM         the operating system refuses access to a file
  *   TWAL_E_NOMEM        no memory or file descriptor left
  *   TWAL_E_IO           a read, write or flush failed; the segment stays
  *   TWAL_E_PANIC        a bug in twal was caught

@@ -152,6 +152,62 @@ fn a_reader_that_skips_counts_the_newest_segment_too() {
     }
 }
 
+/// With names that are none of the log's, or of segments in front that are gone: which records can be read, and how many
+/// places there are.
+const NAMES: [(Damage, &[std::ops::RangeInclusive<u64>], u64); 11] = [
+    (("a second file of the first", 1, |machine| copy(machine, 2, 1, 4, "sealed")), &[1..=LAST], 1),
+    (("a copy in the middle", 1, |machine| copy(machine, 1, 3, 1, "active")), &[1..=LAST], 1),
+    (("a copy beside the newest", 1, |machine| copy(machine, 2, SEGMENTS, 4, "sealed")), &[1..=LAST], 1),
+    (("a copy behind the newest", 1, |machine| copy(machine, 1, SEGMENTS + 1, 1, "active")), &[1..=LAST], 1),
+    (("the first named as the second", 1, |machine| rename(machine, 1, 4)), &[4..=LAST], 1),
+    (("the first named beyond all", 1, |machine| rename(machine, 1, 100)), &[4..=LAST], 1),
+    (("the oldest named as the next", 10, |machine| rename(machine, 4, 13)), &[13..=LAST], 1),
+    (("the oldest named beyond all", 10, |machine| rename(machine, 4, 100)), &[13..=LAST], 1),
+    (("the oldest gone", 10, |machine| machine.remove(4)), &[13..=LAST], 1),
+    (
+        ("the oldest gone, and another header", 10, |machine| {
+            machine.remove(4);
+            machine.spoil_header(6);
+        }),
+        &[13..=15, 19..=LAST],
+        2,
+    ),
+    (
+        ("elders gone, and another header", 1, |machine| {
+            machine.remove(1);
+            machine.spoil_header(4);
+        }),
+        &[4..=9, 13..=LAST],
+        2,
+    ),
+];
+
+fn copy(machine: &Machine, from: u64, index: u64, first_seq: u64, state: &str) {
+    machine.disk.copy_file(&machine.name(from), &format!("twal-{index:016}-{first_seq:020}.{state}"));
+}
+
+fn rename(machine: &Machine, index: u64, first_seq: u64) {
+    let name = machine.name(index);
+    copy(machine, index, index, first_seq, "sealed");
+    machine.disk.remove_file(&name);
+}
+
+#[test]
+fn a_reader_that_skips_reads_what_can_be_read_and_counts_each_place() {
+    for ((what, below, damage), readable, spots) in NAMES {
+        let machine = Machine::with_log(below);
+        damage(&machine);
+        assert_eq!(machine.open(false).map(drop).map_err(|error| error.code), Err(Code::Corrupt), "{what}");
+        let log = machine.open(true).unwrap();
+        let mut iter = log.iter_with(IterOptions { skip_damaged: true, ..IterOptions::default() }).unwrap();
+        let wanted: Vec<u64> = readable.iter().cloned().flatten().collect();
+        assert_eq!(read(&mut iter), (wanted, None), "{what}");
+        assert_eq!(iter.skipped().spots, spots, "{what}: {:?}", iter.skipped());
+        assert_eq!((read(&mut iter), iter.skipped().spots), ((Vec::new(), None), spots), "{what}");
+        assert_eq!(read(&mut log.iter(0).unwrap()).1, Some(Code::Corrupt), "{what}");
+    }
+}
+
 #[test]
 fn no_reader_begins_behind_elders_that_were_lost() {
     let double_newest = |machine: &Machine| {
@@ -196,12 +252,16 @@ fn a_number_that_was_lost_with_its_name_was_not_released() {
 /// Each file that is none of the log's goes, and nothing else.
 #[test]
 fn a_repair_gives_up_nothing_for_a_second_file_of_a_segment() {
-    let copies: [Copy<'_>; 5] = [
+    let copies: [Copy<'_>; 9] = [
         ("an empty file", &|_| "twal-0000000000000003-00000000000000000999.sealed".to_owned()),
         ("a copy named active", &|machine| machine.name(3).replace(".sealed", ".active")),
         ("a copy named archived", &|machine| machine.name(3).replace(".sealed", ".archived")),
         ("another segment's copy", &|_| "twal-0000000000000002-00000000000000000013.sealed".to_owned()),
         ("another segment's copy, named active", &|_| "twal-0000000000000002-00000000000000000013.active".to_owned()),
+        ("another one's copy, named as the newest", &|machine| machine.name(SEGMENTS).replace(".active", ".sealed")),
+        ("another one's copy, named as if released", &|machine| machine.name(SEGMENTS).replace(".active", ".archived")),
+        ("another one's copy, of its number", &|_| "twal-0000000000000007-00000000000000000013.sealed".to_owned()),
+        ("another one's copy, of a later number", &|_| "twal-0000000000000007-00000000000000000025.sealed".to_owned()),
     ];
     for (what, name) in copies {
         let machine = Machine::with_log(1);

@@ -42,7 +42,7 @@ const UNSAFE_FOLDERS: [&str; 3] = ["mem", "disk", "ffi"];
 const SAFETY_DISTANCE: usize = 6;
 
 /// What no code of the library does, and what to do instead.
-const BANNED: [(&str, &str); 11] = [
+const BANNED: [(&str, &str); 13] = [
     ("print!", "the library does not print: count it, or return it"),
     ("println!", "the library does not print: count it, or return it"),
     ("eprint!", "the library does not print: count it, or return it"),
@@ -52,6 +52,8 @@ const BANNED: [(&str, &str); 11] = [
     ("process::abort", "the process is the caller's"),
     ("libc::exit", "the process is the caller's"),
     ("libc::abort", "the process is the caller's"),
+    ("HashMap::new", "its hasher wants random bytes, and panics without: say which hasher"),
+    ("HashSet::new", "its hasher wants random bytes, and panics without: say which hasher"),
     ("todo!", "finish it"),
     ("unimplemented!", "finish it"),
 ];

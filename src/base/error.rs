@@ -102,6 +102,11 @@ impl Error {
         Error { os_errno, ..Error::new(code, format!("{doing}: {error}")) }
     }
 
+    /// A flush that failed: whatever the system calls it, what it was to cover may be lost.
+    pub fn flush(doing: impl fmt::Display, error: &std::io::Error) -> Self {
+        Error { code: Code::Io, ..Self::os(doing, error) }
+    }
+
     /// The same error, at a segment.
     pub fn in_segment(mut self, segment: u64) -> Self {
         self.segment = segment;

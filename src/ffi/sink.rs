@@ -323,6 +323,8 @@ pub unsafe extern "C" fn twal_sink_promote(sink: *mut twal_sink) -> c_int {
 ///   TWAL_E_IO        a write or flush failed: what the position said before is
 ///                    there
 ///   TWAL_E_POISONED  the same, and it had failed before
+///   TWAL_E_NOMEM     the directory's lock could not be given back; everything
+///                    is durable, and exit gives it back
 ///   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
 ///
 /// Blocks:  on the device.

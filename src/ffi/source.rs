@@ -75,6 +75,7 @@ pub struct twal_source {
 ///                       its segments change too fast to be listed; ask again
 ///   TWAL_E_CORRUPT      the log is damaged at that place
 ///   TWAL_E_IO           a file could not be opened or read
+///   TWAL_E_PERM         the operating system refuses access to a file
 ///   TWAL_E_NOMEM        no memory or file descriptor left
 ///   TWAL_E_UNSUPPORTED  from says something that this release does not know
 ///   TWAL_E_PANIC        a bug in twal was caught
@@ -146,7 +147,8 @@ pub unsafe extern "C" fn twal_source_open(
 ///   TWAL_E_CORRUPT   the log is damaged here; twal_last_error() says where
 ///   TWAL_E_IO        bytes could not be read; or a write or flush of the log
 ///                    failed while this waited
-///   TWAL_E_NOMEM     no memory left; call again
+///   TWAL_E_PERM      the operating system refuses access to a file
+///   TWAL_E_NOMEM     no memory or file descriptor left; call again
 ///   TWAL_E_PANIC     a bug in twal was caught, now or in an earlier call
 ///
 /// Blocks:  for up to timeout_ns, and on the device; never for a writer.

@@ -425,7 +425,7 @@ fn look_at_segments(
                 opened => opened?.1,
             };
             file.sync()
-                .map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+                .map_err(|error| Error::flush(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
         }
         directory.sync()?;
     }
@@ -446,7 +446,7 @@ fn look_at_segments(
         Ok(opened) if opened.header == found.newest.header => {
             if alone {
                 // What a writer that came meanwhile has written is reported too.
-                opened.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+                opened.file.sync().map_err(|error| Error::flush("cannot flush the active segment", &error))?;
                 directory.sync()?;
             }
             found.newest = opened;

@@ -74,7 +74,7 @@ impl Repair {
             let file = directory.open_file(&name.to_string(), Access::Write)?;
             lock_for_writing(file.as_ref(), name, &clock)?;
             // A flush that fails is the device's word on what is not there; reading tells the rest.
-            file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error))?;
+            file.sync().map_err(|error| Error::flush(format_args!("cannot flush {name}"), &error))?;
             actives.push(file);
         }
         directory.sync()?;

@@ -119,7 +119,7 @@ impl Scout {
         }
         if self.flushed != self.chain {
             // After the walk: a writer may have come meanwhile, and what was walked is durable all the same.
-            self.file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+            self.file.sync().map_err(|error| Error::flush("cannot flush the active segment", &error))?;
             self.directory.sync()?;
             self.flushed = self.chain;
         }

@@ -198,7 +198,7 @@ pub fn bound_behind_damage(directory: &Directory, log_id: &Id) -> Result<u64> {
     }
     // The last frames need no witness but one for the first of them.
     if settled && run.is_some_and(|first| first <= bound) {
-        file.sync().map_err(|error| Error::os("cannot flush the active segment", &error))?;
+        file.sync().map_err(|error| Error::flush("cannot flush the active segment", &error))?;
         bound = bound.max(chain.last_seq);
     }
     Ok(bound)

@@ -166,7 +166,8 @@ fn flush(directory: &Directory, listing: &Listing) -> Result<()> {
     for name in listing.segments.iter().filter(|name| name.state == State::Active) {
         // What cannot be opened is told when it is to be read.
         let Ok((_, file)) = directory.open_segment(name.index, Access::Read) else { continue };
-        file.sync().map_err(|error| Error::os(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
+        file.sync()
+            .map_err(|error| Error::flush(format_args!("cannot flush {name}"), &error).in_segment(name.index))?;
     }
     directory.sync()
 }

@@ -158,17 +158,18 @@ impl Directory {
 
     /// Makes every change of names so far durable, by whomever.
     pub fn sync(&self) -> Result<()> {
-        // Whatever the system calls it: which names are durable is not known any more.
-        self.dir
-            .sync()
-            .map_err(|error| Error { code: Code::Io, ..Error::os("cannot flush the log's directory", &error) })
+        self.dir.sync().map_err(|error| Error::flush("cannot flush the log's directory", &error))
     }
 
     /// Reads the directory anew.
     pub fn scan(&self) -> Result<Listing> {
         // Against the writer of this process: a list read before its change must not replace what it noted after.
         let mut next = lock(&self.names);
-        let names = self.dir.list().map_err(|error| Error::os("cannot read the log's directory", &error))?;
+        let names = self.dir.list().map_err(|error| match error.raw_os_error() {
+            // It is open: somebody has removed it.
+            Some(libc::ENOENT) => Error::new(Code::Corrupt, "the log's directory is gone"),
+            _ => Error::os("cannot read the log's directory", &error),
+        })?;
         let mut listing = Listing::default();
         for name in names {
             match Named::parse(&name) {
@@ -267,6 +268,12 @@ impl Directory {
         let segments = lock(&self.segments);
         let newest = segments.last().filter(|newest| newest.index == index);
         newest.or_else(|| segments.iter().find(|segment| segment.index == index)).copied()
+    }
+
+    /// Whether another file is the segment that this one claims to be; see [`Directory::segment`].
+    pub fn is_second_file(&self, name: &SegmentName) -> bool {
+        let segments = self.segments();
+        segments.iter().filter(|other| other.index == name.index).count() > 1 && self.segment(name.index) != Some(*name)
     }
 
     /// Number of the oldest record that was not released.

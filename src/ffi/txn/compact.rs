@@ -156,6 +156,7 @@ fn compaction_of(done: &Compaction) -> twal_compaction {
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                       no room for the checkpoint, or for one segment; to be
 ///                       tried again
+///   TWAL_E_PERM         the operating system refuses access to a file
 ///   TWAL_E_NOMEM        no memory or file descriptor left
 ///   TWAL_E_IO           a read, write or flush failed; the segment stays
 ///   TWAL_E_PANIC        a bug in twal was caught

@@ -152,6 +152,7 @@ unsafe fn options_of(options: *const twal_txn_options) -> Result<ManagerOptions>
 ///   TWAL_E_VERSION      a record that must not be ignored, of a later release
 ///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
 ///                       no room for the first checkpoint
+///   TWAL_E_PERM         the operating system refuses access to a file
 ///   TWAL_E_NOMEM        no memory or file descriptor left
 ///   TWAL_E_IO           a read, write or flush failed
 ///   TWAL_E_PANIC        a bug in twal was caught
@@ -444,6 +445,9 @@ pub(super) fn check_room<T>(things_out: *mut T, capacity: usize) -> Result<()> {
 ///                    one segment more is kept for it, that is full too:
 ///                    twal_txn_compact() needs no more of it, and a larger
 ///                    log_size_max at the next open helps
+///   TWAL_E_PERM, TWAL_E_NOMEM, TWAL_E_UNSUPPORTED
+///                    the next segment's file could not be made, as for
+///                    twal_append()
 ///   TWAL_E_IO        a write or flush failed; or a file could not be released:
 ///                    the checkpoint is there if twal_last_error() has its
 ///                    number

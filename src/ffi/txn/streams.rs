@@ -60,8 +60,10 @@ unsafe fn tell<A>(
 ///   TWAL_E_POISONED  an earlier write or flush failed
 ///   TWAL_E_AGAIN     the state of all operations and streams takes all the
 ///                    room that it may have, until an operation finishes
-///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
-///                    no room
+///   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+///   TWAL_E_UNSUPPORTED
+///                    no room, or the next segment's file could not be made, as
+///                    for twal_append()
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///

@@ -161,8 +161,10 @@ pub unsafe extern "C" fn twal_2pc_create(
 ///                    rule; or there is no such operation, or it is finished
 ///   TWAL_E_AGAIN     all operations together have as much state as a
 ///                    checkpoint may hold: something must finish first
-///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
-///                    no room, as for twal_append()
+///   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+///   TWAL_E_UNSUPPORTED
+///                    no room, or the next segment's file could not be made, as
+///                    for twal_append()
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///
@@ -381,8 +383,10 @@ pub unsafe extern "C" fn twal_2pc_abort_start(txn: *mut twal_txn, id: u64, seq_o
 ///   TWAL_E_FORKED    this process is a fork()ed child
 ///   TWAL_E_CLOSED    twal_close() or twal_txn_close() has begun
 ///   TWAL_E_POISONED  an earlier write or flush failed
-///   TWAL_E_NOSPC, TWAL_E_TIMEOUT
-///                    no room, as for twal_append()
+///   TWAL_E_NOSPC, TWAL_E_TIMEOUT, TWAL_E_PERM, TWAL_E_NOMEM,
+///   TWAL_E_UNSUPPORTED
+///                    no room, or the next segment's file could not be made, as
+///                    for twal_append()
 ///   TWAL_E_IO        a write or flush failed
 ///   TWAL_E_PANIC     a bug in twal was caught
 ///

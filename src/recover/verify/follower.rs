@@ -36,7 +36,7 @@ pub(super) fn position(directory: &Directory, alone: bool) -> Option<Result<Foll
     let read = |file: Arc<dyn File>| {
         if alone {
             // What a killed process left in the kernel is not to be believed and then be lost.
-            file.sync().map_err(|error| Error::os(format_args!("cannot flush {SINK}"), &error))?;
+            file.sync().map_err(|error| Error::flush(format_args!("cannot flush {SINK}"), &error))?;
         }
         FollowerPosition::read(file.as_ref())
     };
