@@ -205,6 +205,21 @@ fn a_reader_that_skips_reads_what_can_be_read_and_counts_each_place() {
         assert_eq!(iter.skipped().spots, spots, "{what}: {:?}", iter.skipped());
         assert_eq!((read(&mut iter), iter.skipped().spots), ((Vec::new(), None), spots), "{what}");
         assert_eq!(read(&mut log.iter(0).unwrap()).1, Some(Code::Corrupt), "{what}");
+        // From a number on that is missing there: it is counted, and those behind it.
+        let begin = *readable[0].start();
+        if begin > 3 {
+            let asked = IterOptions { from_seq: begin - 2, skip_damaged: true, ..IterOptions::default() };
+            let mut iter = log.iter_with(asked.clone()).unwrap();
+            assert_eq!(read(&mut iter).0.first(), Some(&begin), "{what}");
+            assert_eq!(
+                (iter.skipped().spots, iter.skipped().records >= 2),
+                (spots, true),
+                "{what}: {:?}",
+                iter.skipped()
+            );
+            let mut iter = log.iter_with(IterOptions { until_seq: begin - 2, ..asked }).unwrap();
+            assert_eq!((read(&mut iter), iter.skipped().records), ((Vec::new(), None), 1), "{what}");
+        }
     }
 }
 

@@ -169,11 +169,20 @@ impl Log {
             Side::Reader(reader) if options.skip_damaged => reader.damage(),
             _ => None,
         };
-        let from_seq = if wants_all { first_seq } else { from_seq };
-        if from_seq < first_seq {
-            let text = format!("record {from_seq} was released, the oldest is {first_seq}");
-            return Err(self.doubted(Error::new(Code::Trimmed, text).about_seq(first_seq), from_seq));
-        }
+        let mut lacks = None;
+        let from_seq = match from_seq {
+            0 => first_seq,
+            gone if gone < first_seq => {
+                let text = format!("record {gone} was released, the oldest is {first_seq}");
+                let error = self.doubted(Error::new(Code::Trimmed, text).about_seq(first_seq), gone);
+                if !options.skip_damaged || !skip::is_damage(&error) {
+                    return Err(error);
+                }
+                lacks = Some((error, gone));
+                first_seq
+            }
+            there => there,
+        };
         if from_seq > last_seq.max(first_seq - 1) + 1 {
             // Behind damage nobody knows what there is.
             if let (Side::Reader(reader), false) = (&self.inner.side, options.skip_damaged) {
@@ -190,7 +199,10 @@ impl Log {
             one: false,
         };
         let mut cursor = Cursor::new(Arc::clone(&self.inner.directory), self.inner.log_id, from_seq, way)?;
-        if let Some(damage) = damage.filter(|_| wants_all) {
+        if let Some((error, gone)) = lacks {
+            let until_seq = if options.until_seq == 0 { u64::MAX } else { options.until_seq };
+            cursor.lack(&error, gone..=until_seq.min(first_seq - 1));
+        } else if let Some(damage) = damage.filter(|_| wants_all) {
             cursor.read_all_of(&damage);
         }
         Ok(cursor)

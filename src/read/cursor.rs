@@ -363,6 +363,15 @@ impl Cursor {
         }
     }
 
+    /// It was asked for these numbers too, which nobody released, and can begin only behind them.
+    pub fn lack(&mut self, damage: &Error, seqs: std::ops::RangeInclusive<u64>) {
+        if let Some(skipped) = &mut self.skipped {
+            skipped.begin(damage, *seqs.start());
+            skipped.up_to(*seqs.end());
+        }
+        (self.wants_all, self.lacks_front) = (true, true);
+    }
+
     /// The log is damaged there, and this cursor has delivered all that can be read: a place that it did not count yet
     /// is one that it passes over, though nobody knows what was in it.  The newest file has, if it is missing, the place of
     /// the one before it; an older one that of the one behind it.  A file that is no segment has none, and counts if nothing
