@@ -26,9 +26,10 @@ mod rewrite;
 use crate::base::clock::Clock;
 use crate::base::counters::Counters;
 use crate::base::{Code, Error, Result};
+use crate::disk::Access;
 use crate::format::{Id, RecordHeader};
 use crate::read::sealed::{self, SealedEnd};
-use crate::read::segment::{check_writable, open_to_read, OpenSegment};
+use crate::read::segment::{check_writable, open_short, open_to_read, OpenSegment};
 use crate::segment::{retain, Directory, SegmentName, Spare, State};
 use plan::Plan;
 
@@ -146,11 +147,7 @@ pub fn compact(work: &Work<'_>, chooser: &mut dyn Chooser) -> Result<Compacted> 
             continue;
         };
         let (plan, end) = survey(work, &segment, gone_below, chooser)?;
-        match open_to_read(work.directory, pair[1].index, work.log_id) {
-            // Released meanwhile, and so is this one.
-            Err(error) if error.code == Code::Trimmed => {}
-            next => end.check_named(name.index, &next?.header)?,
-        }
+        check_end(work.directory, name, &end, pair[1].index)?;
         let (room, saved_before) = (room_of(name, &segment)?, done.bytes_saved);
         let least = if chooser.insists() { work.saving_min } else { work.saving_min.max(1) };
         let rewrites = (plan.dropped > 0 || work.packs) && may_rewrite(work, &segment)?;
@@ -201,6 +198,16 @@ fn survey(
     .map_err(|stopped| stopped.error)?;
     plan.finish(segment_first_seq, &end.chain);
     Ok((plan, end))
+}
+
+/// The frames of the segment `name` are those that its successor continues; what stands for it is vouched for by that.
+fn check_end(directory: &Directory, name: SegmentName, end: &SealedEnd, next: u64) -> Result<()> {
+    match open_short(directory, next, Access::Read) {
+        Ok(next) => end.check_named(name.index, &next.header),
+        // Released meanwhile, and so is this one.
+        Err(_) if directory.segment(next).is_none_or(|next| next.state == State::Archived) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Bytes that the file of a segment takes.

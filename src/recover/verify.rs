@@ -91,7 +91,10 @@ pub fn verify(directory: &Directory, effort: Effort<'_>, found: Found<'_>) -> Re
         directory.unlock()?;
     }
     let (listing, copy) = settled(directory, alone)?;
-    let names = copy.as_ref().map_or(&listing.segments, |copy| &copy.names.names);
+    let all = copy.as_ref().map_or(&listing.segments, |copy| &copy.names.names);
+    // A second file of a segment is told of by its name; whatever it holds is not what readers are given.
+    let names: Vec<_> = all.iter().filter(|name| retain::of_index(all, name.index) == Some(**name)).copied().collect();
+    let names = names.as_slice();
     if copy.is_none() && names.is_empty() && listing.unknown.is_empty() && !listing.holds {
         return Err(Error::new(Code::NotFound, "there is no log in the directory"));
     }

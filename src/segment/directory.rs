@@ -263,17 +263,9 @@ impl Directory {
         lock(&self.segments).clone()
     }
 
-    /// The segment with this index.  Of several files, which no log has: the newest one is active, an older one is not.
+    /// The segment with this index.
     pub fn segment(&self, index: u64) -> Option<SegmentName> {
-        let segments = lock(&self.segments);
-        let newest = segments.last().filter(|newest| newest.index == index);
-        newest.or_else(|| segments.iter().find(|segment| segment.index == index)).copied()
-    }
-
-    /// Whether another file is the segment that this one claims to be; see [`Directory::segment`].
-    pub fn is_second_file(&self, name: &SegmentName) -> bool {
-        let segments = self.segments();
-        segments.iter().filter(|other| other.index == name.index).count() > 1 && self.segment(name.index) != Some(*name)
+        retain::of_index(&lock(&self.segments), index)
     }
 
     /// Number of the oldest record that was not released.

@@ -95,6 +95,12 @@ pub fn has_lost_elders(segments: &[SegmentName]) -> bool {
     segments.first().is_none_or(|oldest| oldest.index != 1 && oldest.state != State::Archived)
 }
 
+/// The segment with this index.  Of several files, which no log has: the newest one is active, an older one is not.
+pub fn of_index(segments: &[SegmentName], index: u64) -> Option<SegmentName> {
+    let newest = segments.last().filter(|newest| newest.index == index);
+    newest.or_else(|| segments.iter().find(|segment| segment.index == index)).copied()
+}
+
 /// Which of these holds record `seq`, if any does.  The names may be those of no whole log.
 pub fn holding(segments: &[SegmentName], seq: u64) -> Option<SegmentName> {
     let first_seq = segments.iter().map(|segment| segment.first_seq).filter(|first| *first <= seq).max()?;

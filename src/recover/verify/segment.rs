@@ -108,11 +108,6 @@ impl Reader<'_, '_> {
     }
 
     fn walk_segment(&mut self, name: &SegmentName, newest: bool) -> Result<(), Enough> {
-        if self.reading.directory.is_second_file(name) {
-            // Told of by its name; whatever it holds is not what readers are given.
-            self.counted.damaged = true;
-            return Ok(());
-        }
         let opened = match self.open(name) {
             // Released meanwhile, or not quite there yet.
             Err(error) if matches!(error.code, Code::Trimmed | Code::Busy) => return Ok(()),
