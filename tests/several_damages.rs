@@ -258,10 +258,25 @@ fn a_number_that_was_lost_with_its_name_was_not_released() {
     for seq in 1..=RECORDS * 3 {
         assert_eq!(log.read(seq, |_| ()).map_err(|error| error.code), Err(Code::Corrupt), "record {seq}");
     }
-    let machine = Machine::with_log(7);
-    machine.spoil_header(SEGMENTS);
-    let log = machine.open(true).unwrap();
-    assert_eq!(log.read(1, |_| ()).map_err(|error| error.code), Err(Code::Trimmed), "that was");
+    // Those were, whatever is damaged behind them.
+    let elsewhere: [Beside<'_>; 4] = [
+        ("the newest one's header", &|machine| machine.spoil_header(SEGMENTS)),
+        ("the newest one", &|machine| machine.remove(SEGMENTS)),
+        ("a file that is nothing of a log's", &|machine| machine.disk.put_file("twal-what", &[])),
+        ("one in the middle", &|machine| machine.remove(5)),
+    ];
+    for (what, damage) in elsewhere {
+        let machine = Machine::with_log(7);
+        damage(&machine);
+        let log = machine.open(true).unwrap();
+        for seq in 1..=6 {
+            let certain = seq <= 3 || what != "one in the middle";
+            let read = log.read(seq, |_| ()).map_err(|error| error.code);
+            assert!(read == Err(Code::Trimmed) || (!certain && read == Err(Code::Corrupt)), "{what}: {seq}: {read:?}");
+        }
+        let asked = IterOptions { from_seq: 1, skip_damaged: true, ..IterOptions::default() };
+        assert_eq!(log.iter_with(asked).map(drop).map_err(|error| error.code), Err(Code::Trimmed), "{what}");
+    }
 }
 
 /// Each file that is none of the log's goes, and nothing else.

@@ -103,6 +103,7 @@ impl Log {
             }
             _ => None,
         };
+        let mut has_looked = false;
         let mut cursor = loop {
             let oldest = self.first_seq();
             let asked = match options.from_segment {
@@ -112,6 +113,11 @@ impl Log {
             match self.cursor_of(asked, &options, files, behind_damage) {
                 // The oldest went while it was opened: another one is the oldest now.
                 Err(error) if error.code == Code::Trimmed && asked == 0 && oldest < self.first_seq() => {}
+                // Or long ago, if nobody has looked where the follower is by now.
+                Err(error) if error.code == Code::Trimmed && asked == 0 && !has_looked && self.is_follower() => {
+                    has_looked = true;
+                    self.inner.look_on();
+                }
                 made => break made.map_err(|error| self.inner.judged(error))?,
             }
         };
@@ -203,7 +209,7 @@ impl Log {
             let until_seq = if options.until_seq == 0 { u64::MAX } else { options.until_seq };
             cursor.lack(&error, gone..=until_seq.min(first_seq - 1));
         } else if let Some(damage) = damage.filter(|_| wants_all) {
-            cursor.read_all_of(&damage);
+            cursor.read_all_of(&damage, self.is_follower());
         }
         Ok(cursor)
     }
@@ -215,10 +221,11 @@ impl Log {
             self.inner.directory.scan()?;
             self.inner.look_on();
         }
+        let lost = self.inner.directory.lost_elders()?;
         let segments = self.inner.directory.segments();
         let live = &segments[retain::first_live(&segments)..];
         if let Some(oldest) = live.first().filter(|oldest| index < oldest.index) {
-            self.inner.directory.lost_elders()?.map_or(Ok(()), Err)?;
+            lost.map_or(Ok(()), Err)?;
             let text = format!("segment {index} was released, the oldest is {}", oldest.index);
             return Err(Error::new(Code::Trimmed, text).in_segment(index).about_seq(oldest.first_seq));
         }

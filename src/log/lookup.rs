@@ -29,9 +29,16 @@ impl Log {
         let Side::Reader(reader) = &self.inner.side else { return error };
         let Some(damage) = reader.damage().filter(|_| is_answer && !self.is_follower()) else { return error };
         let names = self.inner.directory.segments();
-        let oldest = names.get(retain::first_live(&names)).map_or(0, |oldest| oldest.index);
-        if error.code == Code::Trimmed && damage.code == Code::Corrupt && damage.segment <= oldest {
-            return damage.about_seq(seq);
+        if error.code == Code::Trimmed {
+            if seq < retain::released_below(&names) {
+                return error;
+            }
+            let oldest = names.get(retain::first_live(&names)).map_or(0, |oldest| oldest.index);
+            let is_whole_segment = (damage.segment, damage.offset) == (oldest, 0);
+            let is_lost_newer = names.last().is_some_and(|newest| newest.state != State::Active);
+            if damage.code == Code::Corrupt && is_whole_segment && !is_lost_newer {
+                return damage.about_seq(seq);
+            }
         }
         // That a newer one is missing says nothing of those that are there.
         let wrong = retain::complaints(&names).into_iter().find(|(name, _)| {

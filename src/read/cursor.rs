@@ -132,7 +132,7 @@ impl Cursor {
             Some(name) => (name.index, open_to_read(directory, name.index, &log_id)),
             None => match directory.lost_elders()? {
                 Some(error) => (error.segment, Err(error)),
-                None if directory.segments().is_empty() => {
+                None if directory.segments().is_empty() && !directory.has_segment_files()? => {
                     (0, Err(Error::new(Code::Corrupt, "every segment is gone").about_seq(from_seq)))
                 }
                 None => {
@@ -353,11 +353,15 @@ impl Cursor {
 
     /// It was asked for everything from the oldest record on, of a log that is damaged there: it misses what should be in
     /// front of where it has begun, whatever that was.
-    pub fn read_all_of(&mut self, damage: &Error) {
+    ///
+    /// A follower's copy (`follows`) may begin with any segment.
+    pub fn read_all_of(&mut self, damage: &Error, follows: bool) {
         self.wants_all = true;
-        let is_in_front = damage.segment < self.began
-            || (damage.segment == self.began && retain::is_missing_in_front(&self.directory.segments()));
-        if let Some(skipped) = self.skipped.as_mut().filter(|_| is_in_front && damage.segment != 0) {
+        let names = self.directory.segments();
+        let passed_over = retain::of_index(&names, damage.segment)
+            .is_some_and(|name| name.index < self.began && name.state != State::Archived);
+        let missing = damage.segment == self.began && !follows && retain::is_missing_in_front(&names);
+        if let Some(skipped) = self.skipped.as_mut().filter(|_| passed_over || missing) {
             skipped.begin(damage, self.from_seq);
             self.lacks_front = true;
         }
@@ -472,6 +476,12 @@ impl Cursor {
                     Err(error) if error.code == Code::Busy => return Ok(false),
                     Err(error) if error.code == Code::Trimmed && self.chain.last_seq + 1 < self.from_seq => {
                         self.begin_again()?;
+                        if let Some(error) = &self.failed {
+                            return Err(error.clone());
+                        }
+                        if !self.find_way(bound)? {
+                            return Ok(false);
+                        }
                     }
                     opened => opened?,
                 }

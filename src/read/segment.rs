@@ -102,11 +102,25 @@ pub fn open_to_read(directory: &Directory, index: u64, log_id: &Id) -> Result<Op
         Error::new(Code::Trimmed, text).in_segment(index).about_seq(first_seq)
     };
     let released = || -> Result<bool> {
-        Ok(directory.segment(index).is_none_or(|name| name.state == State::Archived)
-            && directory.segments().first().is_some_and(|oldest| index < oldest.index)
-            && directory.lost_elders()?.is_none())
+        if directory.lost_elders()?.is_some() {
+            return Ok(false);
+        }
+        let is_none = directory.segment(index).is_none_or(|name| name.state == State::Archived);
+        Ok(is_none
+            && match directory.segments().first() {
+                Some(oldest) => index < oldest.index,
+                // A follower that has gone on far beyond what this handle knows of.
+                None => directory.has_segment_files()?,
+            })
     };
-    let (name, file) = match directory.open_segment(index, Access::Read) {
+    let opened = match directory.open_segment(index, Access::Read) {
+        // Another thread's listing has it.
+        Err(error) if error.code == Code::NotFound && directory.segment(index).is_some() => {
+            directory.open_segment(index, Access::Read)
+        }
+        opened => opened,
+    };
+    let (name, file) = match opened {
         Err(error) if error.code == Code::NotFound && released()? => return Err(trimmed()),
         Err(error) if error.code == Code::NotFound => {
             return Err(Error { code: Code::Corrupt, ..error });

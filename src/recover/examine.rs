@@ -107,9 +107,11 @@ pub fn examine(directory: &Directory, listing: &Listing, asked: Asked) -> Result
             }
             .and_then(|opened| continue_in(opened, segments.last())),
         };
-        // Its name may be the damage: what a later one begins with lies behind it.
-        let next_seq = names[at..].iter().map(|name| name.first_seq).min().unwrap_or(name.first_seq);
-        let damaged = |error| Damage { error, last_good_seq: next_seq - 1 };
+        let damaged = |error| {
+            // Its name may be the damage: what a later one begins with lies behind it.
+            let next_seq = names[at..].iter().map(|name| name.first_seq).min().unwrap_or(name.first_seq);
+            Damage { error, last_good_seq: next_seq - 1 }
+        };
         let (opened, purged_before) = opened.map_err(damaged)?;
         if let (Access::Read, Some(before)) = (asked.access, segments.last()) {
             match check_size(before) {

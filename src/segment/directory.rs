@@ -33,7 +33,7 @@ pub struct Directory {
     /// Segments in order of index.  Written by whoever changes or scans names, under `names`.
     segments: Mutex<Vec<SegmentName>>,
     /// The first number that there was before names in front were found missing that nobody released; 0: none are.
-    /// Written under `names`.
+    /// Read and written under `segments`.
     lost_from: AtomicU64,
     /// Held over a change of names and its flush, so that two changes never interleave.
     names: Mutex<NextSpare>,
@@ -190,13 +190,15 @@ impl Directory {
         if let Some(&n) = listing.spares.iter().rfind(|n| **n < SPARE_NUMBER_MAX) {
             next.0 = next.0.max(n + 1);
         }
-        let before = std::mem::replace(&mut *lock(&self.segments), listing.segments.clone());
+        let mut segments = lock(&self.segments);
+        let before = std::mem::replace(&mut *segments, listing.segments.clone());
         // A follower's copy may begin with any segment; who looks at its position says what is missing.
         if listing.sink || !retain::has_lost_elders(&listing.segments) {
             self.lost_from.store(0, Ordering::Relaxed);
         } else if !retain::has_lost_elders(&before) {
             self.lost_from.store(first_seq(&before), Ordering::Relaxed);
         }
+        drop(segments);
         Ok(listing)
     }
 
@@ -217,7 +219,18 @@ impl Directory {
     }
 
     fn has_lost_elders(&self) -> bool {
-        self.lost_from.load(Ordering::Relaxed) != 0 && retain::has_lost_elders(&lock(&self.segments))
+        self.lost_from(&lock(&self.segments)).is_some()
+    }
+
+    fn lost_from(&self, segments: &[SegmentName]) -> Option<u64> {
+        let lost_from = self.lost_from.load(Ordering::Relaxed);
+        (lost_from != 0 && retain::has_lost_elders(segments)).then_some(lost_from)
+    }
+
+    /// Whether there is a file with a segment's name, behind [`Directory::end_at`] too.
+    pub fn has_segment_files(&self) -> Result<bool> {
+        let names = self.dir.list().map_err(|error| Error::os("cannot read the log's directory", &error))?;
+        Ok(names.iter().any(|name| matches!(Named::parse(name), Named::Segment(_))))
     }
 
     /// The segments as they are now, none left out: a listing may lack a name that changes meanwhile, and what is
@@ -270,10 +283,8 @@ impl Directory {
 
     /// Number of the oldest record that was not released.
     pub fn first_seq(&self) -> u64 {
-        match self.has_lost_elders() {
-            true => self.lost_from.load(Ordering::Relaxed),
-            false => first_seq(&lock(&self.segments)),
-        }
+        let segments = lock(&self.segments);
+        self.lost_from(&segments).unwrap_or_else(|| first_seq(&segments))
     }
 
     /// Opens a segment by index.  Its name may change under us: look again then.
@@ -305,7 +316,7 @@ impl Directory {
         for _ in 0..LOOKS {
             let segments = self.scan()?.segments;
             let found = segments.iter().find(|segment| segment.index == index);
-            let released = !self.has_lost_elders() && segments.first().is_none_or(|oldest| index < oldest.index);
+            let released = !retain::has_lost_elders(&segments) && index < segments[0].index;
             if found.is_some() || released {
                 return Ok(found.copied());
             }

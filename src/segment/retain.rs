@@ -109,6 +109,14 @@ pub fn holding(segments: &[SegmentName], seq: u64) -> Option<SegmentName> {
     segments[at..].iter().take_while(|segment| segment.first_seq == first_seq).last().copied()
 }
 
+/// Below this number everything was released for sure, whatever is missing now: it is in front of a segment that was.
+pub fn released_below(segments: &[SegmentName]) -> u64 {
+    let (released, live) = segments.split_at(first_live(segments));
+    let is_whole = released.iter().all(|segment| segment.state == State::Archived)
+        && released.last().zip(live.first()).is_some_and(|(released, live)| released.index != live.index);
+    released.last().filter(|_| is_whole).map_or(0, |newest| newest.first_seq)
+}
+
 /// Whether what lies in front of the first segment that can be read is missing.
 pub fn is_missing_in_front(segments: &[SegmentName]) -> bool {
     let at = first_live(segments);
