@@ -318,6 +318,29 @@ fn a_repair_gives_up_nothing_for_a_second_file_of_a_segment() {
     }
 }
 
+/// What an interrupted repair of a log without a readable header has copied is no other log: the next one goes on there.
+#[test]
+fn a_repair_goes_on_beside_its_own_copies_whatever_is_left_of_the_log() {
+    let machine = Machine::with_log(SEGMENTS * RECORDS - 1);
+    for index in 1..SEGMENTS {
+        machine.remove(index);
+    }
+    let name = machine.name(SEGMENTS);
+    let start = machine.disk.content(&name).unwrap()[..224].to_vec();
+    machine.disk.remove_file(&name);
+    let first = "twal-0000000000000001-00000000000000000001.active";
+    machine.disk.put_file(first, &start);
+    let again = || machine.plan().apply(Path::new("backup"), true).map(drop).map_err(|error| error.to_string());
+    assert_eq!(again(), Ok(()));
+    // Killed behind its first copy; and in front of its end.
+    machine.disk.names().iter().for_each(|name| machine.disk.remove_file(name));
+    machine.disk.put_file(first, &start);
+    assert_eq!(again(), Ok(()));
+    machine.disk.put_file("twal-repair-unfinished", &[]);
+    assert_eq!(again(), Ok(()));
+    machine.open(false).unwrap().close().unwrap();
+}
+
 /// A standby is a log of its own, though it has this log's id: copies among its segments would be its damage.
 #[test]
 fn a_repair_puts_its_copies_into_no_log() {

@@ -93,8 +93,12 @@ impl Repair {
     fn check_no_other_log(&self, backup: &Directory) -> Result<()> {
         let is_sink = backup.scan()?.sink;
         let (theirs, ours) = (logs_in(backup)?, logs_in(&self.directory)?);
-        let are_copies =
-            theirs.is_empty() || (backup.holds_copies()? && theirs.iter().any(|log_id| ours.contains(log_id)));
+        // No header here can be read, as one can of a copy, where the last block is filled up; or a repair that was
+        // interrupted has begun the log anew.
+        let may_be_ours = ours.is_empty()
+            || self.directory.has_unfinished_repair()?
+            || theirs.iter().any(|log_id| ours.contains(log_id));
+        let are_copies = theirs.is_empty() || (backup.holds_copies()? && may_be_ours);
         if is_sink || !are_copies {
             return Err(Error::new(Code::Inval, "the backup directory holds a log: name one for copies alone"));
         }

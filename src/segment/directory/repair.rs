@@ -37,8 +37,17 @@ impl Directory {
 
     /// Whether [`Directory::begin_copies`] said so.
     pub fn holds_copies(&self) -> Result<bool> {
+        self.has(COPIES)
+    }
+
+    /// Whether a repair was begun here that has not come to its end.
+    pub fn has_unfinished_repair(&self) -> Result<bool> {
+        self.has(UNFINISHED_REPAIR)
+    }
+
+    fn has(&self, name: &str) -> Result<bool> {
         let names = self.dir.list().map_err(|error| Error::os("cannot list the directory", &error))?;
-        Ok(names.iter().any(|name| name == COPIES))
+        Ok(names.iter().any(|found| found == name))
     }
 
     /// Removes a file by name.  Durable with the next sync.
