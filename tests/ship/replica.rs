@@ -492,3 +492,35 @@ fn a_copy_is_shipped_on() {
         assert_eq!(code(Source::open(&reader, Some(&last.position()))), Some(Code::State));
     }
 }
+
+/// A handle that was opened long ago, and asked nothing since: everything that it knows of has been given back.
+#[test]
+fn a_reader_that_has_not_looked_for_long_is_told_of_no_damage() {
+    type Ask = fn(&Log) -> Result<u64, Error>;
+    let asked: [(&str, Ask); 3] = [
+        ("iter", |log| read_on(&mut log.iter(0)?, "late")),
+        ("read", |log| log.read(1, |record| record.seq)),
+        ("streams", |log| log.streams(0).map(|streams| streams.len() as u64)),
+    ];
+    for (what, ask) in asked {
+        let (source, copy) = (Machine::new(1), Machine::new(2));
+        let log = source.open().unwrap();
+        append_many(&log, 10);
+        let mut sink = copy.sink().unwrap();
+        ship(&log, &mut sink);
+        let reader = copy.open_to_read().unwrap();
+        for _ in 0..5 {
+            append_many(&log, 10);
+            log.roll().unwrap();
+            log.trim(log.durable_seq()).unwrap();
+            append_many(&log, 1);
+            ship(&log, &mut sink);
+        }
+        assert!(copy.segments().iter().all(|name| index_of(name) > 3), "{:?}", copy.segments());
+        match ask(&reader) {
+            Ok(found) => assert!(what != "read" && found > 0, "{what}: {found}"),
+            Err(error) => assert!(error.code == Code::Trimmed && what == "read", "{what}: {error}"),
+        }
+        assert_eq!(ask(&reader).is_ok(), what != "read");
+    }
+}
